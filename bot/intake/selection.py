@@ -99,6 +99,8 @@ class Selection:
 
     async def _wishes(self, db: Connection, heard: HeardEvent, event: Reacted | FloorRequested) -> bool:
         """Return whether the event is a wish of its sender that is heeded in this room."""
+        if event.sender == self._us:
+            return False  # the buttons under a panel
         if await wishes.is_wish(db, heard.room_id, event):
             return self._wish_shares.take(event.sender, heard.event_id, self._clock()) is Share.LEFT
         if not isinstance(event, Reacted):

@@ -130,8 +130,8 @@ async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:
     """End the floor of a room that the bot is out of. Its power levels are put right once the bot is back."""
     walkie = await walkies.get(db, room_id)
     if walkie is not None and walkie.on:
-        walkie = replace(walkie, floor=machine.step(walkie, SwitchedOff(), now), shown=None)
-        await walkies.save(db, walkie)
+        after = replace(walkie, floor=machine.step(walkie, SwitchedOff(), now), shown=None)
+        await _save(db, walkie, after, now)
 
 
 # ---- at the start
@@ -160,7 +160,7 @@ async def ticked(db: Connection, room_id: RoomId, now: datetime) -> Walkie | Non
     after = await lapsed(db, walkie, now)
     after = replace(after, floor=machine.step(after, Tick(), now))
     if after != walkie:
-        await walkies.save(db, after)
+        await _save(db, walkie, after, now)
     return after
 
 
@@ -183,7 +183,7 @@ async def hindered(db: Connection, room_id: RoomId, notice: orders.Notice, now: 
         return
     if not walkie.hindered:
         await jobs.add(db, notice.job(), now)
-    await walkies.save(db, replace(walkie, hindered=True, floor=machine.step(walkie, SwitchedOff(), now)))
+    await _save(db, walkie, replace(walkie, hindered=True, floor=machine.step(walkie, SwitchedOff(), now)), now)
     log.warning("floor can't be kept, the bot lacks a right: room=%s", room_id)
 
 
@@ -194,13 +194,18 @@ async def _apply(db: Connection, walkie: Walkie, event: FloorEvent, now: datetim
         after = replace(after, floor=machine.step(after, event, now))
     before = await walkies.get(db, walkie.room_id)
     if after != before:
-        await walkies.save(db, after)
+        await _save(db, before, after, now)
         await _order(db, walkie.room_id, now)
-    if before is not None:
-        await floor_requests.settle(db, before.floor, after.floor, now)
     if before is None or after.floor.holder != before.floor.holder:
         log.info("floor: room=%s holder=%s phase=%s", walkie.room_id, after.floor.holder, after.floor.phase)
     return after
+
+
+async def _save(db: Connection, before: Walkie | None, after: Walkie, now: datetime) -> None:
+    """Store a walkie-talkie, and do what was ordered for the requests that wait no longer."""
+    await walkies.save(db, after)
+    if before is not None:
+        await floor_requests.settle(db, before.floor, after.floor, now)
 
 
 async def lapsed(db: Connection, walkie: Walkie, now: datetime) -> Walkie:

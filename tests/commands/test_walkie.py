@@ -192,7 +192,7 @@ async def next_turn(world: World) -> None:
         await walkie.apply(db, ROOM, Locked(now.floor.serial), world.clock())
     world.clock.pass_by(1)
     async with world.store.write() as db:
-        await walkie.look(db, ROOM, world.clock())
+        await walkie.ticked(db, ROOM, world.clock())
 
 
 async def test_a_request_that_comes_late_counts_for_nothing(world: World) -> None:

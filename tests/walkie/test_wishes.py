@@ -70,7 +70,7 @@ async def next_turn(world: World) -> None:
         await walkie.apply(db, ROOM, Locked((await walkies.get(db, ROOM)).floor.serial), world.clock())  # type: ignore[union-attr]
     world.clock.pass_by(1)
     async with world.store.write() as db:
-        await walkie.look(db, ROOM, world.clock())
+        await walkie.ticked(db, ROOM, world.clock())
 
 
 async def test_reactions_join_ask_give_back_and_leave(world: World) -> None:
@@ -186,6 +186,13 @@ async def test_who_reacts_and_leaves_the_room_has_no_floor(world: World) -> None
     gone = sent(world, "$gone", "m.room.member", {"membership": "leave"}, state_key=BOB, sender=BOB)
     await world.hear(tap(world, "$ask", "🎙️", sender=BOB), gone)
     assert (await floor_of(world)).holder is None
+
+
+async def test_the_bots_own_buttons_are_no_wishes(world: World) -> None:
+    """The bot reacts to its panel, so that members need only tap."""
+    await world.hear(tap(world, "$button", "✅", sender=BOT), tap(world, "$ask", "🎙️", sender=BOT))
+    assert not await has_joined(world, BOT)
+    assert await taken_away(world) == []
 
 
 async def test_a_flood_of_reactions_costs_the_bot_a_share(world: World) -> None:

@@ -62,7 +62,10 @@ def _not_limited(unlimited: Sequence[str]) -> list[str]:
     """Name the members whom the homeserver can't stop."""
     if not unlimited:
         return []
-    told = _("I can't limit {names}, who have too much power here: what they send without the floor is not recorded.")
+    told = _(
+        "These members have too much power for me to limit them: {names}. I don't record what they send without the "
+        "floor."
+    )
     return [told.format(names=_names(unlimited))]
 
 

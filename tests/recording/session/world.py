@@ -51,10 +51,12 @@ class Session:
     recording: Recording = field(default_factory=lambda: begun(said()))
     chunks: tuple[Chunk, ...] = ()
     effects: list[Effect] = field(default_factory=list)  # of the last event
+    bare: bool = False  # without its first message
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
-        self.send(ANN)
+        if not self.bare:
+            self.send(ANN)
 
     def tell(self, event: RecordingEvent, event_id: str = "$event", position: int | None = None) -> Outcome:
         outcome = machine.step(

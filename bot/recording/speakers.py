@@ -54,18 +54,17 @@ def credits_of(recording: Recording) -> tuple[Credit, ...]:
 
 
 def credited(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger) -> Recording:
-    """Return a recording of several speakers with those who are in its audio now. Whoever began it and has nothing left
-    in it is followed by the next speaker as its broadcaster."""
-    chunks = tuple(chunks)
+    """Return a recording of several speakers with those who are in its audio now. Its broadcaster is whoever sent the
+    first message that is left in it, whatever came first."""
+    chunks = sorted(chunks, key=lambda chunk: (chunk.position, chunk.id))
     spoke = tuple(_bounded(speaker.credit) for speaker in speakers(recording, chunks, ledger)[:MOST_CREDITED])
     after = replace(recording, speakers=spoke)
     remaining = [chunk for chunk in chunks if not is_removed(chunk) and chunk.reason != OUT_OF_TURN]
-    if any(chunk.sender == recording.broadcaster for chunk in remaining) or not chunks:
-        return after
     if not remaining:
-        return replace(after, broadcaster_name=None)
-    first = spoke[0] if spoke else Credit(remaining[0].sender, remaining[0].sender_name)
-    return replace(after, broadcaster=first.user_id, broadcaster_name=first.name)
+        return replace(after, broadcaster_name=None) if chunks else after
+    first = remaining[0]
+    known = recording.broadcaster_name if first.sender == recording.broadcaster else None
+    return replace(after, broadcaster=first.sender, broadcaster_name=first.sender_name or known)
 
 
 def _bounded(credit: Credit) -> Credit:

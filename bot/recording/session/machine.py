@@ -47,7 +47,7 @@ from bot.recording.model import (
 )
 from bot.recording.policy import Limits
 from bot.recording.session import transmissions
-from bot.recording.session.layout import lay_out
+from bot.recording.session.layout import WAITING, lay_out
 from bot.recording.settling import settled
 from bot.recording.speakers import credited
 from storage.records import (
@@ -178,9 +178,14 @@ def _applied(
     return outcome
 
 
+def _decided(outcome: Outcome) -> list[Chunk]:
+    """Return the messages that are heard, or are not for good."""
+    return [chunk for chunk in outcome.chunks if chunk.state not in WAITING]
+
+
 def _credited(before: Outcome, after: Outcome) -> Outcome:
-    """Note who is in the audio, where the event changed a chunk."""
-    if after.chunks == before.chunks:
+    """Note who is in the audio, where the event changed what is heard."""
+    if _decided(after) == _decided(before):
         return after
     ledger = lay_out(after.recording, after.chunks)
     return replace(after, recording=credited(after.recording, after.chunks, ledger))

@@ -83,6 +83,13 @@ async def peaks(db: Connection, recording_id: RecordingId) -> tuple[tuple[Sample
     return tuple((Samples(row.samples), row.peaks) for row in rows)
 
 
+async def lengths(db: Connection, recording_id: RecordingId) -> tuple[tuple[Samples, bool], ...]:
+    """Return the length of each piece in the order of the sound, and whether it is sound."""
+    statement = select(cut_table.c.samples, cut_table.c.blob.is_not(None)).order_by(cut_table.c.ordinal)
+    rows = await db.execute(statement.where(cut_table.c.recording_id == recording_id))
+    return tuple((Samples(samples), bool(sounds)) for samples, sounds in rows)
+
+
 async def off_by(db: Connection, recording_id: RecordingId) -> tuple[Samples, ...]:
     """Return the surplus of decoded samples of each piece whose length differs from the ledger's."""
     statement = select(cut_table.c.off_by).where(cut_table.c.recording_id == recording_id, cut_table.c.off_by != 0)

@@ -116,6 +116,16 @@ def segment_span(segment: int, frames: int) -> Span:
     return Span(first, max(0, min(SEGMENT_FRAMES, frames - first)))
 
 
+def time_of(frames: int) -> timedelta:
+    """Return the length of this many frames."""
+    return SEGMENT * frames / SEGMENT_FRAMES
+
+
+def frames_within(time: timedelta) -> int:
+    """Return how many whole frames fit into a time; negative for times before 0."""
+    return time * SEGMENT_FRAMES // SEGMENT
+
+
 # ---- bytes
 
 

@@ -7,7 +7,7 @@ the same and lies on the same frame grid.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -44,6 +44,18 @@ def identity(cut: Cut) -> str:
 def settled_frames(samples: int) -> int:
     """Return how many frames of a track, `samples` long so far, no later sound can change."""
     return max(0, whole_frames(samples - LIMITER_REACH) - AHEAD)
+
+
+def message_ends(pieces: Iterable[tuple[Samples, bool]]) -> tuple[int, ...]:
+    """Return at which numbers of settled frames the messages of a track end, given the length of each piece and whether
+    it is sound."""
+    ends: list[int] = []
+    samples = 0
+    for length, sounds in pieces:
+        samples += length
+        if sounds and (frames := settled_frames(samples)) > (ends[-1] if ends else 0):
+            ends.append(frames)
+    return tuple(ends)
 
 
 def place_pieces(cuts: Sequence[Cut]) -> tuple[PlacedPiece, ...]:

@@ -85,19 +85,19 @@ class Live:
         self, request: web.BaseRequest, access: Access, on_air: OnAir, segment: int
     ) -> web.Response | None:
         """Answer with a segment that caches revalidate each time: a redaction, or a member's leaving, must end it."""
-        count = on_air.at(self._clock()).frames_of(segment)
-        if not count:
+        span = on_air.at(self._clock()).span_of(segment)
+        if not span.frames:
             return None
-        frames = await self._tuner.frames(on_air, segment, count)
+        frames = await self._tuner.frames(on_air, span)
         if frames is None:
             # The frames were moved into the episode's file after `find` had looked.
             now = await self._tuner.find(access, on_air.recording.code)
             same = now is not None and now.track.generation == on_air.track.generation
-            frames = await self._tuner.frames(now, segment, count) if now is not None and same else None
+            frames = await self._tuner.frames(now, span) if now is not None and same else None
         if frames is None:
             log.warning("recording %s: frames of segment %d can't be read", on_air.recording.code, segment)
             return None
-        body = hls.timestamp(segment) + frames
+        body = hls.timestamp(span.first) + frames
         file = Representation(sha256(body).hexdigest(), len(body), on_air.changed_at.replace(microsecond=0))
         return respond.content(request, body, file, respond.OF_FAMILY[access.claim.family], {"Content-Type": AUDIO})
 

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bot.audio import hls
-from bot.audio.grid import ByteRange, Form, Span, byte_range, clip, frames_in, segment_start
+from bot.audio.grid import ByteRange, Form, Span, byte_range, clip, frames_in
 from bot.audio.hls import Listing
-from bot.audio.track import settled_frames
+from bot.audio.track import message_ends, settled_frames
+from bot.recording.kinds import kind_of
 from bot.web import files
 from bot.web.access import Access, may_hear_recording
 from bot.web.caches import CommitCache
@@ -31,6 +32,7 @@ class OnAir:
     recording: Recording
     track: Track
     frames: int  # that are there
+    ends: tuple[int, ...]  # the numbers of frames at which messages end
     finished: Extent | None  # once no more sound comes: all frames, in the episode's file
     changed_at: datetime
 
@@ -41,10 +43,10 @@ class OnAir:
     def at(self, now: datetime) -> Listing:
         """Return what players may have of it at this time."""
         if self.finished is not None:
-            return Listing(self.track.generation, self.frames, ended=True)
+            return Listing(self.track.generation, self.frames, ended=True, ends=self.ends)
         if self.track.live_from is None:
             return Listing(self.track.generation, 0, ended=False)
-        return hls.listing_at(self.track.generation, self.track.live_from, self.frames, now)
+        return hls.listing_at(self.track.generation, self.track.live_from, self.frames, now, self.ends)
 
 
 class Tuner:
@@ -75,10 +77,10 @@ class Tuner:
         asked = self._asked.get(recording_id)
         return asked is not None and self._clock() - asked < LISTENED_FOR
 
-    async def frames(self, on_air: OnAir, segment: int, count: int) -> bytes | None:
-        """Read the first `count` frames of a segment. None if they were moved meanwhile: call `find` again."""
+    async def frames(self, on_air: OnAir, span: Span) -> bytes | None:
+        """Read some frames. None if they were moved meanwhile: call `find` again."""
         body = bytearray()
-        for part in await self._byte_ranges(on_air, Span(segment_start(segment), count)):
+        for part in await self._byte_ranges(on_air, span):
             try:
                 file = await self._files.open(part.blob)
             except OSError:
@@ -89,7 +91,7 @@ class Tuner:
                 return None
             finally:
                 self._files.release(file)
-        return bytes(body) if len(body) == count * on_air.form.frame_bytes else None
+        return bytes(body) if len(body) == span.frames * on_air.form.frame_bytes else None
 
     async def _byte_ranges(self, on_air: OnAir, span: Span) -> list[ByteRange]:
         if on_air.finished is not None:
@@ -107,14 +109,16 @@ class Tuner:
             if track is not None:
                 return await _with_track(db, recording, track)
         comes = recording.state.is_open and not recording.past
-        return OnAir(recording, _empty_track(recording), 0, None, recording.heard_at) if comes else None
+        return OnAir(recording, _empty_track(recording), 0, (), None, recording.heard_at) if comes else None
 
 
 async def _with_track(db: Connection, recording: Recording, track: Track) -> OnAir | None:
     if not await tracks.holds(db, recording.id):
         return None
     frames = await tracks.reach(db, recording.id)
-    growing = OnAir(recording, track, frames, None, recording.heard_at)
+    several = kind_of(recording).several_speakers
+    ends = message_ends(await tracks.lengths(db, recording.id)) if several else ()
+    growing = OnAir(recording, track, frames, ends, None, recording.heard_at)
     if recording.state.is_open:
         return growing
     episode = await archive.episode(db, recording.id)
@@ -123,7 +127,7 @@ async def _with_track(db: Connection, recording: Recording, track: Track) -> OnA
         return growing  # the episode is being made
     # The episode has some frames more than the track, which holds only those that no later sound can change.
     frames, _ = frames_in(episode.bytes - begin.offset, Form.of(track))
-    return OnAir(recording, track, frames, Extent(0, frames, begin.blob, begin.offset), episode.made_at)
+    return OnAir(recording, track, frames, ends, Extent(0, frames, begin.blob, begin.offset), episode.made_at)
 
 
 def _empty_track(recording: Recording) -> Track:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from aiohttp import web
 
-from bot.audio.grid import SEGMENT
+from bot.audio.grid import SEGMENT, Span, time_of
 from bot.audio.hls import HOLD_BACK, Listing
 from bot.web import respond, sockets
 from bot.web.access import Access, Verdict
@@ -104,14 +104,15 @@ class Streams:
                 listing = on_air.at(now)
                 if playhead.is_at_end(listing):
                     break
-                if count := playhead.due(listing, now):
-                    frames = await self._tuner.frames(on_air, playhead.segment, count)
+                span = playhead.due(listing, now)
+                if span is not None:
+                    frames = await self._tuner.frames(on_air, span)
                 else:
                     well_at = now
-            if frames is not None:
+            if span is not None and frames is not None:
                 async with asyncio.timeout(sockets.STUCK_S):
                     await response.write(frames)
-                playhead.advance(now)
+                playhead.advance(now, span.frames)
                 well_at = now
             elif now - well_at > REBUILT_WITHIN:
                 break
@@ -133,16 +134,17 @@ class _Playhead:
     next_at: datetime
     segment: int = -1  # none before the stream begins
 
-    def due(self, listing: Listing, now: datetime) -> int:
-        """Return how many frames are to be sent now."""
+    def due(self, listing: Listing, now: datetime) -> Span | None:
+        """Return the frames that are to be sent now."""
         if self.segment < 0 and listing.segments and listing.ripe:
             self.segment = max(0, listing.segments - HOLD_BACK)
-        return listing.frames_of(self.segment) if self.segment >= 0 and self.next_at <= now else 0
+        span = listing.span_of(self.segment) if self.segment >= 0 and self.next_at <= now else None
+        return span if span is not None and span.frames else None
 
     def is_at_end(self, listing: Listing) -> bool:
         """Return whether everything was sent that there ever will be."""
         return listing.ended and self.segment >= listing.segments
 
-    def advance(self, now: datetime) -> None:
+    def advance(self, now: datetime, frames: int) -> None:
         self.segment += 1
-        self.next_at = max(self.next_at, now - (HOLD_BACK - 1) * SEGMENT) + SEGMENT
+        self.next_at = max(self.next_at, now - (HOLD_BACK - 1) * SEGMENT) + time_of(frames)

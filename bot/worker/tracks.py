@@ -24,7 +24,7 @@ from bot.audio.layout import layout, piece_of
 from bot.audio.leveller import LevelState
 from bot.audio.plan import Piece
 from bot.audio.render import Rendered, Rendering, Warm
-from bot.audio.track import missing_spans, place_pieces, reusable, settled_frames
+from bot.audio.track import message_ends, missing_spans, place_pieces, reusable, settled_frames
 from bot.errors import TryLater
 from bot.recording.kinds import kind_of
 from bot.settings import Settings
@@ -204,13 +204,15 @@ class Tracks:
                 return await self._rearrange(db, recording, old, pieces, now)
             if added:
                 await tracks.add_cuts(db, recording.id, added)
-                old = await self._scheduled(db, replace(old, cuts=(*old.cuts, *added)), now)
+                old = await self._scheduled(db, recording, replace(old, cuts=(*old.cuts, *added)), now)
             return await self._in_edition(db, replace(old, pieces=tuple(pieces)))
 
-    async def _scheduled(self, db: Connection, whole: StoredTrack, now: datetime) -> StoredTrack:
+    async def _scheduled(self, db: Connection, recording: Recording, whole: StoredTrack, now: datetime) -> StoredTrack:
         """Return the track with its live schedule, given that its last piece arrived now."""
-        before = settled_frames(sum(cut.samples for cut in whole.cuts[:-1]))
-        track = replace(whole.track, live_from=first_due(whole.track.live_from, before, now))
+        earlier = [(cut.samples, cut.blob is not None) for cut in whole.cuts[:-1]]
+        before = settled_frames(sum(samples for samples, _ in earlier))
+        ends = message_ends(earlier) if kind_of(recording).several_speakers else ()
+        track = replace(whole.track, live_from=first_due(whole.track.live_from, before, now, ends))
         if track != whole.track:
             await tracks.save(db, track)
         return replace(whole, track=track)

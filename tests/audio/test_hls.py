@@ -12,6 +12,7 @@ from mutagen.id3 import ID3
 
 from bot.audio import hls
 from bot.audio.grid import SEGMENT_FRAMES as FRAMES
+from bot.audio.grid import Span
 from bot.audio.hls import HOLD_BACK, Listing
 from bot.audio.track import settled_frames
 from tests.clock import Clock
@@ -94,6 +95,37 @@ def test_the_list_only_grows(chunks: list[tuple[int, float]], looks: list[float]
             segments = hls.listing_at(0, live_from, there, now).segments
             assert listed <= segments <= there // FRAMES
             listed = segments
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 1_500), st.floats(0, 900)), min_size=1, max_size=20),
+    st.lists(st.floats(0, 9_000), max_size=40),
+)
+def test_a_message_ends_a_segment(messages: list[tuple[int, float]], looks: list[float]) -> None:
+    """Messages of any length, at any time: what is listed stays as it was, no segment is longer than six seconds, and
+    all of a message is listed when it could be over."""
+    come = list(accumulate(wait for _, wait in messages))
+    ends = tuple(accumulate(frames for frames, _ in messages))
+    live_from, there = None, 0
+    listed: list[Span] = []
+    events = [*zip(come, (frames for frames, _ in messages), strict=True), *((look, 0) for look in looks)]
+    for moment, frames in sorted(events, key=lambda event: event[0]):
+        now = START + timedelta(seconds=moment)
+        if frames:
+            live_from = hls.first_due(live_from, there, now, ends[: ends.index(there) + 1] if there else ())
+            there += frames
+        if live_from is None:
+            continue
+        known = tuple(end for end in ends if end <= there)
+        spans = list(hls.listing_at(0, live_from, there, now, known).spans())
+        assert spans[: len(listed)] == listed
+        assert all(span.frames <= FRAMES for span in spans)
+        assert [span.first for span in spans] == [0, *accumulate(span.frames for span in spans)][: len(spans)]
+        listing = hls.listing_at(0, live_from, there, now + timedelta(seconds=there), known)
+        assert listing.frames == there
+        assert [listing.span_of(segment) for segment in range(listing.segments)] == list(listing.spans())
+        assert listing.span_of(listing.segments).frames == 0
+        listed = spans
 
 
 @given(st.integers(5, 120), st.lists(st.floats(0, 11.5), min_size=10, max_size=30))
@@ -180,7 +212,7 @@ def test_the_playlist_of_an_ended_broadcast() -> None:
 @pytest.mark.parametrize(("segment", "ticks"), [(0, 0), (1, 540_000), (3_600, 1_944_000_000), (15_908, 385_408)])
 def test_a_segment_says_when_it_begins(segment: int, ticks: int) -> None:
     """A PRIV frame in front of the frames holds 33 bits of a 90 kHz clock."""
-    tag = ID3(io.BytesIO(hls.timestamp(segment)))
+    tag = ID3(io.BytesIO(hls.timestamp(segment * FRAMES)))
     (frame,) = tag.getall("PRIV")
     assert list(tag.values()) == [frame]
     assert tag.version == (2, 4, 0)

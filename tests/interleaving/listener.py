@@ -69,7 +69,7 @@ class Listener:
         return Access(Verdict.OPEN, Claim(Family.PERSONAL, room, member=member))
 
     async def _frames(self, tuner: Tuner, on_air: OnAir, air: Listing) -> bytes:
-        segments = [await tuner.frames(on_air, number, air.frames_of(number)) for number in range(air.segments)]
+        segments = [await tuner.frames(on_air, span) for span in air.spans()]
         assert None not in segments, "a segment that is listed can't be had"
         return b"".join(segment for segment in segments if segment)
 

@@ -16,10 +16,12 @@ from aiohttp import ClientSession
 from bot import orders
 from bot.audio.grid import SEGMENT
 from bot.audio.grid import SEGMENT_FRAMES as FRAMES
+from bot.audio.track import settled_frames
 from bot.matrix.media import FetchedMedia
 from bot.web.server import WebServer
 from storage import archive, rooms, tracks
-from storage.records import EventId, MediaSource, RecordingState, RoomId, Track, Visibility
+from storage.records import EventId, MediaSource, Position, RecordingState, RoomId, Track, Visibility
+from tests.worker.session_world import message
 from tests.world import ROOM, World, chunk, heard, info
 
 TAG_BYTES = 73
@@ -48,7 +50,9 @@ class Air:
         self._root = root
 
     async def listed(self) -> list[str]:
-        code = (await self._stage.recording()).code
+        async with self._stage.store.read() as db:
+            (recording,) = await archive.recordings(db, ROOM)
+        code = recording.code
         async with self._client.get(f"{self._root}{code}.m3u8") as answer:
             return re.findall(r"^[^#\n]+$", await answer.text(), re.MULTILINE) if answer.status == 200 else []
 
@@ -181,3 +185,34 @@ async def test_a_redacted_chunk_leaves_the_air_at_once(world: World, air: Air) -
     assert again[0] == sound[0]
     assert again[second] != sound[second]
     assert again[-1] == sound[-1]
+
+
+async def test_a_message_is_on_the_air_to_its_end(world: World, air: Air) -> None:
+    """All of a message is listed while it could be said, whenever the next one comes, if ever; what was listed stays,
+    also when the session is over."""
+    async with world.store.write() as db:
+        room = await rooms.room(db, ROOM)
+        assert room is not None
+        await rooms.save_room(db, replace(room, messages_since=Position(0)))
+    live: list[bytes] = []
+    names: list[str] = []
+    for name in ("m1", "m2"):
+        await world.hear(message(world, name, announced_ms=CHUNK_S * 1000))
+        await world.work()
+        world.clock.pass_by(CHUNK_S)
+        assert (await air.listed())[: len(names)] == names
+        names = await air.listed()
+        live += [await air.segment(name) for name in names[len(live) :]]
+        async with world.store.read() as db:
+            (recording,) = await archive.recordings(db, ROOM)
+            assert sum(map(len, live)) == 192 * await tracks.reach(db, recording.id)
+        world.clock.pass_by(100)
+    assert [len(part) // 192 for part in live[:3]] == [FRAMES, FRAMES, settled_frames(CHUNK_S * 48_000) - 2 * FRAMES]
+    world.clock.pass_by(600)
+    await world.work_on()
+    assert (await air.listed())[: len(names)] == names
+    async with world.store.read() as db:
+        episode = await archive.episode(db, recording.id)
+    assert episode is not None
+    rest = [await air.segment(name) for name in (await air.listed())[len(names) :]]
+    assert world.store.blobs.read(episode.blob).endswith(b"".join(live + rest))

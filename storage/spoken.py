@@ -1,6 +1,6 @@
 """Recordings by who speaks in them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import and_, exists, or_, select, union
 
@@ -11,13 +11,16 @@ from storage.tables import chunks, recordings
 
 
 async def by(
-    db: Connection, user_id: UserId, room_ids: Sequence[RoomId] | None
+    db: Connection, user_id: UserId, room_ids: Sequence[RoomId] | None, without: Collection[str]
 ) -> tuple[tuple[Recording, ...], tuple[Recording, ...]]:
     """Return the recordings in these rooms (None: in all) of this speaker alone, and those with other speakers too,
-    without those that were deleted, or that hold nothing of the speaker any more."""
+    without those that were deleted, or that hold nothing of the speaker any more. A chunk holds nothing that was
+    redacted, or has one of the reasons `without`."""
     in_it = chunks.c.recording_id == recordings.c.id
-    others = exists().where(in_it, chunks.c.sender != user_id)
-    left = exists().where(in_it, chunks.c.sender == user_id, chunks.c.state != ChunkState.REDACTED)
+    holds = (chunks.c.state != ChunkState.REDACTED) & or_(chunks.c.reason.is_(None), chunks.c.reason.not_in(without))
+    others = exists().where(in_it, chunks.c.sender != user_id, holds)
+    named = chunks.c.sender_name.is_not(None)
+    left = exists().where(in_it, chunks.c.sender == user_id, or_(holds, named))
     began = recordings.c.broadcaster == user_id
     # Found by two indexes: an OR would read every recording.
     sent_in = select(chunks.c.recording_id).where(chunks.c.sender == user_id)

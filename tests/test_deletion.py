@@ -15,9 +15,10 @@ from bot.recording.broadcast.words import WORDS as BROADCAST
 from bot.recording.model import Deleted
 from bot.worker.notices import Notices
 from storage import archive, history_checks, jobs, journal, rooms, tables
-from storage.records import Announce, EventId, Job, JobState, Json, RecordingState, RoomId
+from storage.records import Announce, EventId, HeardEvent, Job, JobState, Json, Position, RecordingState, RoomId
+from tests.factories import NOW
 from tests.worker.quick import without_ffmpeg
-from tests.world import INFO, ROOM, START, Killed, World, chunk, heard, info, sealed, world_of
+from tests.world import ALICE, INFO, ROOM, START, Killed, World, chunk, heard, info, sealed, world_of
 
 Rows = dict[str, list[dict[str, Any]]]
 LATE = (chunk("$late", 4), sealed("$late-sealed"), chunk("$c1", 1))
@@ -105,7 +106,7 @@ def added(before: Rows, after: Rows) -> Rows:
 
 
 def is_tombstone(row: dict[str, Any]) -> bool:
-    empty = ("title", "description", "broadcaster_name", "device_id", "quiet_until")
+    empty = ("title", "description", "broadcaster_name", "device_id", "quiet_until", "speakers", "transmissions")
     return row["state"] is RecordingState.DELETED and not any(row[name] for name in empty)
 
 
@@ -139,6 +140,49 @@ async def test_a_deleted_recording_leaves_nothing_but_its_tombstone(world: World
             assert name in ALLOWED, f"left in {name}: {row}"
             assert ALLOWED[name](row), f"left in {name}: {row}"
     assert files(world) == on_disk
+
+
+def message(name: str, sender: str) -> HeardEvent:
+    content = {"msgtype": "m.audio", "url": f"mxc://hs/{name}", "org.matrix.msc3245.voice": {}}
+    at = round(NOW.timestamp() * 1000)
+    return heard(f"${name}", "m.room.message", content, sender=sender, origin_server_ts=at)
+
+
+async def session(world: World) -> tuple[HeardEvent, ...]:
+    """Record a session of two speakers until it is announced, and return its messages."""
+    async with world.store.write() as db:
+        known = await rooms.room(db, ROOM)
+        assert known is not None
+        await rooms.save_room(db, replace(known, messages_since=Position(0)))
+    messages = (message("m1", ALICE), message("m2", "@bob:hs"), message("m3", ALICE))
+    await world.hear(*messages)
+    await all_done(world)
+    world.clock.pass_by(3600)
+    await all_done(world)
+    return messages
+
+
+async def test_a_deleted_session_leaves_the_ids_of_its_messages(world: World) -> None:
+    """No names, sound or jobs are left; and its messages, heard again, begin no other recording."""
+    before, on_disk = await all_rows(world), files(world)
+    messages = await session(world)
+    async with world.store.write() as db:
+        (recording,) = await archive.recordings(db)
+        assert await archive.episode(db, recording.id) is not None
+        await world.recorder.apply(db, recording.id, Deleted())
+    await all_done(world)
+    erased = {"erased_messages": lambda row: row["event_id"] in {event.event_id for event in messages}}
+    for again in range(2):
+        for name, rows in added(before, await all_rows(world)).items():
+            for row in rows:
+                assert name in ALLOWED | erased, f"left in {name}: {row}"
+                assert (ALLOWED | erased)[name](row), f"left in {name}: {row}"
+        assert files(world) == on_disk
+        if not again:
+            async with world.store.write() as db:
+                for event in messages:
+                    await journal.requeue(db, replace(event, history=True), world.clock())
+            await all_done(world)
 
 
 async def waiting(world: World) -> list[Job]:

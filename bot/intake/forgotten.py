@@ -4,11 +4,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from bot import orders
+from bot.recording.chunks import NOT_WANTED, OUT_OF_TURN
 from bot.recording.model import Deleted, Forgotten, RecordingEvent
 from storage import archive, jobs, journal, listener_uses, sealed_messages, spoken, withheld_keys
 from storage.database import Connection
 from storage.records import Recording, RecordingId, RoomId, UserId
 
+WITHOUT_SOUND = (NOT_WANTED, OUT_OF_TURN)
+"""Reasons of chunks that hold no sound, and never will."""
 AT_ONCE = 20
 """The number of recordings that one transaction deletes."""
 
@@ -27,7 +30,7 @@ class Traces:
 
 async def traces(db: Connection, user_id: UserId, room_ids: Sequence[RoomId] | None) -> Traces:
     """Find what there is of a member in these rooms; None: everywhere."""
-    return Traces(user_id, room_ids, *await spoken.by(db, user_id, room_ids))
+    return Traces(user_id, room_ids, *await spoken.by(db, user_id, room_ids, WITHOUT_SOUND))
 
 
 async def remove(

@@ -253,7 +253,8 @@ def redacted(outcome: Outcome, event: Redacted | Forgotten) -> Outcome:
 def _forgotten_speaker(outcome: Outcome, speaker: UserId) -> Outcome:
     for chunk in outcome.chunks:
         if chunk.sender == speaker:
-            outcome = without_sound(outcome, chunk)
+            nameless = replace(chunk, sender_name=None)
+            outcome = without_sound(replace(outcome, chunks=with_chunk(outcome.chunks, nameless)), nameless)
     if outcome.recording.broadcaster != speaker:
         return outcome
     return replace(outcome, recording=replace(outcome.recording, broadcaster_name=None))

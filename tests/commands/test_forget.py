@@ -1,22 +1,29 @@
 """`forget me`: recordings of a member alone are deleted, their part of others is taken out, and it is said how many."""
 
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from bot import orders
 from bot.commands.replies import forget as replies
+from bot.feeds.titles import episode_title
 from bot.intake import forgotten
 from storage import archive, changes, heirs, listener_uses, rooms, withheld_keys
 from storage.records import (
     BlobKey,
     Chunk,
+    ChunkFacts,
     ChunkState,
+    Container,
     ListenerUse,
     Recording,
+    RecordingKind,
     RecordingState,
     RoomId,
+    Samples,
     SessionId,
+    Timing,
     UserId,
     Withheld,
 )
@@ -92,6 +99,37 @@ async def test_their_part_of_a_recording_with_others_is_taken_out(world: World) 
     assert blobs[SPEAKER] in forgotten
     assert blobs[MEMBER] not in forgotten
     assert await world.say(SPEAKER, FORGET) == replies.nothing(everywhere=False)
+
+
+async def test_a_session_goes_on_under_the_next_speakers_name(world: World) -> None:
+    """The first speaker's name leaves the session, its title and what was refused of them; the next one is its
+    broadcaster."""
+    shared = await world.recording(kind=RecordingKind.VOICE_MESSAGES, state=RecordingState.LIVE, length_ms=None)
+    await world.chunk(shared, ChunkState.STORED, sender=SPEAKER, sender_name="Mira", facts=one_second())
+    await world.chunk(shared, ChunkState.REFUSED, sender=SPEAKER, sender_name="Mira", reason="out_of_turn")
+    await world.chunk(shared, ChunkState.STORED, sender=MEMBER, sender_name="Mem", facts=one_second())
+    await world.confirmed(SPEAKER, FORGET)
+    after = await world.look(shared)
+    assert (after.broadcaster, after.broadcaster_name) == (MEMBER, "Mem")
+    assert [credit.name for credit in after.speakers] == ["Mem"]
+    assert episode_title(after, ZoneInfo("UTC")).startswith("Mem, ")
+    async with world.store.read() as db:
+        assert not any(chunk.sender_name for chunk in of(await archive.chunks(db, shared.id), SPEAKER))
+    assert await world.say(SPEAKER, FORGET) == replies.nothing(everywhere=False)
+
+
+async def test_a_session_that_holds_nothing_of_others_any_more_is_deleted(world: World) -> None:
+    """Members whose messages were taken out, or never recorded, are no other speakers."""
+    alone = await world.recording(kind=RecordingKind.VOICE_MESSAGES)
+    await world.chunk(alone, ChunkState.STORED, sender=SPEAKER)
+    await world.chunk(alone, ChunkState.REDACTED, sender=MEMBER)
+    await world.chunk(alone, ChunkState.REFUSED, sender=MEMBER, reason="not_wanted")
+    await world.confirmed(SPEAKER, FORGET)
+    assert await states(world, alone) == [True]
+
+
+def one_second() -> ChunkFacts:
+    return ChunkFacts(Container.WAV, Timing.EXACT, Samples(48_000), 48_000, 1)
 
 
 def of(chunks: Sequence[Chunk], user: UserId) -> list[Chunk]:

@@ -34,7 +34,7 @@ async def test_what_they_began_or_spoke_in_is_found(store: Store) -> None:
         own = await begun(db, ALICE, ALICE, ALICE, room_id=THERE)
         joint, guest = await begun(db, ALICE, ALICE, BOB), await begun(db, BOB, BOB, ALICE)
         await begun(db, BOB, BOB, CAROL)
-        everywhere, here = await spoken.by(db, ALICE, None), await spoken.by(db, ALICE, [HERE])
+        everywhere, here = await spoken.by(db, ALICE, None, ()), await spoken.by(db, ALICE, [HERE], ())
     assert [[one.code for one in found] for found in everywhere] == [[silent, own], [joint, guest]]
     assert [[one.code for one in found] for found in here] == [[silent], [joint, guest]]
 
@@ -48,7 +48,7 @@ async def test_nobody_elses_recordings_are_read(store: Store) -> None:
             said.append((call[2], call[3]))
 
         event.listen(db.sync_connection, "before_cursor_execute", note)
-        await spoken.by(db, ALICE, None)
+        await spoken.by(db, ALICE, None, ())
         event.remove(db.sync_connection, "before_cursor_execute", note)
         plans = [
             row.detail

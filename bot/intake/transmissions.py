@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable
 
 from bot.recording.model import Ended, RecordingEvent
-from storage import archive
+from bot.recording.session.machine import TRANSMISSIONS
+from storage import sessions
 from storage.database import Connection
-from storage.records import EndedBy, Recording, RecordingId, RecordingKind, RecordingState, RoomId
+from storage.records import EndedBy, Recording, RecordingId, RoomId
 
 Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
 """The recorder's application of an event to a recording, in the caller's transaction."""
@@ -14,11 +15,7 @@ Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
 async def end(db: Connection, apply: Apply, room_id: RoomId) -> tuple[Recording, ...]:
     """End the live sessions of a room's walkie-talkie, and return them: one at most, but for what came
     late. The next transmission begins another one."""
-    live = [
-        recording
-        for recording in await archive.open_recordings(db, room_id)
-        if recording.kind is RecordingKind.WALKIE_TALKIE and recording.state is RecordingState.LIVE
-    ]
+    live = await sessions.live(db, room_id, TRANSMISSIONS)
     for recording in live:
         await apply(db, recording.id, Ended(EndedBy.STOPPED))
-    return tuple(live)
+    return live

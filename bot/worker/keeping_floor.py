@@ -179,18 +179,32 @@ class KeepingFloor:
             async def with_holder(content: Json) -> Json:
                 return levels.raised(content, holder)
 
-            await self._write_levels(walkie.room_id, present, with_holder)
+            async def show() -> None:
+                nonlocal walkie
+                walkie = await self._show(walkie)
+
+            await self._write_levels(walkie.room_id, present, with_holder, then=show)
         return walkie
 
-    async def _write_levels(self, room_id: RoomId, present: Json, change: Callable[[Json], Awaitable[Json]]) -> Json:
+    async def _write_levels(
+        self,
+        room_id: RoomId,
+        present: Json,
+        change: Callable[[Json], Awaitable[Json]],
+        *,
+        then: Callable[[], Awaitable[None]] | None = None,
+    ) -> Json:
         """Write changed power levels, and again whatever somebody else wrote between our reading and our writing.
-        Return the levels that the room has then."""
+        Return the levels that the room has then. `then` is done after the first write, before that is looked at."""
         theirs = present
         for _ in range(WRITES):
             content = await change(theirs)
             if content == present:
                 return present
             event_id = await self._set_state(room_id, POWER_LEVELS, content)
+            if then is not None:
+                await then()
+                then = None
             replaced = await self._sending.replaced(room_id, event_id)
             if replaced is None or replaced == present:
                 return content
@@ -236,9 +250,10 @@ class KeepingFloor:
         walkie = await self._change(walkie, delayed=replace(wanted, asked=True))
         released = machine.content(replace(floor, holder=None, since=floor.until, until=floor.until))
         contents = {FLOOR: released} if lowered is None else {POWER_LEVELS: lowered, FLOOR: released}
-        ids = [
-            await self._delayed.schedule(walkie.room_id, kind, content, delay_ms) for kind, content in contents.items()
-        ]
+        schedule = self._delayed.schedule
+        ids = await asyncio.gather(
+            *(schedule(walkie.room_id, kind, content, delay_ms) for kind, content in contents.items())
+        )
         return await self._change(walkie, delayed=replace(wanted, ids=tuple(delay_id for delay_id in ids if delay_id)))
 
     async def _given_up(self, walkie: Walkie) -> DelayedRelease:

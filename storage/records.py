@@ -760,7 +760,6 @@ class Floor:
     guard_until: datetime | None = None
     serial: int = 0  # number of the last grant
     request: EventId | None = None  # the event by which the holder asked
-    late: UserId | None = None  # whose time ran out last: their transmission may still be on its way
 
 
 @dataclass(frozen=True, slots=True)

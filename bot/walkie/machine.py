@@ -11,8 +11,7 @@ What is hard to see in the code:
   `floor_s`, so whoever waits gets the floor in the end.
 - Who asks while they have the floor, or wait for it already, changes nothing: one place for each member. The holder may
   ask again once the floor is taken back, behind those who wait.
-- A holder whose time ran out may have sent their transmission while the homeserver still took it. It arrives before
-  anything of the next holder, and counts: `late` names them until then.
+- Which transmissions count is not decided here, but by their place in the timeline (`bot.recording.session.floor`).
 """
 
 from dataclasses import replace
@@ -40,7 +39,7 @@ def step(walkie: Walkie, event: FloorEvent, now: datetime) -> Floor:
         case SwitchedOn():
             return Floor(serial=floor.serial, phase=_after_release(floor), since=now)
         case SwitchedOff():
-            return replace(_released(floor, now) if floor.holder else floor, queue=(), late=None)
+            return replace(_released(floor, now) if floor.holder else floor, queue=())
         case _ if not walkie.on and not isinstance(event, Locked):
             return floor
         case Asked() if not is_known(floor, event.user):
@@ -51,7 +50,7 @@ def step(walkie: Walkie, event: FloorEvent, now: datetime) -> Floor:
         case GaveBack(user=user) | Lapsed(user=user):
             return _ended(_without(floor, user), user, now)
         case Spoke(user=user):
-            return replace(_ended(floor, user, now), late=None if floor.late == user else floor.late)
+            return _ended(floor, user, now)
         case Locked(serial=serial) if floor.phase is FloorPhase.RELEASING and serial == floor.serial:
             locked = replace(floor, phase=FloorPhase.GUARD, guard_until=now + timedelta(seconds=walkie.guard_s))
             return _next(locked, walkie, now)
@@ -63,11 +62,6 @@ def step(walkie: Walkie, event: FloorEvent, now: datetime) -> Floor:
 def is_known(floor: Floor, user: UserId) -> bool:
     """Return whether a member has the floor, or waits for it."""
     return floor.holder == user or any(request.user == user for request in floor.queue)
-
-
-def may_speak(walkie: Walkie, user: UserId) -> bool:
-    """Return whether a transmission of this member that is heard now has the floor."""
-    return user == walkie.floor.holder or user == walkie.floor.late
 
 
 def next_look(walkie: Walkie) -> datetime | None:
@@ -96,9 +90,7 @@ def content(floor: Floor) -> Json:
 
 def _tick(floor: Floor, walkie: Walkie, now: datetime) -> Floor:
     if floor.phase is FloorPhase.HELD and floor.until is not None and now >= floor.until:
-        # A transmission of a moderator, whom the homeserver never refuses, may also have been sent too late.
-        limited = any(one.user == floor.holder and one.lowered_at is None for one in walkie.raised)
-        return replace(_released(floor, now), late=floor.holder if limited else None)
+        return _released(floor, now)
     return _next(floor, walkie, now)
 
 

@@ -22,7 +22,7 @@ from bot.walkie.model import (
     is_too_late,
 )
 from storage.columns import Floors
-from storage.records import EventId, Floor, FloorPhase, Position, Raised, RoomId, UserId, Walkie
+from storage.records import EventId, Floor, FloorPhase, Position, RoomId, UserId, Walkie
 
 NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
 ANN, BOB, CAT, DAN = USERS = tuple(UserId(f"@{name}:hs") for name in ("ann", "bob", "cat", "dan"))
@@ -87,18 +87,6 @@ def test_switching_off_ends_the_floor_and_the_queue() -> None:
     assert machine.step(replace(NEW, on=False, floor=off), asked(CAT), NOW) == off
     again = after(SwitchedOn(), asked(CAT), begins=replace(NEW, floor=off))
     assert (again.holder, waiting(again)) == (None, [CAT])
-
-
-def test_a_transmission_on_its_way_counts_when_the_time_ran_out() -> None:
-    """A holder whom the homeserver has limited may speak until the next has the floor, if their time ran out."""
-    over = NOW + timedelta(seconds=FLOOR_S)
-    walkie = replace(NEW, raised=(Raised(ANN, had_entry=False),), floor=after(asked(ANN), asked(BOB)))
-    ran_out = replace(walkie, floor=machine.step(walkie, Tick(), over))
-    assert machine.may_speak(ran_out, ANN)
-    assert not machine.may_speak(replace(walkie, floor=machine.step(walkie, GaveBack(ANN), over)), ANN)
-    assert not machine.may_speak(replace(walkie, floor=machine.step(replace(walkie, raised=()), Tick(), over)), ANN)
-    spoke = replace(ran_out, floor=machine.step(ran_out, Spoke(ANN), over))
-    assert not machine.may_speak(spoke, ANN)
 
 
 def test_requests_that_are_late_count_for_nothing() -> None:

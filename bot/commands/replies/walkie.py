@@ -41,8 +41,8 @@ def lacks_power(needed: int, power: int) -> str:
 
 def switched_on(who: str, unlimited: Sequence[str]) -> str:
     told = _(
-        "The walkie-talkie is on: {who} switched it on. Only who has the floor can write here now; my next message "
-        "explains how to get it."
+        "The walkie-talkie is on: {who} switched it on. Only who has the floor can write here now; my panel, a "
+        "message with four reactions, explains how to get it."
     ).format(who=who)
     return " ".join([told, *_not_limited(unlimited)])
 

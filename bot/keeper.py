@@ -33,7 +33,7 @@ RETENTION_EVERY = timedelta(days=1)
 FEW = 50  # files that some crashes may leave behind
 KEEP_HANDLED_EVENTS = timedelta(days=30)  # their ids alone, so that none is handled twice
 KEEP_CANDIDATES = timedelta(days=7)  # after the end of their broadcast, if its own look (`orphans`) never came
-KEEP_FLOOR_MARKS = timedelta(days=30)
+KEEP_FLOOR_MARKS = KEEP_HANDLED_EVENTS  # those events may still be handled
 KEEP_SEALED_MESSAGES = timedelta(days=7)  # their keys come no more
 KEEP_QUESTIONS = timedelta(days=1)
 KEEP_FINISHED_JOBS = timedelta(days=7)

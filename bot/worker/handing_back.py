@@ -175,7 +175,8 @@ class HandingBack:
                 return None  # it is ordered again when it is over, or heals
             first = next(entry.position for entry in whole_ledger.entries if entry.chunk_id in _ids(ledger))
             row = stretch(row, first, ledger.samples)
-            if not any(row) and attempts < MOST_TRIES_FOR_BARS:
+            is_decoded = sum(samples for samples, _known in peaks) >= first + ledger.samples
+            if not is_decoded and attempts < MOST_TRIES_FOR_BARS:
                 raise TryLater("the sound is being decoded for the live stream", at_most_s=1)
         sound = fingerprint(ledger)
         return _Subject(

@@ -43,7 +43,7 @@ from tests.world import (
 )
 
 C1, C3 = EventId("$c1"), EventId("$c3")
-OURS = (orders.HandBack.kind, orders.Unsend.kind)
+OURS = (orders.HandBack.kind, orders.HandBackPart.kind, orders.Unsend.kind)
 BIG = 1 << 30
 REDACTION = heard("$r", "m.room.redaction", {}, redacts=C1)
 
@@ -127,10 +127,12 @@ class Town(World):
         super()._begin()
         sending, uploads = cast("Sending", self.homeserver), cast("Uploads", self.homeserver)
         history = cast("RoomHistory", self.homeserver)
+        handing_back = self._counted(
+            HandingBack(self.store, self.settings, self.ffmpeg, sending, uploads, history, us=BOT, clock=self.clock)
+        )
         self.handlers |= {
-            orders.HandBack.kind: self._counted(
-                HandingBack(self.store, self.settings, self.ffmpeg, sending, uploads, history, us=BOT, clock=self.clock)
-            ),
+            orders.HandBack.kind: handing_back,
+            orders.HandBackPart.kind: handing_back,
             orders.Unsend.kind: self._counted(Unsending(self.store, sending)),
         }
 

@@ -45,7 +45,7 @@ def a_round(world: Town) -> tuple[HeardEvent, ...]:
 
 
 async def test_it_is_posted_when_it_is_over_while_the_session_goes_on(world: Town) -> None:
-    """The room gets one voice message that refers to its start, though whole recordings are not handed back; the voice message of
+    """The room gets one voice message that refers to its start, though whole recordings are not handed back; that of
     somebody else, which is in the room, is not posted again."""
     await world.hear(*a_round(world))
     await world.work()

@@ -1,5 +1,5 @@
-"""Members opt out and in again, in any order with broadcasts, late chunks, keys, deaths of the bot, searches of the
-history and an upgrade of the room: no sound of somebody who had opted out when it was sent is ever kept."""
+"""Members opt out and in again, in any order with broadcasts, voice messages, late chunks, keys, deaths of the bot,
+searches of the history and an upgrade: no sound of somebody who had opted out when it was sent is ever kept."""
 
 import asyncio
 import hashlib
@@ -20,7 +20,18 @@ from bot.intake import greeting
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
 from bot.matrix.media import FetchedMedia
 from storage import archive, heirs, jobs, journal, rooms
-from storage.records import EventId, HeardEvent, Json, MediaSource, MxcUri, Recording, RoomId, SessionId, UserId
+from storage.records import (
+    EventId,
+    HeardEvent,
+    Json,
+    MediaSource,
+    MxcUri,
+    Position,
+    Recording,
+    RoomId,
+    SessionId,
+    UserId,
+)
 from tests import world as core
 from tests.factories import a_room
 from tests.worker.quick import without_ffmpeg
@@ -40,7 +51,6 @@ class Broadcast:
     begun: int  # its place in the order of all that was said
     events: list[HeardEvent]
     past: bool  # nobody heard it: only a search of the history finds it
-    before_upgrade: bool
     chunks: dict[str, int] = field(default_factory=dict)  # address of the media: place
 
 
@@ -63,13 +73,15 @@ class Bot(World):
 
 
 class Town:
-    """Two members, their rooms, and the bot. `handled`: the place before which all words were carried out."""
+    """Two members, their rooms, and the bot. `handled`: the place before which all words were carried out; `followed`:
+    the last one whose event was handled before the upgrade."""
 
     def __init__(self, bot: Bot) -> None:
         self.bot = bot
         self.broadcasts: list[Broadcast] = []
+        self.messages: list[Broadcast] = []  # voice messages: each is one of its own
         self.words: list[Word] = []
-        self.handled = self.place = 0
+        self.handled = self.followed = self.place = 0
         self.upgrading = False
         self.fetched_too_late: list[str] = []
         self.keys_to_come: dict[EventId, HeardEvent] = {}  # sealed events, and what they hold
@@ -89,6 +101,11 @@ class Town:
 
     async def settle(self) -> None:
         await self.survive(self.bot.settle)
+        self._follow()
+
+    def _follow(self) -> None:
+        if not self.upgrading:
+            self.followed = self.place
 
     async def work(self, count: int) -> None:
         await self.settle()
@@ -104,17 +121,21 @@ class Town:
 
     async def carry_out(self) -> None:
         await self.bot.settle()
+        self._follow()
         while await self.bot.work_one([orders.Command.kind]):
             await self.bot.settle()
         self.handled = self.place + 1
 
     async def _download(self, source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
-        one = next(one for one in self.broadcasts if source.mxc in one.chunks)
+        one = next(one for one in self.all_said() if source.mxc in one.chunks)
         if self.is_out(one, self.handled):
             self.fetched_too_late.append(source.mxc)  # a job's errors are logged, and would fail nothing here
         return await core.download(source, part, max_bytes)
 
     # ---- the truth
+
+    def all_said(self) -> list[Broadcast]:
+        return [*self.broadcasts, *self.messages]
 
     def is_out(self, one: Broadcast, place: int) -> bool:
         """Return whether the last word of a speaker before a place was `optout`."""
@@ -128,7 +149,7 @@ class Town:
 
     def unwanted(self) -> set[str]:
         """Return the keys of the sound that was sent by somebody who had opted out."""
-        sent = [(one, mxc, place) for one in self.broadcasts for mxc, place in one.chunks.items()]
+        sent = [(one, mxc, place) for one in self.all_said() for mxc, place in one.chunks.items()]
         return {_blob(mxc) for one, mxc, place in sent if self.is_out(one, place) or self.is_out(one, one.begun)}
 
     # ---- what happens
@@ -147,7 +168,7 @@ class Town:
 
     async def start(self, who: UserId, room: RoomId, past: bool) -> None:
         started = self.said(who, room, INFO, {"state": "started", "device_id": "D"}, state_key=who)
-        self.broadcasts.append(Broadcast(who, room, self.place, [started], past, not self.upgrading))
+        self.broadcasts.append(Broadcast(who, room, self.place, [started], past))
         if not past:
             await self.hear(started)
 
@@ -179,6 +200,14 @@ class Town:
             event = replace(
                 event, event=wrapper, encrypted=True, clear_relation=relation, session_id=SessionId(event.event_id)
             )
+        await self.hear(event)
+
+    async def send_message(self, who: UserId, room: RoomId) -> None:
+        """Send a voice message, which goes on with the session of whoever spoke before."""
+        mxc = f"mxc://hs/{self.place + 1}"
+        content = {"msgtype": "m.audio", "url": mxc, "org.matrix.msc3245.voice": {}}
+        event = self.said(who, room, "m.room.message", content)
+        self.messages.append(Broadcast(who, room, self.place, [event], False, {mxc: self.place}))
         await self.hear(event)
 
     async def say(self, who: UserId, room: RoomId, out: bool) -> None:
@@ -251,7 +280,9 @@ class Town:
         files = set(self.bot.files())
         assert not files & self.unwanted(), "sound of somebody who had opted out"
         silent = {word.who for word in self.words}
-        wanted = [one for one in self.broadcasts if one.who not in silent and one.before_upgrade and not one.past]
+        followed = [one for one in self.all_said() if one.begun <= self.followed and one.who not in silent]
+        live = {one.who for one in self.broadcasts}  # a message of theirs may be a lost chunk
+        wanted = [one for one in followed if not one.past and (one in self.broadcasts or one.who not in live)]
         assert {_blob(mxc) for one in wanted for mxc in one.chunks if one.room == ROOM} <= files, "sound is lost"
         async with self.bot.store.read() as db:
             assert await journal.sealed(db) == ()
@@ -276,6 +307,7 @@ STEPS = st.one_of(
     st.tuples(st.just("start"), WHO, st.sampled_from([ROOM, ROOM, NEW]), st.sampled_from([False, False, True])),
     st.tuples(st.just("send"), st.integers(0, 2), st.booleans()),
     st.tuples(st.just("send"), st.integers(0, 2), st.just(False)),
+    st.tuples(st.just("message"), WHO, st.sampled_from([ROOM, ROOM, NEW])),
     st.tuples(st.just("say"), st.just(ALICE), WHERE, st.booleans()),
     st.tuples(st.just("settle")),
     st.tuples(st.just("carry out")),
@@ -299,6 +331,7 @@ async def take(town: Town, step: tuple[Any, ...]) -> None:
     verbs: dict[str, Callable[..., Awaitable[Any]]] = {
         "start": town.start,
         "send": town.send,
+        "message": town.send_message,
         "say": town.say,
         "settle": town.settle,
         "carry out": town.carry_out_all,
@@ -338,6 +371,10 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             joined = {"membership": "join"}
             bob = core.heard("$bob", "m.room.member", joined, state_key=BOB, sender=BOB)
             await world.hear(bob)
+            async with world.store.write() as db:
+                room = await rooms.room(db, ROOM)
+                assert room is not None
+                await rooms.save_room(db, replace(room, messages_since=Position(0)))
             for each, chat in CHATS.items():
                 members = tuple(state("m.room.member", joined, user, user) for user in (each, BOT))
                 async with world.store.write() as db:
@@ -358,12 +395,35 @@ UPGRADE = [("say", ALICE, ROOM, True), ("carry out",), ("heir",), ("start", ALIC
 PAST = [("start", ALICE, ROOM, True), ("send", 0, False), ("say", ALICE, ROOM, True), ("search", 0)]
 
 
+TOGETHER = [
+    *(("message", who, ROOM) for who in (ALICE, BOB, ALICE)),
+    ("work", 2),
+    ("say", ALICE, ROOM, True),
+    ("message", ALICE, ROOM),
+    ("message", BOB, ROOM),
+]
+AND_AGAIN = [("carry out",), ("message", ALICE, ROOM), ("say", ALICE, CHAT, False), ("carry out",)]
+
+
 @settings(max_examples=STORIES)
 @given(story=st.lists(STEPS, max_size=16))
 @example(story=RACE)
 @example(story=[*AGAIN, ("send", 0, False)])
 @example(story=LATE_KEY)
 @example(story=[*UPGRADE, ("work", 9), ("tombstone",)])
+@example(story=TOGETHER)
+@example(story=[*TOGETHER, *AND_AGAIN, ("message", ALICE, ROOM), ("work", 9)])
+@example(
+    story=[
+        *TOGETHER[:3],
+        ("settle",),
+        ("heir",),
+        ("tombstone",),
+        ("message", BOB, NEW),
+        *TOGETHER[4:],
+        ("message", ALICE, NEW),
+    ]
+)
 @example(story=[*PAST, ("say", ALICE, ROOM, False), ("search", 0)])
 def test_no_sound_of_a_member_who_had_opted_out_is_kept(
     begun: Path, tmp_path_factory: pytest.TempPathFactory, story: list[tuple[Any, ...]]

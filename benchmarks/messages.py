@@ -54,7 +54,7 @@ async def record(directory: Path) -> Course:
         turns, costs, said, cpu = finishing.Turns(), [], 0, usage.cpu_seconds()
         watching = asyncio.create_task(turns.watch())
         for number in range(COUNT):
-            data, samples = message(number)
+            data, samples = await asyncio.to_thread(message, number)
             sent = await session.send(data, to_ms(samples), SPEAKERS[number % 2])
             await running.until_fetched(number + 1)
             said += samples + PAUSE * (number > 0)

@@ -211,6 +211,8 @@ async def test_amr(wide: bool, studio: Studio, ffmpeg: Ffmpeg) -> None:
         assert facts.container is (Container.AMR_WB if wide else Container.AMR)
         assert (facts.timing, facts.samples) == (Timing.ESTIMATED, len(frames) * 960)
         assert [(hole.at, hole.samples) for hole in facts.holes] == [(number * 960, 960) for number in holes]
+        piece = Sound(as_key(path), facts.container, continues=False, samples=facts.samples)
+        assert len(await joined([piece], ffmpeg, studio.folder)) == facts.samples
 
 
 BOX_NAMES = [b"moov", b"trak", b"edts", b"elst", b"mdia", b"mdhd", b"mvhd"]

@@ -11,13 +11,14 @@ import pytest
 from bot.audio.decode import decode_pieces
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import Form
-from bot.audio.layout import layout, piece_of
+from bot.audio.layout import layout, piece_keys, piece_of
 from bot.audio.peaks import Pcm
 from bot.audio.plan import Piece, Silence, Sound, length
 from bot.audio.render import Rendering
 from bot.recording.kinds import lay_out
+from bot.recording.ledger import Entry, Ledger, fingerprint
 from bot.worker.stored_track import StoredTrack, appended_cuts
-from storage.records import SAMPLE_RATE, Container, Cut, RecordingId, Samples, Track
+from storage.records import SAMPLE_RATE, BlobKey, ChunkState, Container, Cut, RecordingId, Samples, Timing, Track
 from tests.audio.sounds import WAV, Studio, as_key, captured, local
 from tests.audio.voices import TARGET, at, in_room, voice
 from tests.factories import a_recording
@@ -127,3 +128,38 @@ async def test_a_broadcast_between_messages_goes_on_as_one_stream(studio: Studio
         there = StoredTrack(Track(RecordingId(1), 1, 64, TARGET, None, 0), tuple(cuts), tuple(pieces[: count - 1]))
         cuts += appended_cuts(there, pieces[:count]) or []
     assert cuts == layout(pieces, FORM)
+
+
+def test_recordings_of_before_are_the_same_sound() -> None:
+    """Keys and fingerprint of a broadcast are those of the versions before there were pauses, so that an upgrade makes
+    no episode again."""
+    a, b, c, d = (BlobKey(letter * 64) for letter in "abcd")
+    pieces: list[Piece] = [
+        Sound(a, Container.OGG_OPUS, False, Samples(96_000)),
+        Sound(b, Container.OGG_OPUS, True, Samples(9_600)),
+        Sound(c, Container.OGG_OPUS, True, Samples(96_000)),
+        Silence(Samples(48_000)),
+        Sound(d, Container.MP4_AAC, False, Samples(48_000)),
+    ]
+    assert piece_keys(pieces, FORM) == [
+        "c0e8bd3abe59e88f09ae126d25c4f17c5ed049fb4770345156f9a73e830cb3cb",
+        "bf750f8c48e76ad4e44303e1aaef6a023dbe21f6994aa4ad555ebdaaf5c0b02e",
+        "374a0328aa498fedd383060b4dc948071737927b359230f18bcaa530a3e57b5e",
+        "silence 48000",
+        "dab315a8f5c9caaa54db5437d195f7558fb837304e3e6a4ada8ac4f4f99e8f72",
+    ]
+    entries = [
+        Entry(
+            chunk_id=None,
+            state=ChunkState.MISSING if isinstance(piece, Silence) else ChunkState.STORED,
+            position=Samples(0),
+            samples=piece.samples,
+            timing=Timing.EXACT,
+            continues=isinstance(piece, Sound) and piece.continues,
+            silence=isinstance(piece, Silence),
+            blob=piece.blob if isinstance(piece, Sound) else None,
+        )
+        for piece in [*pieces, pieces[3], pieces[3], pieces[0]]
+    ]
+    ledger = Ledger(tuple(entries), (), Samples(0), proved=False, complete=False, certain=False, waiting=False)
+    assert fingerprint(ledger) == "84048c65901e3ca61dadcb4cf42d743d81112a0d795973d816f235a15be45f59"

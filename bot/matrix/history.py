@@ -68,6 +68,7 @@ class History:
                 )
             except TooLong:
                 continue
+            _check_page(answer)
             next_cursor = token(answer.get("end"))
             return events_of(answer.get("chunk")), None if next_cursor == stop else next_cursor
         raise GiveUp("an event of the room's history is too long", reason="too_large", room=room_id)
@@ -119,8 +120,7 @@ class History:
         seen = {start}
         for _ in range(MOST_PAGES):
             answer = await self._wire.call("GET", where, query={**query, **({"from": start} if start else {})})
-            if not isinstance(answer.get("chunk"), list):
-                raise TryLater("the homeserver's answer is not a page of events")
+            _check_page(answer)
             next_cursor = token(answer.get(cursor_key))
             if next_cursor is None:
                 yield answer, None
@@ -133,3 +133,9 @@ class History:
             start = next_cursor
             seen.add(next_cursor)
         log.warning("history left after %d pages: %s", MOST_PAGES, where)
+
+
+def _check_page(answer: Json) -> None:
+    """Raise TryLater for an answer that is not a page of events."""
+    if not isinstance(answer.get("chunk"), list):
+        raise TryLater("the homeserver's answer is not a page of events")

@@ -1,5 +1,6 @@
 """Reading history from a hostile homeserver."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -44,6 +45,23 @@ async def test_a_page_is_asked_for_from_the_timeline_to_the_last_token(stub: Stu
     assert await walker.page(ROOM, "t3", "since") == (tuple(newest_first), "t2")
     assert await walker.page(ROOM, "t2", "since") == (tuple(newest_first), None)
     assert all(query["to"] == "since" and query["dir"] == "b" and query["limit"] == "50" for query in asked)
+
+
+async def test_messages_are_read_onwards_from_an_event(stub: Stub, walker: History) -> None:
+    """The event comes with the token behind it; pages from there on are the oldest first, of the asked types alone."""
+    context = {"event": {"event_id": "$1"}, "events_after": [{"event_id": "$2"}], "end": "t1"}
+    stub.gives("/_matrix/client/v3/rooms/!r/context/$1", json.dumps(context).encode())
+    assert await walker.around(ROOM, EventId("$1")) == (({"event_id": "$1"}, {"event_id": "$2"}), "t1")
+    asked = pages(stub, lambda _: {"chunk": [{"event_id": "$3"}]})
+    assert await walker.page(ROOM, "t1", None, onwards=True, types=("m.room.message",)) == (({"event_id": "$3"},), None)
+    assert (asked[0]["dir"], asked[0]["filter"]) == ("f", '{"types": ["m.room.message"]}')
+
+
+async def test_a_page_that_is_none_is_asked_for_again(stub: Stub, walker: History) -> None:
+    """An answer of something in between ends no history."""
+    pages(stub, lambda _: {"error": "try again"})
+    with pytest.raises(TryLater):
+        await walker.page(ROOM, "t1", None)
 
 
 async def test_a_page_that_is_too_long_is_asked_for_in_parts(

@@ -85,8 +85,11 @@ async def _replaced_too(db: Connection, line: Sequence[RoomId]) -> Sequence[Room
 
 async def may_be_gathered(db: Connection, heard: HeardEvent, event: Event | Rejected | None) -> bool:
     """Return whether an event is a voice message that a search of the history may record later, at its position of
-    now."""
-    return isinstance(event, VoiceMessage) and await may_record(db, heard.room_id, event.sender)
+    now: in a room that was told what is recorded."""
+    if not isinstance(event, VoiceMessage):
+        return False
+    room = await rooms.room(db, heard.room_id)
+    return room is not None and room.told_at is not None and await may_record(db, heard.room_id, event.sender)
 
 
 async def may_go_on(db: Connection, recording: Recording) -> bool:

@@ -176,8 +176,9 @@ async def test_a_voice_message_beside_a_whole_broadcast_leaves_no_trace(tmp_path
         assert len(await replay.audio_left()) == 5 + 1
 
 
-async def test_a_voice_message_outside_a_broadcast_is_not_even_written_down(tmp_path: Path) -> None:
-    """A voice message outside a broadcast or of another member is neither journaled nor downloaded."""
+async def test_of_a_voice_message_outside_a_broadcast_only_its_place_is_kept(tmp_path: Path) -> None:
+    """A voice message outside a broadcast or of another member is not downloaded, and nothing of it is kept but its id
+    and its place in the timeline, by which an episode can be made of it later."""
     capture = Capture("plain")
     first = parts(capture)[0]
     async with replaying(tmp_path / "data") as replay:
@@ -193,7 +194,10 @@ async def test_a_voice_message_outside_a_broadcast_is_not_even_written_down(tmp_
         assert (await replay.recording(capture.started)).state is RecordingState.COMPLETE
         await replay.tell(capture.room, [orphaned(first, EventId("$after"), url=MXC)])
         for name in ("$before", "$foreign", "$after"):
-            assert await rows(replay, EventId(name)) == (0, 0)
+            assert await rows(replay, EventId(name)) == (1, 0)
+            async with replay.store.read() as db:
+                kept = select(journal_rows.c.event).where(journal_rows.c.event_id == name)
+                assert (await db.execute(kept)).scalar_one() is None
         assert downloads(replay) == 0
 
 

@@ -137,7 +137,10 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
     recorder = Recorder(store, limits_of(settings), clock, hears=lambda: session.in_touch)
     web = WebServer(store, settings, freshness=session.ready.is_set, heard_at=lambda: session.heard_at, clock=clock)
     floors = KeepingFloor(store, session.sending, session.delayed, us=us, terms=settings.walkie, clock=clock)
-    await floors.begin()
+    try:
+        await floors.begin()
+    except StoreError as error:
+        raise StartError(str(error)) from None
     session.before_sync = floors.put_first_right
     parts = Parts(settings, store, ffmpeg, clock, intake, session, recorder, floors, listened=web.listened)
     worker = Worker(store, handlers_of(parts), clock)

@@ -107,11 +107,16 @@ def lowered(content: Json, raised: Iterable[Raised], holder: UserId | None) -> J
     return {**content, "users": users}
 
 
+def recent(raised: Iterable[Raised], now: datetime) -> tuple[Raised, ...]:
+    """Return the raised members without those who were lowered so long ago that their level is somebody else's will."""
+    return tuple(one for one in raised if one.lowered_at is None or now - one.lowered_at < ECHO)
+
+
 def remembered(raised: Iterable[Raised], holder: UserId | None, now: datetime) -> tuple[Raised, ...]:
     """Return the raised members to be remembered once all but the holder are lowered: a while longer, because of
     ECHO."""
     noted = [one if one.user == holder else replace(one, lowered_at=one.lowered_at or now) for one in raised]
-    return tuple(one for one in noted if one.lowered_at is None or now - one.lowered_at < ECHO)
+    return recent(noted, now)
 
 
 def _wanted(content: Json) -> dict[str, int]:

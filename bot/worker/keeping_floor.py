@@ -111,6 +111,7 @@ class KeepingFloor:
                 power = await rooms.power(db, room_id)
             if walkie is None or power.create is None:
                 return
+            walkie = replace(walkie, raised=levels.recent(walkie.raised, self._clock()))
             try:
                 walkie = await self._keep(walkie, power)
             except Hindered as error:

@@ -161,6 +161,18 @@ async def test_levels_that_bring_a_former_holder_back_are_put_right(room: Talk) 
     assert room.homeserver.levels["events"]["m.room.topic"] == 75
 
 
+async def test_a_level_that_a_moderator_gives_a_former_holder_stays(room: Talk) -> None:
+    """Some time after their floor a member who gets the level of a speaker keeps it."""
+    await room.apply(asks(ANN))
+    await room.keep()
+    await room.apply(Spoke(ANN))
+    await room.later(61)
+    room.homeserver.write(LEVELS, "", ALICE, changed(room.homeserver.levels, users={ANN: 10}))
+    await room.apply(asks(BOB))
+    await room.later(5)
+    assert room.homeserver.speakers() == [ANN, BOB]
+
+
 async def test_a_floor_event_of_somebody_else_is_written_over(room: Talk) -> None:
     """The floor is what the bot says."""
     room.homeserver.write(FLOOR, "", ALICE, {"holder": BOB})

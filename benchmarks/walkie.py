@@ -4,6 +4,7 @@ import asyncio
 import statistics
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.figures import Figure
@@ -17,10 +18,20 @@ GRANTED_S = 0.5
 REFUSED_S = 0.25
 
 
-async def measured() -> tuple[list[float], list[float], int]:
-    """Give the floor to one of two members, again and again. Return the seconds from each request to the holder's
-    right to speak, from each release to the first refusal, and how many transmissions of the other were taken."""
-    granted, refused, strays = [], [], 0
+@dataclass
+class Times:
+    """Seconds from each request to the holder's right to speak, from each release to the first refusal, and of an
+    ordinary message; and how many transmissions of the other member were taken."""
+
+    granted: list[float] = field(default_factory=list)
+    refused: list[float] = field(default_factory=list)
+    message: list[float] = field(default_factory=list)
+    strays: int = 0
+
+
+async def measured() -> Times:
+    """Give the floor to one of two members, again and again."""
+    times = Times()
     with tempfile.TemporaryDirectory() as name:
         homeserver = await Homeserver.start(Path(name) / "homeserver")
         try:
@@ -38,13 +49,16 @@ async def measured() -> tuple[list[float], list[float], int]:
                     await floor.permitted(bob.user_id, cat.user_id)
                     for number in range(ROUNDS):
                         holder, other = (bob, cat) if number % 2 else (cat, bob)
-                        granted.append(await _grant(holder, room))
-                        strays += await other.say(room, "me too")
-                        refused.append(await _release(floor, holder, room))
+                        times.granted.append(await _grant(holder, room))
+                        times.strays += await other.say(room, "me too")
+                        times.refused.append(await _release(floor, holder, room))
                         await floor.free()
+                        began = time.monotonic()
+                        await alice.say(room, "hello")
+                        times.message.append(time.monotonic() - began)
         finally:
             await homeserver.stop()
-    return granted, refused, strays
+    return times
 
 
 async def _grant(member: Member, room: str) -> float:
@@ -65,20 +79,16 @@ async def _release(floor: Bot, member: Member, room: str) -> float:
 
 
 def figures() -> list[Figure]:
-    granted, refused, strays = asyncio.run(measured())
-    found = [
-        Figure(
-            f"transmissions without the floor that the homeserver took, {ROUNDS} rounds",
-            "0",
-            str(strays),
-            not strays,
-            vital=True,
-        )
-    ]
-    for what, times, bound in (
-        ("request for the floor → its holder may speak", granted, GRANTED_S),
-        ("release of the floor → the homeserver refuses", refused, REFUSED_S),
+    times = asyncio.run(measured())
+    what = f"transmissions without the floor that the homeserver took, {ROUNDS} rounds"
+    found = [Figure(what, "0", str(times.strays), not times.strays, vital=True)]
+    for what, took, bound in (
+        ("request for the floor → its holder may speak", times.granted, GRANTED_S),
+        ("release of the floor → the homeserver refuses", times.refused, REFUSED_S),
     ):
-        middle, worst = statistics.median(times), max(times)
-        found.append(Figure(what, f"≤ {bound:g} s", f"{middle:.2f} s, at worst {worst:.2f} s", middle <= bound))
-    return found
+        found.append(Figure(what, f"≤ {bound:g} s", _shown(took), statistics.median(took) <= bound))
+    return [*found, Figure("an ordinary message in between, for comparison", "", _shown(times.message))]
+
+
+def _shown(took: list[float]) -> str:
+    return f"{statistics.median(took):.2f} s, at worst {max(took):.2f} s"

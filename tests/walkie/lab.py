@@ -119,6 +119,7 @@ class Bot:
 
     def __init__(self, aircheck: Aircheck, room: str, world: World) -> None:
         self.store = aircheck.store
+        self._delayed = aircheck.session.delayed
         self.room = RoomId(room)
         self._world = world
 
@@ -176,6 +177,16 @@ class Bot:
     async def free(self) -> None:
         """Wait until nobody has the floor, and nobody is to have it."""
         await self.when(lambda row: (row.shown or {"holder": ""})["holder"] is None and row.floor.holder is None)
+
+    async def nothing_scheduled(self) -> None:
+        """Wait until the homeserver has no delayed event of the bot's for the room."""
+        async with asyncio.timeout(30):
+            while await self._delayed.scheduled(self.room):  # noqa: ASYNC110 (the homeserver's state)
+                await asyncio.sleep(0.05)
+
+    async def scheduled(self) -> int:
+        """Return the number of the bot's delayed events for the room."""
+        return len(await self._delayed.scheduled(self.room))
 
     async def apply(self, event: FloorEvent) -> None:
         async with self.store.write() as db:

@@ -12,7 +12,7 @@ from tests.lab import FederatedHomeserver
 from tests.line.conftest import Worlds
 from tests.walkie.lab import FLOOR, LEVELS, PERMIT, Bot, members
 
-ROUNDS = {"10": 15, "12": 10}
+ROUNDS = {"10": 8, "12": 4}  # `benchmarks/walkie.py` makes a hundred
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def world(homeserver: Homeserver, tmp_path: object) -> Worlds:
 
 @pytest.mark.parametrize("version", ["10", "12"])
 async def test_of_two_who_ask_at_once_one_alone_may_speak(world: Worlds, homeserver: Homeserver, version: str) -> None:
-    """In each of many rounds the homeserver takes the transmission of the holder, and answers 403 to the other; in the
+    """In each round the homeserver takes the transmission of the holder, and answers 403 to the other; in the
     end the other has the floor. Switched off, the room's levels are as they were."""
     bot = await world(walkie={"floor_s": 20, "guard_s": 0})
     async with members((homeserver, "alice"), (homeserver, "bob"), (homeserver, "cat")) as (alice, bob, cat):
@@ -54,7 +54,9 @@ async def test_of_two_who_ask_at_once_one_alone_may_speak(world: Worlds, homeser
             taken = await asyncio.gather(other.say(room, "over"), holder.say(room, "me too"))
             assert tuple(taken) == (True, False)
             assert sum(won.values()) == ROUNDS[version]
+            assert await floor.scheduled() == 2
             await floor.switch(on=False)
+            await floor.nothing_scheduled()
             assert await alice.state(room, LEVELS) == before
             assert await bob.say(room, "everybody may speak again")
 

@@ -1,16 +1,19 @@
 """A walkie-talkie as people use it, on a real homeserver: by reactions to the panel, in a room that the bot makes."""
 
+from bot.commands.replies.walkie import ENDED
 from bot.demo.client_api import Refused
 from bot.demo.people import Person
 from bot.demo.received import Received
+from bot.demo.slicing import speech
+from bot.demo.talk import record, send
 from bot.walkie.panel import BUTTONS
 from storage import walkies
-from storage.records import EventId, Json, RoomId
+from storage.records import EndedBy, EventId, Json, RecordingKind, RecordingState, RoomId, chunk_id_of
 from storage.store import Store
 from tests.lab import People
 from tests.line.conftest import Worlds
 from tests.line.test_direct_chat import ask, open_chat
-from tests.line.world import World, until
+from tests.line.world import World, recorded, until
 
 FLOOR, LEVELS = "org.aircheck.walkie.floor", "m.room.power_levels"
 
@@ -50,10 +53,11 @@ async def may_write(someone: Person, room: str) -> bool:
 
 
 async def test_members_speak_in_turn_by_reactions(world: Worlds, person: People) -> None:
-    """In an encrypted room of version 12 members ask by tapping the panel, and the homeserver refuses the others."""
+    """In an encrypted room of version 12 members ask by tapping the panel, and the homeserver refuses the others. A
+    voice message ends its sender's turn, and is in the recording."""
     bot = await world(walkie={"guard_s": 0.2})
     host, ann, ben = await person("host"), await person("ann"), await person("ben")
-    async with bot.running():
+    async with bot.running() as aircheck:
         room = await host.create_room(
             "Shift", encrypted=True, version="12", invite=[bot.user_id, ann.user_id, ben.user_id]
         )
@@ -78,10 +82,16 @@ async def test_members_speak_in_turn_by_reactions(world: Worlds, person: People)
         assert await may_write(ann, room)
         assert not await may_write(ben, room)
         assert not any(second in str(event.event) for event in ben.received if event.type == "m.room.redaction")
-        await ann.react(room, panel.event_id, "🛑")
+        said = await send(record("Ann", ann, speech(1)[:100]), room)
         await floor_of(ben, room, ben)
         await taken_away(ben, second)
         assert (await may_write(ann, room), await may_write(ben, room)) == (False, True)
+        await ben.react(room, panel.event_id, "🛑")
+        await floor_of(ann, room, None)
+        assert await ask(host, bot, room, "!aircheck walkie end") == ENDED
+        recording, ledger = await recorded(aircheck.store, said, RecordingState.COMPLETE)
+        assert (recording.kind, recording.ended_by) == (RecordingKind.WALKIE_TALKIE, EndedBy.STOPPED)
+        assert [entry.chunk_id for entry in ledger.entries] == [chunk_id_of(EventId(said))]
 
         assert (await ask(host, bot, room, "!aircheck walkie off")).startswith("The walkie-talkie is off")
         await floor_of(ann, room, None)

@@ -1,15 +1,19 @@
 """Transmissions on a real homeserver: a voice message, a broadcast that is heard live, and an episode of both."""
 
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 
-from bot.demo.client_api import room_path
+from bot.demo.client_api import Refused, room_path
 from bot.demo.synapse import Homeserver
 from bot.recording.report import recording_json
 from storage import archive, rooms, tracks
 from storage.records import Chunk, ChunkState, EndedBy, Episode, Json, MediaSource, MxcUri, Recording, RecordingState
+from tests.lab import FederatedHomeserver
 from tests.line.conftest import Worlds
 from tests.line.world import until
-from tests.walkie.lab import Bot, Member, members
+from tests.walkie.lab import FLOOR, PERMIT, Bot, Member, members
 from tests.world import INFO, media_of
 
 SECOND = 1000
@@ -92,11 +96,11 @@ async def handed_back(member: Member, room: str, bot: str) -> list[Json]:
 
 
 async def test_a_message_and_a_broadcast_are_one_episode(world: Worlds, homeserver: Homeserver) -> None:
-    """Two members speak with the floor, one of them live; an administrator speaks out of turn. `walkie end` makes one
-    episode with two chapters, and the room has the broadcast as a voice message."""
+    """Two members speak with the floor, one of them live; the creator, whom nobody can limit, speaks out of turn.
+    `walkie end` makes one episode with two chapters, and the room has the broadcast as a voice message."""
     bot = await world(walkie={"floor_s": 30, "guard_s": 0})
     async with members((homeserver, "alice"), (homeserver, "ben"), (homeserver, "cat")) as (alice, ben, cat):
-        room = await alice.create("10", bot.user_id, ben.user_id, cat.user_id)
+        room = await alice.create("12", bot.user_id, ben.user_id, cat.user_id)
         levels = await alice.state(room, "m.room.power_levels")
         events = {**levels.get("events", {}), INFO: 0}
         await alice.api.call("PUT", room_path(room, "state", "m.room.power_levels"), {**levels, "events": events})
@@ -152,3 +156,41 @@ async def test_a_message_and_a_broadcast_are_one_episode(world: Worlds, homeserv
         (aside, "refused", alice.user_id, 4 * SECOND),
     ]
     assert [speaker["user_id"] for speaker in report["speakers"]] == [ben.user_id, cat.user_id]
+
+
+async def test_a_stray_message_of_a_remote_member_is_not_in_the_audio(
+    federation: tuple[FederatedHomeserver, FederatedHomeserver], tmp_path: Path
+) -> None:
+    """A homeserver that has not heard of a release takes one more message of its member. The archive has one speaker at
+    a time, and is complete without it."""
+    near, far = federation
+    bot = await Worlds(near, tmp_path)(walkie={"floor_s": 20, "guard_s": 0})
+    async with members((near, "alice"), (near, "bob"), (far, "cat")) as (alice, bob, cat):
+        room = await alice.create("10", bot.user_id, bob.user_id, cat.user_id)
+        async with bot.running() as aircheck:
+            floor = Bot(aircheck, room, bot)
+            await bob.join(room)
+            await cat.join(room, via=near.server_name)
+            await floor.joined(alice.user_id, bob.user_id, cat.user_id)
+            await told(floor)
+            await floor.switch(on=True)
+            await cat.sees(room, "m.room.power_levels", lambda content: PERMIT in content["events"])
+            for member in (bob, cat):
+                await member.permit(room)
+            await floor.permitted(bob.user_id, cat.user_id)
+            kept = []
+            for number in (1, 2):
+                await cat.ask(room)
+                assert await floor.granted(2 * number - 1) == cat.user_id
+                await cat.sees(room, FLOOR, lambda content: content["holder"] == cat.user_id)
+                await bob.ask(room)
+                await floor.waits(bob.user_id)
+                kept.append(await voice(cat, room, f"remote-{number}"))
+                assert await floor.granted(2 * number) == bob.user_id
+                with suppress(Refused):  # its homeserver may have heard of the release
+                    await voice(cat, room, f"stray-{number}")
+                kept.append(await voice(bob, room, f"near-{number}"))
+                await floor.free()
+            await alice.say(room, "!aircheck walkie end")
+            _recording, sound, _episode = await whole(floor)
+    assert [chunk.event_id for chunk in sound if chunk.state is ChunkState.STORED] == kept

@@ -17,16 +17,14 @@ from bot.commands.replies import general
 from bot.commands.replies import walkie as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.disclosure import WALKIE
-from bot.intake import panels, walkie, wishes
+from bot.intake import panels, transmissions, walkie, wishes
 from bot.intake.floor_requests import WAITS_AT_MOST
 from bot.intake.naming import names_of
 from bot.language import N_
-from bot.recording.model import Ended
-from bot.recording.session.machine import TRANSMISSIONS
 from bot.walkie import levels, permits
 from bot.walkie.model import GaveBack, is_too_late
-from storage import jobs, rooms, sessions, walkies
-from storage.records import EndedBy, Permit, UserId
+from storage import jobs, rooms, walkies
+from storage.records import Permit, UserId
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 FOR_EVER = "forever"
@@ -54,6 +52,7 @@ async def _switch(context: Context, *, on: bool) -> str:
     else:
         await panels.close(db, room_id, now)
         await walkie.switch_off(db, room_id, now)
+        await transmissions.end(db, context.apply, room_id)
     await context.note(WALKIE, logged.switch(not on), logged.switch(on))
     return replies.switched_on(context.asker.name, await _unlimited(context)) if on else replies.SWITCHED_OFF
 
@@ -62,10 +61,8 @@ async def _end(context: Context) -> str:
     """End the session of transmissions that runs; the floor and the permits stay."""
     if not context.asker.moderates:
         return general.ONLY_MODS
-    running = await sessions.live(context.db, context.room.room_id, TRANSMISSIONS)
-    for recording in running:
-        await context.apply(context.db, recording.id, Ended(EndedBy.STOPPED))
-    return replies.ENDED if running else replies.NOTHING_TO_END
+    ended = await transmissions.end(context.db, context.apply, context.room.room_id)
+    return replies.ENDED if ended else replies.NOTHING_TO_END
 
 
 async def _unlimited(context: Context) -> list[str]:

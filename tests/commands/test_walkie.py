@@ -252,6 +252,14 @@ async def test_end_makes_an_episode_of_what_was_said(world: World) -> None:
     assert await ask(world, MOD, "walkie end") == replies.NOTHING_TO_END
 
 
+async def test_off_makes_an_episode_too(world: World) -> None:
+    """Nothing more can be said in the session."""
+    await switched_on(world)
+    running = await world.recording(state=RecordingState.LIVE, kind=RecordingKind.WALKIE_TALKIE, length_ms=None)
+    assert await ask(world, MOD, "walkie off") == replies.SWITCHED_OFF
+    assert (await world.look(running)).ended_by is EndedBy.STOPPED
+
+
 # ---- a room of its own
 
 

@@ -139,6 +139,13 @@ class Control(RuleBasedStateMachine):
         self._say(who, f"record {'on' if on else 'off'}")
         if self.truth.moderates(who):
             self.truth.recording = on
+            self.truth.messages = self.truth.messages and on
+
+    @rule(who=WHO, on=st.booleans())
+    def the_recording_of_messages_is_switched(self, who: UserId, on: bool) -> None:
+        self._say(who, f"record messages {'on' if on else 'off'}")
+        if self.truth.moderates(who):
+            self.truth.messages = on
 
     @rule(who=WHO, public=st.booleans())
     def the_podcast_is_opened_or_closed(self, who: UserId, public: bool) -> None:
@@ -305,6 +312,7 @@ class Control(RuleBasedStateMachine):
                     assert await archive.chunks(db, each.id) == ()
         assert room is not None
         truth = self.truth
+        assert room.recorded == truth.records()
         assert {each.event_id for each in every} == set(truth.spoken)
         assert deleted == {spoken.started for spoken in truth.spoken.values() if spoken.deleted}
         ready = {event for event, episode in episodes.items() if episode}

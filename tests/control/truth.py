@@ -29,6 +29,7 @@ class Truth:
     review: bool = False
     shared: bool = True
     recording: bool = True
+    messages: bool = False
     retention: bool = False
     opted_out: set[UserId] = field(default_factory=set)
     spoken: dict[EventId, Spoken] = field(default_factory=dict)
@@ -36,6 +37,10 @@ class Truth:
     def begins(self, started: EventId, who: UserId, at: int) -> None:
         if self.recording and who not in self.opted_out:
             self.spoken[started] = Spoken(started, who, at, self.shared, self.public, self.review)
+
+    def records(self) -> set[str]:
+        """Return what the room says that it records."""
+        return {kind for kind, on in (("broadcasts", self.recording), ("messages", self.messages)) if on}
 
     def moderates(self, who: UserId) -> bool:
         return who in self.moderators and who in self.joined

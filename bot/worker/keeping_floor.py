@@ -27,7 +27,7 @@ from bot.matrix.delayed import DelayedEvents
 from bot.matrix.sending import Sending
 from bot.settings import WalkieSettings
 from bot.walkie import levels, machine, permits
-from storage import rooms, walkies
+from storage import jobs, rooms, walkies
 from storage.records import DelayedRelease, EventId, FloorPhase, Job, Json, RoomId, RoomPower, UserId, Walkie
 from storage.store import Store
 
@@ -39,6 +39,8 @@ BACKSTOP = timedelta(seconds=1)
 """The time after the end of a floor at which the homeserver releases it, if the bot did not."""
 AGAIN_S = 2.0
 """The longest pause before another try: a floor does not wait for minutes once the homeserver is back."""
+SAME_AGAIN_AFTER = timedelta(seconds=10)
+"""The pause before the same floor event is written again over that of somebody else, who may be another program."""
 AT_START_S = 30.0
 """The longest time for which a start waits for floors; their jobs go on."""
 
@@ -72,6 +74,7 @@ class KeepingFloor:
         self._clock = clock
         self._keeping: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._first: tuple[RoomId, ...] = ()
+        self._written: dict[RoomId, tuple[Json, datetime]] = {}  # floor events, last written by this process
 
     async def __call__(self, job: Job) -> None:
         await self.put_right(orders.KeepFloor.of(job).room_id)
@@ -121,6 +124,9 @@ class KeepingFloor:
                 raise TryLater(error.sentence, after_s=error.after_s, at_most_s=AGAIN_S, room=room_id) from None
             async with self._store.write() as db:
                 await floors.kept(db, walkie, self._clock())
+                if walkie.shown is None:
+                    again = orders.KeepFloor(room_id).job(self._clock() + SAME_AGAIN_AFTER)
+                    await jobs.add(db, again, self._clock())
             await self._cancel(walkie)
 
     async def _keep(self, walkie: Walkie, power: RoomPower) -> Walkie:
@@ -220,7 +226,12 @@ class KeepingFloor:
         if walkie.shown == content:
             return walkie
         if walkie.shown is not None or await self._sending.state(walkie.room_id, FLOOR) != content:
+            now = self._clock()
+            last, at = self._written.get(walkie.room_id, (None, now))
+            if last == content and now - at < SAME_AGAIN_AFTER:
+                return walkie  # replaced just now; looked at again below
             await self._set_state(walkie.room_id, FLOOR, content)
+            self._written[walkie.room_id] = content, now
         return await self._change(walkie, shown=content)
 
     async def _write_permits(self, walkie: Walkie) -> None:

@@ -58,14 +58,12 @@ def takes(session: Recording, *, between: bool) -> bool:
 
 
 def has_room(chunks: Sequence[Chunk], announced_ms: int | None, limits: Limits) -> bool:
-    """Return whether a message of this length fits into a session. One that is full is followed by another."""
-    expected = sum(map(_expected, chunks)) + min(to_samples(announced_ms or 0), MAX_GAP)
-    return len(chunks) < MAX_CHUNKS and expected <= limits.max_samples
+    """Return whether a message of this length fits into a session. One that is full is followed by another.
 
-
-def _expected(chunk: Chunk) -> int:
-    """Return the length of a message. Of one that is not here it is a stranger's word, so it is bounded: whatever is
-    longer finds out when it is here."""
-    if is_removed(chunk):
-        return 0
-    return chunk.facts.samples if chunk.facts else min(to_samples(chunk.announced_ms or 0), MAX_GAP)
+    Of messages that are not here the length is a stranger's word, so it is bounded: whatever is longer finds out when
+    it is here.
+    """
+    heard = sum(chunk.facts.samples for chunk in chunks if chunk.facts and not is_removed(chunk))
+    announced = [chunk.announced_ms for chunk in chunks if not chunk.facts and not is_removed(chunk)]
+    expected = sum(min(to_samples(length or 0), MAX_GAP) for length in (*announced, announced_ms))
+    return len(chunks) < MAX_CHUNKS and heard + expected <= limits.max_samples

@@ -114,7 +114,7 @@ def notice(
     told += [] if public else [_("Say `{prefix} feed` to get your own address.").format(prefix=prefix)]
     told += [_("Only members whom a moderator chose are recorded.")] if room.speakers is not None else []
     told += [_("Each finished recording is also posted here as a voice message.")] if room.replay else []
-    told += [_("This room is a walkie-talkie: I record what is sent with its floor.")] if walkie else []
+    told += [_("This room is a walkie-talkie: I record whoever has the floor.")] if walkie else []
     told += [words.stays(room.retention, max_days)]
     told += [_("{who} switched this on.").format(who=switched_by)] if switched_by else []
     told += [_objections(prefix, public=public)]

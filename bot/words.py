@@ -43,12 +43,14 @@ ASKED_TOO_MUCH = N_(
 
 def join_first(who: str) -> str:
     """Tell a member who asks for the floor without a permit what to do first."""
-    return _("{who}, please react with ✅ to the panel first: only who is willing to listen can speak.").format(who=who)
+    return _("{who}, please react with ✅ to the panel first: only those who are willing to listen can speak.").format(
+        who=who
+    )
 
 
 def not_invited(room: str, users: Sequence[str]) -> str:
     """Tell who could not be invited to a room that the bot made."""
-    told = _("The room {room} is there, but I could not invite {users}.")
+    told = _("The room {room} is ready, but I could not invite {users}.")
     return told.format(room=room, users=", ".join(users))
 
 
@@ -262,16 +264,14 @@ def _with_waiting(report: str, waiting: int) -> str:
     return f"{report} {unheard}"
 
 
-REPLY_TO_A_VOICE_MESSAGE = N_(
-    "Please say that as an answer (a reply) to the voice message with which the episode is to begin."
-)
+REPLY_TO_A_VOICE_MESSAGE = N_("Please say that as a reply to the voice message with which the episode is to begin.")
 NOT_TOLD_FOR_EPISODE = N_(
     "I can't do that yet: my notice of what I record is not in this room. A moderator can say `record on`, then this "
     "again."
 )
 NO_SUCH_VOICE_MESSAGE = N_(
-    "I find no voice message there that I can read. Please say that as an answer (a reply) to the voice message with "
-    "which the episode is to begin."
+    "I find no voice message there that I can read. Please say that as a reply to the voice message with which the "
+    "episode is to begin."
 )
 NO_KEY_FOR_IT = N_(
     "I can't decrypt the message that you replied to: whoever runs me can import its key with `aircheck keys import`."
@@ -283,8 +283,8 @@ NOTHING_TO_GATHER = N_("From that message on I found nothing that I could make a
 def episode_made(*, who: str, code: str, names: str, messages: int, prefix: str) -> str:
     """Tell that past messages became an episode: of whom it is, who can hear it, and how to object."""
     made = plural(
-        "{who} made an episode ({code}) of {count} voice message of the past, by {names}.",
-        "{who} made an episode ({code}) of {count} voice messages of the past, by {names}.",
+        "{who} made an episode ({code}) of {count} voice message from the past, by {names}.",
+        "{who} made an episode ({code}) of {count} voice messages from the past, by {names}.",
         messages,
         who=who,
         code=code,
@@ -405,5 +405,6 @@ def floor_hindered(needed: int | None) -> str:
     if needed is None:
         return _("The homeserver does not let me change this room's power levels, so I can't give anybody the floor.")
     return _(
-        "I can't give anybody the floor: I need power level {level} in this room. Once I have it, I put all right."
+        "I can't give anybody the floor: I need power level {level} in this room. Once I have it, I put everything "
+        "right."
     ).format(level=needed)

@@ -39,7 +39,7 @@ VERBS = (
             Form(
                 "episode",
                 Who.SENDER_OR_MODERATORS,
-                N_("makes an episode of the voice messages from the one on that you reply to"),
+                N_("makes an episode of the voice messages, from the one that you reply to onwards"),
                 "episode",
                 Group.RECORDING,
             ),

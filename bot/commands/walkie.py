@@ -213,7 +213,7 @@ VERBS = (
                 Who.EVERYBODY,
                 N_(
                     "joins the walkie-talkie: you are willing to listen, and may ask for the floor. TIME is `30m`, "
-                    "`2h`, `7d` or `forever`, without it 8 hours"
+                    "`2h`, `7d` or `forever`; without it, 8 hours"
                 ),
                 "walkie join 2h",
                 Group.WALKIE,

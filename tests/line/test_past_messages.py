@@ -54,7 +54,7 @@ async def test_what_was_said_becomes_episodes_that_the_members_of_then_hear(worl
         second = await voice(alice, room, thread=root)
         await bob.say(room, "!aircheck episode", reply_to=first)
         made = await told(bot, alice, "made an episode")
-        assert "of 2 voice messages of the past" in made
+        assert "of 2 voice messages from the past" in made
         recording, _ = await recorded(aircheck.store, first, RecordingState.COMPLETE)
         assert await heard_in(aircheck.store, first) == [first, second]
         await alice.say(room, "!aircheck backfill messages yesterday")

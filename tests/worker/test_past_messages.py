@@ -170,7 +170,7 @@ async def test_messages_from_one_on_become_one_episode(world: World, past: Past)
     assert heard_in(chunks) == ["$a", "$b", "$c"]
     assert await recordings(world) == ["$a"]
     assert answer.startswith(
-        f"Alice made an episode ({recording.code}) of 3 voice messages of the past, by Alice, Bob."
+        f"Alice made an episode ({recording.code}) of 3 voice messages from the past, by Alice, Bob."
     )
     assert f"`{PREFIX} forget me`" in answer
     assert recording.ended_at == chunks[-1].sent_at
@@ -212,7 +212,7 @@ async def test_what_is_in_another_recording_stays_there(world: World, past: Past
         past.says(name)
     await ask(world, "$b", command="$first")
     answer = await ask(world, "$a")
-    assert "of 1 voice message of the past, by Alice." in answer
+    assert "of 1 voice message from the past, by Alice." in answer
     assert answer.endswith("2 messages are in other recordings already.")
     past.says("$d")
     await ask(world, "$c", command="$third")
@@ -337,7 +337,7 @@ async def test_whoever_speaks_in_it_can_take_their_part_out(world: World, past: 
     recording, chunks = await look(world, "$a")
     assert (recording.state, heard_in(chunks)) == (RecordingState.COMPLETE, ["$a"])
     again = await ask(world, "$a", command="$again")
-    assert "of 1 voice message of the past, by Alice." in again
+    assert "of 1 voice message from the past, by Alice." in again
 
 
 async def test_a_history_that_ends_in_a_refusal_gives_what_there_is(world: World, past: Past) -> None:

@@ -12,18 +12,20 @@ MOST_NAMES = 20
 
 ALREADY_ON = N_("The walkie-talkie is already on.")
 ALREADY_OFF = N_("The walkie-talkie is already off.")
-SWITCHED_OFF = N_("The walkie-talkie is off: who could write here before can write again. Its recordings stay.")
+SWITCHED_OFF = N_(
+    "The walkie-talkie is off: everybody who could write here before can write again. Its recordings stay."
+)
 NOT_JOINED = N_("You have not joined the walkie-talkie.")
 LEFT = N_("You have left the walkie-talkie.")
 TOO_LATE = N_("That reached me too late, please say it again.")
 GAVE_BACK = N_("You have given the floor back.")
 LEFT_QUEUE = N_("You have left the queue.")
 NOTHING_TO_GIVE_BACK = N_("You neither have the floor nor wait for it.")
-ENDED = N_("What was said until now becomes an episode.")
-NOTHING_TO_END = N_("Nothing was said since the last episode.")
+ENDED = N_("What was said so far becomes an episode.")
+NOTHING_TO_END = N_("Nothing has been said since the last episode.")
 
 ONLY_IN_CHAT = N_("Please say that in a direct chat with me.")
-MAY_NOT_CREATE = N_("The administrator of this Aircheck does not let you have rooms made.")
+MAY_NOT_CREATE = N_("The administrator of this Aircheck does not let me make rooms for you.")
 TOO_MANY_ROOMS = N_("I have made many rooms for you lately. Please try again tomorrow.")
 
 
@@ -34,15 +36,15 @@ def is_off(prefix: str) -> str:
 def lacks_power(needed: int, power: int) -> str:
     """Tell which power the bot needs to switch the walkie-talkie on, and which one it has."""
     return _(
-        "I need power {needed} in this room to lock it, and have {power}. Please give it to me and say that again. "
-        "Nothing was changed."
+        "I need power {needed} in this room to lock it, and have only {power}. Please give it to me and say that "
+        "again. Nothing was changed."
     ).format(needed=needed, power=power)
 
 
 def switched_on(who: str, unlimited: Sequence[str]) -> str:
     told = _(
-        "The walkie-talkie is on: {who} switched it on. Only who has the floor can write here now; my panel, a "
-        "message with four reactions, explains how to get it."
+        "The walkie-talkie is on: {who} switched it on. Only the member who has the floor can write here now; "
+        "my panel, a message with four reactions, explains how to get it."
     ).format(who=who)
     return " ".join([told, *_not_limited(unlimited)])
 
@@ -78,7 +80,9 @@ def joined(until: datetime | None, zone: ZoneInfo, prefix: str) -> str:
 
 
 def join_first(prefix: str) -> str:
-    return _("Please say `{prefix} walkie join` first: only who is willing to listen can speak.").format(prefix=prefix)
+    return _("Please say `{prefix} walkie join` first: only those who are willing to listen can speak.").format(
+        prefix=prefix
+    )
 
 
 def floor_is_yours(floor_s: int) -> str:
@@ -96,8 +100,8 @@ def waits(place: int) -> str:
 
 def bad_name(most: int) -> str:
     return _(
-        "Please name the room, with at most {most} characters, and then whom to invite by their Matrix ids, such as "
-        "`@ann:example.org`."
+        "Please give the room a name of at most {most} characters, followed by the Matrix ids of those to invite, such "
+        "as `@ann:example.org`."
     ).format(most=most)
 
 

@@ -13,7 +13,7 @@ def _trouble(code: str, what: str, count: int) -> str:
 
 
 MESSAGES = Words(
-    begun=N_("I am recording: {who} has sent a voice message. Those that follow it soon go into the same episode."),
+    begun=N_("I am recording: {who} has sent a voice message. Those that soon follow it go into the same episode."),
     told={
         "empty": N_(
             "There is nothing to hear in these voice messages: no sound arrived, or none that can be played. If some "

@@ -79,6 +79,14 @@ async def state(db: Connection, room_id: RoomId, kind: str, state_key: str = "")
     return record(StateEvent, row) if row else None
 
 
+async def states_by_event(
+    db: Connection, room_id: RoomId, kinds: Collection[str], event_id: EventId
+) -> tuple[StateEvent, ...]:
+    """Return a room's current state of these types that this event set."""
+    theirs = (room_state.c.room_id == room_id, room_state.c.type.in_(list(kinds)), room_state.c.event_id == event_id)
+    return tuple(record(StateEvent, row) for row in await db.execute(select(room_state).where(*theirs)))
+
+
 async def power(db: Connection, room_id: RoomId) -> RoomPower:
     """Return the state that `bot.rules` needs to decide on permissions in a room now."""
     create = await state(db, room_id, "m.room.create")

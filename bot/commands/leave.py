@@ -6,7 +6,9 @@ from bot.commands.parse import Words
 from bot.commands.replies import general
 from bot.commands.replies import leave as replies
 from bot.commands.replies.manual import Form, Group, Who
+from bot.commands.walkie import switch_off
 from bot.event_types import ROOM_NAME
+from bot.intake import walkie
 from bot.language import N_
 from storage import archive, heirs, jobs, rooms
 from storage.records import RecordingState, Visibility
@@ -25,6 +27,8 @@ async def _leave(context: Context) -> str | ToConfirm:
         live = counts.get(RecordingState.LIVE, 0)
         room = await _name_elsewhere(context)
         return ToConfirm(replies.question(context.prefix, room, recordings, public, live), ())
+    if await walkie.is_on(context.db, context.room.room_id):
+        await switch_off(context)  # nobody could write in the room that is left
     reason, asker = replies.reason(context.asker.name), context.asker.user_id
     leave = orders.Leave(context.room.room_id, reason, context.now, asker=asker, command=context.command)
     await jobs.add(context.db, leave.job(), context.now)

@@ -39,22 +39,33 @@ async def _switch(context: Context, *, on: bool) -> str:
     if not context.asker.moderates:
         return general.ONLY_MODS
     db, room_id, now = context.db, context.room.room_id, context.now
-    if await walkie.is_on(db, room_id) is on:
-        return replies.ALREADY_ON if on else replies.ALREADY_OFF
+    there, power = await walkies.get(db, room_id), await rooms.power(db, room_id)
+    is_on = there is not None and there.on
+    needed, power_of_us = levels.missing(context.us, power), rules.power_of(context.us, power)
+    if is_on and on:
+        return replies.ALREADY_ON
+    if not is_on and not on and (there is None or needed is None or levels.are_put_back(there)):
+        return replies.ALREADY_OFF
     if on:
-        power = await rooms.power(db, room_id)
-        needed = levels.missing(context.us, power)
         if needed is not None:
-            return replies.lacks_power(needed, rules.power_of(context.us, power))
+            return replies.lacks_power(needed, power_of_us)
         times = context.settings.walkie
         await walkie.switch_on(db, room_id, now, floor_s=times.floor_s, guard_s=times.guard_s)
         await panels.post(db, room_id, context.command, context.settings, now)
-    else:
-        await panels.close(db, room_id, now)
-        await walkie.switch_off(db, room_id, now)
-        await transmissions.end(db, context.apply, room_id)
-    await context.note(WALKIE, logged.switch(not on), logged.switch(on))
-    return replies.switched_on(context.asker.name, await _unlimited(context)) if on else replies.SWITCHED_OFF
+        await context.note(WALKIE, logged.switch(False), logged.switch(True))
+        return replies.switched_on(context.asker.name, await _unlimited(context))
+    if is_on:
+        await switch_off(context)
+    return replies.SWITCHED_OFF if needed is None else replies.still_locked(needed, power_of_us)
+
+
+async def switch_off(context: Context) -> None:
+    """Switch the room's walkie-talkie off, close its panel, and end the session of transmissions that runs."""
+    db, room_id = context.db, context.room.room_id
+    await panels.close(db, room_id, context.now)
+    await walkie.switch_off(db, room_id, context.now)
+    await transmissions.end(db, context.apply, room_id)
+    await context.note(WALKIE, logged.switch(True), logged.switch(False))
 
 
 async def _end(context: Context) -> str:

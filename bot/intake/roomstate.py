@@ -33,7 +33,7 @@ from storage.records import Json, Position, RoomId, StateEvent, UserId
 
 SHOWN = frozenset({ROOM_NAME, ROOM_AVATAR})
 """Types of state that feeds and pages show."""
-EMPTIED = (TOMBSTONE, CANONICAL_ALIAS, DISCLOSURE, FLOOR, *sorted(SHOWN))
+EMPTIED = (TOMBSTONE, CANONICAL_ALIAS, DISCLOSURE, PERMIT, FLOOR, *sorted(SHOWN))
 """Types of state whose stored content a redaction removes completely."""
 SHOW_AGAIN = frozenset({POWER_LEVELS, DISCLOSURE})
 """Types of state after which the bot's own state event is compared with the room: it may be written now, or somebody
@@ -86,9 +86,7 @@ async def apply_state(
     repeated = old is not None and old == replace(state, position=old.position)
     if newest is not None and old is not None and (old.position > newest or repeated):
         return
-    await _save(db, state, now)
-    if state.type == PERMIT and (old is None or old.event_id != state.event_id):
-        await walkie.permit_heard(db, state, now)
+    await _save(db, old, state, now)
     if state.type in turning.TURNS:
         await turning.look(db, old, state, now)
     if state.type == ENCRYPTION:
@@ -97,8 +95,10 @@ async def apply_state(
             await rooms.save_room(db, replace(room, encrypted=True))  # for good: encryption can't be switched off
 
 
-async def _save(db: Connection, state: StateEvent, now: datetime) -> None:
+async def _save(db: Connection, old: StateEvent | None, state: StateEvent, now: datetime) -> None:
     await rooms.save_state(db, state)
+    if state.type == PERMIT:
+        await walkie.permit_heard(db, old, state, now)
     if state.type in SHOWN:
         await rooms.touch(db, state.room_id, now)
         await jobs.add(db, orders.Cover(state.room_id).job(), now)
@@ -113,13 +113,10 @@ async def _save(db: Connection, state: StateEvent, now: datetime) -> None:
 
 async def redact(db: Connection, room_id: RoomId, redaction: Redacted, at: Position, now: datetime) -> None:
     """Empty the redacted state event if the redactor may redact it; have the homeserver asked in any case."""
-    for kind in EMPTIED:
-        state = await rooms.state(db, room_id, kind)
-        if state is None or state.event_id != redaction.redacts:
-            continue
+    for state in await rooms.states_by_event(db, room_id, EMPTIED, redaction.redacts):
         await jobs.add(db, orders.Refresh(room_id).job(), now)
         if rules.may_redact(redaction.sender, state.sender, await rooms.power(db, room_id)):
-            await _save(db, replace(state, content={}, position=at), now)
+            await _save(db, state, replace(state, content={}, position=at), now)
 
 
 async def apply_members(

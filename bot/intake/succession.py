@@ -17,7 +17,7 @@ from datetime import datetime
 
 from bot import disclosure, facts, logged, orders, rules, topics, words
 from bot.event_types import CREATE, MEMBER, POWER_LEVELS, TOMBSTONE
-from bot.intake import consent, disclosing, reviewing
+from bot.intake import consent, disclosing, reviewing, walkie
 from bot.intake.greeting import greet
 from bot.language import _, speaking
 from storage import archive, changes, heirs, jobs, journal, optouts, rooms, sealed_messages
@@ -56,6 +56,8 @@ async def succeed(
 
     The heir takes over from the old room what is recorded, whether it is public (for what begins from now on), the
     picture, and every other policy that its own moderators have not chosen (`_with_policies_of`).
+    The levels of a walkie-talkie, which homeservers copy, are put back: it is off in the heir until somebody switches
+    it on there.
     Broadcasts that run in the old room are recorded to their end; new ones there are not. What runs in the heir is
     closed if its speaker may not be recorded by what holds there now, and waits for approval if the old room wanted
     that.
@@ -88,6 +90,7 @@ async def succeed(
     left = replace(old, recording_on=False, messages_since=None, messages_wait=False, changed_at=now)
     await rooms.save_room(db, left)
     await sealed_messages.forget_room(db, old_id)
+    await walkie.inherit(db, old_id, new_id, now)
     await disclosing.compare(db, old, left, now)
     await disclosing.compare(db, new, heir, now)
     await _close_refused(db, heir, now)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from bot import orders
 from bot.intake import floor_requests
-from bot.walkie import machine, permits
+from bot.walkie import levels, machine, permits
 from bot.walkie.model import Asked, FloorEvent, Lapsed, Locked, SwitchedOff, SwitchedOn, Tick
 from storage import jobs, walkies
 from storage.database import Connection
@@ -53,6 +53,20 @@ async def switch_off(db: Connection, room_id: RoomId, now: datetime) -> None:
         log.info("walkie-talkie off: room=%s", room_id)
 
 
+async def inherit(db: Connection, old_id: RoomId, new_id: RoomId, now: datetime) -> None:
+    """Have the power levels put right that an upgraded room copied from the old one's walkie-talkie. It is not switched
+    on by that: permits were not copied."""
+    old, new = await walkies.get(db, old_id), await walkies.get(db, new_id)
+    if old is None or not (old.saved or old.raised):
+        return
+    heir = new or Walkie(new_id, on=False, floor_s=old.floor_s, guard_s=old.guard_s)
+    known = {one.user for one in heir.raised}
+    copied = [replace(one, lowered_at=None) for one in old.raised if one.user not in known]
+    saved = levels.inherited(heir.saved, old.saved)
+    await walkies.save(db, replace(heir, saved=saved, raised=(*heir.raised, *copied)))
+    await _order(db, new_id, now)
+
+
 async def is_on(db: Connection, room_id: RoomId) -> bool:
     walkie = await walkies.get(db, room_id)
     return walkie is not None and walkie.on
@@ -86,7 +100,7 @@ async def _permit(db: Connection, permit: Permit, now: datetime) -> None:
     if same is not None and same.position > permit.position:
         return
     bots = known.get(PermitSource.BOT)
-    if permit.source is PermitSource.MEMBER and bots is not None and not bots.written:
+    if permit.source is PermitSource.MEMBER and bots and not bots.written and bots.position < permit.position:
         await walkies.save_permit(db, replace(bots, written=True))  # the member's own event is newer
     await walkies.save_permit(db, permit)
     await look(db, permit.room_id, now)
@@ -95,10 +109,17 @@ async def _permit(db: Connection, permit: Permit, now: datetime) -> None:
 # ---- what the sync shows
 
 
-async def permit_heard(db: Connection, state: StateEvent, now: datetime) -> None:
-    """Take in a permit of a member's own client. The bot's are known from their rows, and nobody else gives any."""
-    if state.state_key == state.sender:
-        await _permit(db, permits.read(state.room_id, state.sender, state.content, state.position), now)
+async def permit_heard(db: Connection, old: StateEvent | None, state: StateEvent, now: datetime) -> None:
+    """Take in a permit of a member's own client, where `old` stood before. The bot's are known from their rows, and
+    nobody else gives any. An event that was redacted stays where it was among the permits."""
+    if state.state_key != state.sender or (old and (old.event_id, old.content) == (state.event_id, state.content)):
+        return
+    permit = permits.read(state.room_id, state.sender, state.content, state.position)
+    if old is not None and old.event_id == state.event_id:
+        known = await walkies.permits_of(db, state.room_id, state.sender)
+        at = next((other.position for other in known if other.source is PermitSource.MEMBER), state.position)
+        permit = replace(permit, position=at)
+    await _permit(db, permit, now)
 
 
 async def floor_heard(db: Connection, state: StateEvent, now: datetime) -> None:
@@ -141,7 +162,7 @@ async def begin(db: Connection, now: datetime, *, floor_s: float, guard_s: float
     """Look at all floors at the start of a process, under its settings. Return the rooms to be put right."""
     rooms = []
     for walkie in await walkies.every(db):
-        if walkie.on or walkie.locked or walkie.raised or walkie.delayed:
+        if walkie.on or walkie.locked or walkie.saved or walkie.raised or walkie.delayed:
             anew = replace(walkie, floor_s=floor_s, guard_s=guard_s, shown=None)
             await _apply(db, anew, Tick(), now)
             await _order(db, walkie.room_id, now)

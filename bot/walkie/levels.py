@@ -10,7 +10,7 @@ from typing import Any
 
 from bot import facts, rules
 from bot.event_types import ENCRYPTED, FLOOR, MESSAGE, PERMIT, POWER_LEVELS, REACTION, REQUEST
-from storage.records import Json, Raised, RoomPower, SavedLevel, StateEvent, UserId
+from storage.records import Json, Raised, RoomPower, SavedLevel, StateEvent, UserId, Walkie
 
 SPEAKER = 10
 """The level of the floor's holder, and of the transmissions."""
@@ -68,6 +68,14 @@ def locked(content: Json, saved: Iterable[SavedLevel] = ()) -> tuple[Json, tuple
     return {**content, "events": events}, (*levels, *kept)
 
 
+def inherited(saved: Iterable[SavedLevel], copied: Iterable[SavedLevel]) -> tuple[SavedLevel, ...]:
+    """Return what is to be put back in a room that has copied the levels of another one, where `copied` was replaced.
+    `saved` was replaced in the room itself: a level that was ours there already is that of the other room before."""
+    before = {level.event_type: level for level in copied}
+    own = [level for level in saved if level.event_type not in before or not _is(level.before, level.ours)]
+    return tuple((before | {level.event_type: level for level in own}).values())
+
+
 def unlocked(content: Json, saved: Iterable[SavedLevel]) -> Json:
     """Put back what `locked` has replaced, but for what others changed meanwhile."""
     events = dict(_section(content, "events"))
@@ -77,6 +85,11 @@ def unlocked(content: Json, saved: Iterable[SavedLevel]) -> Json:
     if events == _section(content, "events"):
         return content
     return {**content, "events": events}
+
+
+def are_put_back(walkie: Walkie) -> bool:
+    """Return whether a room has its own levels, as far as the bot has written them."""
+    return not (walkie.locked or walkie.saved or any(one.lowered_at is None for one in walkie.raised))
 
 
 def raised(content: Json, user: UserId) -> Json:

@@ -1,4 +1,4 @@
-"""The bot's leaving of a room, once all that it had to say there was said."""
+"""The bot's leaving of a room, once all that it had to say there was said, and a walkie-talkie put right."""
 
 import logging
 from collections.abc import Callable
@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from bot import orders
 from bot.errors import TryLater
 from bot.matrix.sending import Sending
-from storage import changes, jobs, rooms
+from bot.walkie import levels
+from storage import changes, jobs, rooms, walkies
 from storage.records import Change, Job
 from storage.store import Store
 
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 LEAVE = "leave"
 """The command, and so the name in the log of changes."""
 LAST_WORDS_TAKE = timedelta(seconds=10)
+UNLOCKING_TAKES = timedelta(minutes=1)
+"""The time that putting the power levels of a walkie-talkie back may take: once the bot is out, nobody does it."""
 LOOK_AGAIN_S = 0.5
 
 
@@ -33,14 +36,20 @@ class Leaving:
         async with self._store.read() as db:
             room = await rooms.room(db, order.room_id)
             notices = await jobs.unfinished(db, orders.Notice.kind)
+            walkie = await walkies.get(db, order.room_id)
         if room is None or not room.joined:
             await self._note(order)  # an earlier attempt left
             return
         unsaid = any(notice.turn == order.room_id for notice in notices)
         if unsaid and self._clock() < order.asked_at + LAST_WORDS_TAKE:
             raise TryLater("the answer is being said", after_s=LOOK_AGAIN_S, at_most_s=LOOK_AGAIN_S)
+        locked = walkie is not None and not levels.are_put_back(walkie)
+        if walkie and locked and not walkie.hindered and self._clock() < order.asked_at + UNLOCKING_TAKES:
+            raise TryLater("the power levels are being put back", after_s=LOOK_AGAIN_S, at_most_s=LOOK_AGAIN_S)
         await self._sending.leave(order.room_id, order.reason)
         await self._note(order)
+        if locked:
+            log.warning("left with the power levels of a walkie-talkie: room=%s", order.room_id)
         log.info("left, as a moderator asked: room=%s", order.room_id)
 
     async def _note(self, order: orders.Leave) -> None:

@@ -123,6 +123,31 @@ async def test_off_puts_a_word_in_the_place_of_the_panel(world: World) -> None:
         assert await ask(world, MEMBER, words) == replies.is_off("!aircheck")
 
 
+async def test_off_without_the_power_says_what_is_missing(world: World) -> None:
+    """The room stays locked until the bot has the power again, which it says each time."""
+    await switched_on(world)
+    async with world.store.write() as db:
+        await walkies.note(db, ROOM, locked=True)
+    await world.power_levels({"users": {MOD: 50, BOT: 50}})
+    for _ in range(2):
+        assert await ask(world, MOD, "walkie off") == replies.still_locked(100, 50)
+    off = await there(world)
+    assert off is not None
+    assert not off.on
+
+
+async def test_leave_switches_it_off(world: World) -> None:
+    """A room is not left locked: the panel goes, and the levels are put back first."""
+    await switched_on(world)
+    await world.take(orders.Notice.kind)
+    await world.say(MOD, "!aircheck leave")
+    assert "asked me to" in await ask(world, MOD, "yes")
+    off = await there(world)
+    assert off is not None
+    assert (off.on, off.panel) == (False, None)
+    assert "`walkie`: off · @mod:hs" in await ask(world, MOD, "settings")
+
+
 @pytest.mark.parametrize(
     ("words", "lasts"),
     [

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from bot import orders
+from bot.intake import succession, walkie
+from bot.matrix.batch import Invite, RoomBatch, SyncBatch
 from bot.walkie.model import Asked, GaveBack, Lapsed, Spoke
-from storage.records import EventId, FloorPhase, Position, UserId
+from storage import heirs
+from storage.records import EventId, FloorPhase, Position, RoomId, UserId
 from tests.clock import Clock
 from tests.walkie.homeserver import (
     ALL,
@@ -24,9 +27,10 @@ from tests.walkie.homeserver import (
     changed,
     talk,
 )
-from tests.world import BOT, ROOM, batch, state
+from tests.world import BOT, ROOM, batch, heard, state
 
 ALICE = UserId("@alice:hs")
+NEW = RoomId("!new:hs")
 
 
 def asks(user: UserId) -> Asked:
@@ -215,6 +219,36 @@ async def test_a_lost_right_is_told_once_and_put_right_when_it_is_back(room: Tal
     assert room.homeserver.speakers() == [CAT]
 
 
+@pytest.mark.parametrize("switched_on_first", [False, True])
+async def test_an_upgraded_room_is_an_ordinary_one(room: Talk, switched_on_first: bool) -> None:
+    """A homeserver copies the levels of a locked room, with its holder's: the bot puts them back in the new room, or
+    does once its walkie-talkie is switched off there, also one that was on before the rooms were known to be one."""
+    await room.apply(asks(ANN))
+    await room.keep()
+    copied = room.homeserver.levels
+    tombstone = heard("$tombstone", "m.room.tombstone", {"replacement_room": NEW}, state_key="", sender=ALICE)
+    invite = Invite(NEW, UserId("@somebody:hs") if switched_on_first else ALICE, direct=False, encrypted=False)
+    predecessor = {"room_id": ROOM, "event_id": "$tombstone"}
+    copy = (
+        state("m.room.create", {"room_version": "11", "predecessor": predecessor}, sender=ALICE),
+        state(LEVELS, copied, sender=ALICE),
+        *(state("m.room.member", {"membership": "join"}, user, user) for user in (ALICE, BOT, *ALL)),
+    )
+    await room.hear(tombstone)
+    await room.intake.take(SyncBatch("invited", invites=(invite,)))
+    await room.intake.take(SyncBatch("joined", (RoomBatch(NEW, True, copy),)))
+    if switched_on_first:
+        async with room.store.write() as db:
+            await walkie.switch_on(db, NEW, room.clock(), floor_s=FLOOR_S, guard_s=GUARD_S)
+        await room.keeping.put_right(NEW)
+        async with room.store.write() as db:
+            await heirs.let_in(db, NEW, ALICE)
+            await succession.settle(db, NEW, room.clock(), publishes=lambda _: False)
+            await walkie.switch_off(db, NEW, room.clock())
+    await room.keeping.put_right(NEW)
+    assert room.homeserver.levels == BEFORE
+
+
 async def test_who_leaves_loses_the_floor(room: Talk) -> None:
     """Leaving the room ends the floor, and a place in the queue."""
     await room.apply(asks(ANN))
@@ -244,6 +278,28 @@ async def test_a_permit_that_ends_ends_the_floor(room: Talk) -> None:
     await room.apply(asks(ANN))
     await room.keep()
     assert (await room.row()).floor.queue == ()
+
+
+@pytest.mark.parametrize("heard_of_it", [True, False], ids=["redaction", "state"])
+async def test_a_permit_that_was_redacted_counts_no_more(room: Talk, heard_of_it: bool) -> None:
+    """Its floor ends, whether the redaction came or the room's state was read anew; what the bot gave later counts."""
+    kind, permit = "org.aircheck.walkie.permit", {"receive": True, "send": True}
+    for user in (ANN, BOB):
+        room.homeserver.write(kind, user, user, permit)
+    await room.sync()
+    async with room.store.write() as db:
+        await walkie.give_permit(db, ROOM, BOB, until=None, at=Position(1000), now=room.clock())
+    for user in (ANN, BOB):
+        await room.apply(asks(user))
+    permits = [event for event in room.homeserver.written if event[1:4] in ((kind, ANN, ANN), (kind, BOB, BOB))]
+    for event_id, _, key, *_ in permits:
+        if heard_of_it:
+            redacts = heard(f"$no{key}", "m.room.redaction", {"redacts": event_id}, redacts=event_id, sender=key)
+            await room.hear(redacts)
+        else:
+            await room.intake.take(batch(before=(state(kind, {}, key, key, event_id),)))
+    floor = (await room.row()).floor
+    assert (floor.holder, [request.user for request in floor.queue]) == (None, [BOB])
 
 
 async def test_the_bot_writes_the_permits_that_it_gives(room: Talk) -> None:

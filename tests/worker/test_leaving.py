@@ -6,9 +6,9 @@ import pytest
 
 from bot import orders, topics
 from bot.matrix.sending import Sending
-from bot.worker.leaving import LAST_WORDS_TAKE, Leaving
-from storage import changes, jobs, rooms
-from storage.records import EndedBy, EventId
+from bot.worker.leaving import LAST_WORDS_TAKE, UNLOCKING_TAKES, Leaving
+from storage import changes, jobs, rooms, walkies
+from storage.records import EndedBy, EventId, Walkie
 from tests.worker.post import Post
 from tests.world import ALICE, BOT, ROOM, heard
 
@@ -51,6 +51,22 @@ async def test_an_answer_that_can_not_be_said_holds_nobody(leaving: Post) -> Non
     leaving.clock.pass_by(LAST_WORDS_TAKE.seconds)
     await leaving.world.work_one([orders.Leave.kind])
     assert len(leaving.homeserver.left) == 1
+
+
+@pytest.mark.parametrize("hindered", [False, True])
+async def test_a_walkie_talkie_is_put_right_before_the_bot_leaves(leaving: Post, hindered: bool) -> None:
+    """The members could write nothing any more. A bot that may not put the levels back, or can't for long, leaves all
+    the same."""
+    row = Walkie(ROOM, on=False, floor_s=60, guard_s=1, locked=True, hindered=hindered)
+    async with leaving.world.store.write() as db:
+        await walkies.save(db, row)
+    leaving.clock.pass_by(LAST_WORDS_TAKE.seconds)
+    await leaving.world.work_one([orders.Leave.kind])
+    assert len(leaving.homeserver.left) == hindered
+    if not hindered:
+        leaving.clock.pass_by(UNLOCKING_TAKES.seconds)
+        await leaving.world.work_one([orders.Leave.kind])
+        assert len(leaving.homeserver.left) == 1
 
 
 async def test_what_runs_is_closed_when_the_bot_is_out(leaving: Post) -> None:

@@ -41,6 +41,15 @@ def lacks_power(needed: int, power: int) -> str:
     ).format(needed=needed, power=power)
 
 
+def still_locked(needed: int, power: int) -> str:
+    """Tell that the walkie-talkie is off, but the power levels are not put back yet: which power the bot needs for
+    that, and which one it has."""
+    return _(
+        "The walkie-talkie is off, but this room is still locked: to put its power levels back I need power {needed}, "
+        "and have {power}. I do it once you have given it to me. Its recordings stay."
+    ).format(needed=needed, power=power)
+
+
 def switched_on(who: str, unlimited: Sequence[str]) -> str:
     told = _(
         "The walkie-talkie is on: {who} switched it on. Only the member who has the floor can write here now; "

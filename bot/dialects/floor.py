@@ -15,11 +15,14 @@ SPEAKS = 10
 
 
 def mark_of(event: Json, us: UserId, room_id: RoomId, position: Position, now: datetime) -> FloorMark | None:
-    """Return the mark that a raw event makes; None for one of no type in `MARKS`. `us`: the bot."""
+    """Return the mark that a raw event makes; None for one of no type in `MARKS`, and for somebody else's floor event.
+    `us`: the bot."""
     kind, ours = fields.type_of(event), fields.sender_of(event) == us
     if kind not in MARKS or not stands_at(event, kind):
         return None
     content = fields.mapping(event.get("content"))
+    if kind == FLOOR and not ours:
+        return None
     if kind == FLOOR:
         holder = fields.user_id(content.get("holder"))
         named = () if holder is None else (holder,)

@@ -4,8 +4,9 @@ The homeserver's order of events decides, and nothing else: so the answer is the
 that is handled late. Two kinds of state mark the timeline (`bot.dialects.floor`):
 
 - The room's power levels. The bot raises one member above what the locked room needs: from there on the member may
-  speak, before the floor event says so. Power that somebody else gives makes no holder, but a holder who loses it has
-  lost the floor.
+  speak, before the floor event says so. Power that somebody else gives makes no holder, also where the bot's own levels
+  carry it on: somebody who had it since the last floor event, or is raised while another has the floor, is not raised
+  by the bot. But a holder who loses the power has lost the floor.
 - The bot's floor event. It alone names a holder who has the power anyway, such as a moderator or the creator of a room
   of version 12.
 
@@ -42,18 +43,19 @@ def holds(marks: Sequence[FloorMark]) -> list[Hold]:
     found: list[Hold] = []
     holder: UserId | None = None
     able: Collection[UserId] | None = None
+    could: set[UserId] = set()  # since the last floor event
     locked = True
     for mark in marks:
         if mark.kind is FloorMarkKind.FLOOR:
-            if mark.ours:
-                holder = next(iter(mark.users), None)
+            holder, could = next(iter(mark.users), None), set(able or ())
         else:
-            raised = set(mark.users) - set(able) if able is not None and mark.ours else set()
             if holder is not None and able is not None and holder in able and holder not in mark.users:
                 holder = None
+            raised = set(mark.users) - could if able is not None and mark.ours and holder is None else set()
             if len(raised) == 1:
                 (holder,) = raised
             able, locked = mark.users, mark.locked
+            could.update(able)
         if not found or (found[-1].holder, found[-1].locked) != (holder, locked):
             found.append(Hold(mark.position, holder, locked))
     return found

@@ -28,8 +28,8 @@ def power(position: int, *able: UserId, ours: bool = True, needed: int = 10) -> 
     return mark(position, POWER_LEVELS, {"users": users, "events": {"m.room.message": needed}}, ours=ours)
 
 
-def floor(position: int, holder: object, *, ours: bool = True) -> FloorMark:
-    return mark(position, FLOOR, {"holder": holder}, ours=ours)
+def floor(position: int, holder: object) -> FloorMark:
+    return mark(position, FLOOR, {"holder": holder}, ours=True)
 
 
 ROUND = [power(1), floor(2, None), power(10, ANN), floor(11, ANN), power(20), floor(21, None)]
@@ -62,9 +62,27 @@ def test_the_floor_event_alone_names_who_has_the_power_anyway() -> None:
 
 
 def test_power_that_somebody_else_gives_makes_no_holder() -> None:
-    """A moderator who raises a member in a locked room gives them no floor, and neither does their floor event."""
-    marks = holds([power(1), floor(2, None), power(10, ANN, ours=False), floor(11, ANN, ours=False)])
+    """A moderator who raises a member in a locked room gives them no floor."""
+    marks = holds([power(1), floor(2, None), power(10, ANN, ours=False)])
     assert turn_of(marks, ANN, Position(15), on=True) is Turn.OUT_OF_TURN
+
+
+def test_a_floor_event_of_somebody_else_is_no_mark() -> None:
+    """Members with the power to send one change nothing about who has the floor."""
+    event = {"type": FLOOR, "state_key": "", "sender": MOD, "content": {"holder": MOD}}
+    assert mark_of(event, BOT, ROOM, Position(1), NOW) is None
+
+
+def test_power_that_somebody_gives_while_the_bot_writes_makes_no_holder() -> None:
+    """The bot's first write takes it back, and its second one carries it on: the floor stays with its holder."""
+    begun = [power(1), floor(2, None), power(10, BEN, ours=False), power(11, ANN), floor(12, ANN), power(13, ANN, BEN)]
+    assert [turn_of(holds(begun), who, Position(15), on=True) for who in (ANN, BEN)] == [
+        Turn.IN_TURN,
+        Turn.OUT_OF_TURN,
+    ]
+    ended = [*ROUND[:4], power(19, ANN, BEN, ours=False), power(20), power(21, BEN)]
+    assert turn_of(holds(ended), BEN, Position(22), on=True) is Turn.OUT_OF_TURN
+    assert turn_of(holds([*ended, floor(23, None), floor(24, BEN)]), BEN, Position(25), on=True) is Turn.IN_TURN
 
 
 def test_a_holder_whose_power_a_moderator_takes_has_lost_the_floor() -> None:

@@ -137,7 +137,14 @@ def step(
     changed = replace(transmission, **{name: getattr(after.recording, name) for name in OF_A_BROADCAST})
     if transmission.state is RecordingState.LIVE and changed.state is not RecordingState.LIVE:
         changed = replace(changed, yields_at=now + TAIL)
-    chunks = [replace(chunk, transmission=changed.event_id, sender_name=changed.sender_name) for chunk in after.chunks]
+    chunks = [
+        replace(
+            chunk,
+            transmission=changed.event_id,
+            sender_name=None if on_chunks.is_removed(chunk) else changed.sender_name,
+        )
+        for chunk in after.chunks
+    ]
     heard_at = max(outcome.recording.heard_at, changed.heard_at)
     together = replace(
         outcome,

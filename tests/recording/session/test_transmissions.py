@@ -201,6 +201,15 @@ def test_redacting_the_start_of_a_broadcast_takes_it_out() -> None:
     assert not any(isinstance(effect, FetchChunk) for effect in world.effects)
 
 
+def test_a_redacted_chunk_keeps_no_name() -> None:
+    """The name of its speaker goes with its sound, and does not come back with the next event."""
+    world = walkie()
+    speak(world, slices([2, 3]))
+    world.tell(Redacted(EventId("$c1"), BEN))
+    world.tell(stop(2), "$stop", 30)
+    assert (world.chunk("$c1").sender_name, world.chunk("$c2").sender_name) == (None, "ben")
+
+
 def test_an_objection_ends_the_broadcast_of_its_speaker() -> None:
     """Earlier sound stays, later sound is passed over, and the others go on."""
     world = walkie()

@@ -6,10 +6,12 @@ another time, has no place in the order of events.
 
 from datetime import datetime
 
+from bot import orders
 from bot.dialects.floor import mark_of
-from storage import floor_marks, walkies
+from bot.recording.session.machine import TRANSMISSIONS
+from storage import floor_marks, jobs, sessions, walkies
 from storage.database import Connection
-from storage.records import FloorMark, FloorMarkKind, Json, Position, RoomId, UserId
+from storage.records import FloorMark, FloorMarkKind, Json, Position, RecordingState, RoomId, UserId
 
 
 async def note(db: Connection, us: UserId, room_id: RoomId, event: Json, position: Position, now: datetime) -> None:
@@ -21,6 +23,9 @@ async def note(db: Connection, us: UserId, room_id: RoomId, event: Json, positio
     if mark.kind is FloorMarkKind.POWER and before is not None and _says_the_same(before, mark):
         return  # most changes of power levels concern no floor
     await floor_marks.add(db, mark)
+    for session in await sessions.live(db, room_id, TRANSMISSIONS):
+        if any(each.state is RecordingState.LIVE for each in session.transmissions):
+            await jobs.add(db, orders.Tick(session.id).job(), now)  # a broadcast may have lost the floor
 
 
 def _says_the_same(before: FloorMark, mark: FloorMark) -> bool:

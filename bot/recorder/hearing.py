@@ -92,9 +92,8 @@ class Hearing:
         return chunk is not None and chunk.state is ChunkState.WAITING_FOR_KEY
 
     async def _may_be_a_message(self, db: Connection, heard: HeardEvent, event: MessageSealed) -> bool:
-        """Note that an event waits for its key, if its sender's voice messages are recorded here."""
-        room = await rooms.room(db, heard.room_id)
-        if room is None or not room.joined or not room.records_message(heard.position):
+        """Note that an event waits for its key, if its sender's voice messages, or transmissions, are recorded here."""
+        if not await self._transmitting.records(db, heard, event.sender):
             return False
         if not await consent.may_record(db, heard.room_id, event.sender, began=heard.position):
             return False

@@ -16,7 +16,7 @@ from bot.recorder.gathering import Gathering
 from bot.recorder.hearing import Hearing
 from bot.recorder.joining import Joining
 from bot.recorder.starting import Starting
-from bot.recorder.transmitting import Transmitting
+from bot.recorder.transmitting import Transmitting, over
 from bot.recording.model import Ended, Release, Tick
 from bot.recording.policy import Limits
 from storage import archive, gaps, journal
@@ -146,6 +146,8 @@ class Recorder:
         if unread:
             raise TryLater("waiting for events that were read again to be handled", after_s=0.2, at_most_s=5)
         async with self._store.write() as db:
+            for end in await over(db, recording) if recording is not None else ():
+                await self.apply(db, recording_id, end)
             await self.apply(db, recording_id, Tick())
 
     async def end(self, job: Job) -> None:

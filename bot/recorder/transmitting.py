@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from bot import orders
 from bot.intake import consent
 from bot.recorder import floor
 from bot.recorder.joining import Joining, is_known
@@ -17,9 +18,9 @@ from bot.recording.life import clamped
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change, ChunkSealed, ChunkSent, VoiceMessage
 from bot.recording.session import transmissions
 from bot.recording.session.floor import Turn
-from storage import archive, rooms
+from storage import archive, jobs, rooms
 from storage.database import Connection
-from storage.records import HeardEvent, Recording, Room
+from storage.records import HeardEvent, Recording, RecordingState, Room, Transmission, UserId
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,14 @@ class Transmitting:
             await floor.spoke(db, heard.room_id, message.sender, heard.position, self._clock())
         return True
 
+    async def records(self, db: Connection, heard: HeardEvent, sender: UserId) -> bool:
+        """Return whether a voice message at the place of this event is recorded, or listed: as a transmission, if its
+        room had a walkie-talkie then, else as an ordinary one."""
+        if await floor.turn(db, heard.room_id, sender, heard.position) is not Turn.ORDINARY:
+            return await self._recorded(db, heard) is not None
+        room = await rooms.room(db, heard.room_id)
+        return room is not None and room.joined and room.records_message(heard.position)
+
     async def start(self, db: Connection, heard: HeardEvent, event: BroadcastStarted) -> bool:
         """Take the start of a voice broadcast, if its room had a walkie-talkie then. Return whether it had."""
         turn = await floor.turn(db, heard.room_id, event.sender, heard.position)
@@ -61,6 +70,9 @@ class Transmitting:
             session = await self._joining.transmission(db, room, heard, event)
             assert session is not None, "one begins with it"
             await archive.add_transmission(db, session.id, heard.event_id)
+            if not await floor.has_kept(db, heard.room_id, event.sender, heard.position):
+                # The floor's end was heard in the same sync: what came before it is handled first.
+                await jobs.add(db, orders.Tick(session.id).job(), self._clock())
         return True
 
     async def _recorded(self, db: Connection, heard: HeardEvent) -> Room | None:
@@ -78,14 +90,27 @@ class Transmitting:
         """Return an event of a broadcast with what the timeline tells of it, where it is a transmission. The end of one
         that is not recorded ends the turn of its sender."""
         transmission = transmissions.find(recording, event.broadcast) if recording else None
-        if isinstance(event, BroadcastChanged):
-            if transmission is None and event.change is Change.STOPPED:
-                await floor.spoke(db, heard.room_id, event.sender, heard.position, self._clock())
-            return event
+        if transmission is None and isinstance(event, BroadcastChanged) and event.change is Change.STOPPED:
+            await floor.spoke(db, heard.room_id, event.sender, heard.position, self._clock())
         if transmission is None:
             return event
-        return replace(
-            event,
-            in_turn=await floor.has_kept(db, heard.room_id, transmission.sender, transmission.position, heard.position),
-            sent_at=clamped(event.sent_at, transmission.started_at, heard.received_at or self._clock()),
-        )
+        in_turn = await floor.has_kept(db, heard.room_id, transmission.sender, transmission.position, heard.position)
+        if isinstance(event, BroadcastChanged):
+            return event if in_turn else _stopped(transmission)
+        sent_at = clamped(event.sent_at, transmission.started_at, heard.received_at or self._clock())
+        return replace(event, in_turn=in_turn, sent_at=sent_at)
+
+
+async def over(db: Connection, recording: Recording) -> tuple[BroadcastChanged, ...]:
+    """Return the ends of the broadcasts in a session that are live though their sender has lost the floor."""
+    live = [each for each in recording.transmissions if each.state is RecordingState.LIVE]
+    return tuple(
+        [_stopped(each) for each in live if not await floor.has_kept(db, recording.room_id, each.sender, each.position)]
+    )
+
+
+def _stopped(transmission: Transmission) -> BroadcastChanged:
+    """Return the end of a broadcast with its sender's floor. It announces no number: of what was said without the floor
+    nothing is missing."""
+    whose = transmission.event_id, transmission.sender
+    return BroadcastChanged(*whose, Change.STOPPED, None, transmission.device_id, None)

@@ -12,7 +12,8 @@ from storage import archive, rooms, tracks
 from storage.records import EndedBy, HeardEvent, RecordingKind, RecordingState
 from tests.recorder import talk
 from tests.recorder.talk import ANN, MODERATOR, by_event, grant, hold, holder, part, release, started, stopped
-from tests.recorder.voices import BEN, voice
+from tests.recorder.test_late_keys import key_comes
+from tests.recorder.voices import BEN, sealed_voice, voice
 from tests.world import ROOM, World, batch, heard
 
 
@@ -162,6 +163,63 @@ async def test_a_message_that_is_handled_late_ends_no_later_turn(world: World) -
     await world.settle()
     assert await by_event(world) == {"$m1": ("waiting_for_media", None)}
     assert await holder(world) == ANN
+
+
+@pytest.mark.parametrize("stops", [False, True])
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_a_broadcast_ends_with_the_floor(world: World, *, at_once: bool, stops: bool) -> None:
+    """The homeserver lets nothing more through, so the floor's end is the broadcast's; what its sender says afterwards
+    announces nothing. It is whole as far as it came, and handed back soon."""
+    now = ms(world.clock())
+    end = [*release("1"), *([stopped("$live", BEN, 5, now)] if stops else [])]
+    begun = [*grant("1", BEN), started("$live", BEN, now), *(part("$live", each, BEN, now) for each in (1, 2))]
+    for said in ([*begun, *end],) if at_once else (begun, end):
+        await world.hear(*said)
+        await world.work()
+    world.clock.pass_by(61)
+    await world.work()
+    recording, _chunks = await talk.session(world)
+    (transmission,) = recording.transmissions
+    assert (recording.state, transmission.state) == (RecordingState.LIVE, RecordingState.COMPLETE)
+    assert transmission.ended_by is EndedBy.STOPPED
+    assert [order.event_id for order in await world.ordered(orders.HandBackPart)] == ["$live"]
+    world.clock.pass_by(600)
+    await world.work()
+    assert (await talk.session(world))[0].state is RecordingState.COMPLETE
+
+
+@pytest.mark.parametrize("number", [2, 3])
+async def test_a_chunk_whose_key_comes_after_the_floors_end_is_heard(world: World, number: int) -> None:
+    """A chunk that was said in turn joins its broadcast, in the middle or at the end."""
+    now = ms(world.clock())
+    parts = {each: part("$live", each, BEN, now) for each in (1, 2, 3)}
+    said = [sealed_voice(one) if each == number else one for each, one in parts.items()]
+    await world.hear(*grant("1", BEN), started("$live", BEN, now), *said, *release("1"))
+    await world.work()
+    assert (await talk.session(world))[0].transmissions[0].ended_by is EndedBy.STOPPED
+    await key_comes(world, parts[number])
+    world.clock.pass_by(61)
+    await world.work()
+    recording, chunks = await talk.session(world)
+    assert [str(chunk.state) for chunk in chunks] == ["stored"] * 3
+    assert recording.transmissions[0].state is RecordingState.COMPLETE
+
+
+async def test_a_message_whose_key_comes_late_is_taken_in(world: World) -> None:
+    """Its wrapper is kept where transmissions are recorded, though voice messages are not; its place decides on its
+    turn."""
+    now = world.clock()
+    late, race = voice("$m2", now, who=BEN), voice("$race", now, who=ANN)
+    await world.hear(*grant("1", ANN), voice("$m1", now, who=ANN), *release("1"))
+    await world.hear(*grant("2", BEN), sealed_voice(late), *release("2"), sealed_voice(race))
+    assert list(await by_event(world)) == ["$m1"]
+    await key_comes(world, late, race)
+    await world.work()
+    assert await by_event(world) == {
+        "$m1": ("stored", None),
+        "$m2": ("stored", None),
+        "$race": ("refused", "out_of_turn"),
+    }
 
 
 async def test_redacting_the_start_takes_the_broadcast_out(world: World) -> None:

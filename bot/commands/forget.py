@@ -22,6 +22,7 @@ async def _forget(context: Context) -> str | ToConfirm:
     traces = await forgotten.traces(context.db, context.asker.user_id, line)
     alone, shared = len(traces.alone), len(traces.shared)
     if not alone and not shared:
+        await forgotten.remove_the_rest(context.db, traces)
         return replies.nothing(everywhere=everywhere)
     if not context.confirmed:
         return ToConfirm(replies.question(alone, shared, everywhere=everywhere), (ME,))
@@ -34,18 +35,19 @@ async def _forget(context: Context) -> str | ToConfirm:
 
 async def _remove(context: Context, traces: Traces, report: str) -> bool:
     """Delete the recordings, some of them now. Return whether a job deletes the others, and reports it."""
-    user_id, most = traces.user_id, forgotten.AT_ONCE
-    alone, shared = ([each.id for each in recordings] for recordings in (traces.alone, traces.shared))
-    await forgotten.remove(context.db, context.apply, user_id, alone[:most], shared[:most])
-    if not alone[most:] and not shared[most:]:
+    user_id = traces.user_id
+    alone, shared = (tuple(each.id for each in recordings) for recordings in (traces.alone, traces.shared))
+    these, those = alone[: forgotten.AT_ONCE], shared[: forgotten.SHARED_AT_ONCE]
+    await forgotten.remove(context.db, context.apply, user_id, these, those)
+    if (these, those) == (alone, shared):
         return False
     rest = orders.ForgetMember(
         context.command,
         user_id,
         context.said.room_id,
         report,
-        alone=tuple(alone[most:]),
-        shared=tuple(shared[most:]),
+        alone=alone[len(these) :],
+        shared=shared[len(those) :],
     )
     await jobs.add(context.db, rest.job(), context.now)
     return True

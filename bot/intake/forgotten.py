@@ -14,6 +14,8 @@ WITHOUT_SOUND = (NOT_WANTED, OUT_OF_TURN)
 """Reasons of chunks that hold no sound, and never will."""
 AT_ONCE = 20
 """The number of recordings that one transaction deletes."""
+SHARED_AT_ONCE = 2
+"""The number of recordings that one transaction takes a part out of. Each may have thousands of chunks to change."""
 
 Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
 

@@ -150,14 +150,13 @@ class Applying:
     async def effects(self, db: Connection, recording: Recording, effects: tuple[Effect, ...]) -> None:
         """Write effects as jobs. Rows that must not outlast this transaction are removed at once."""
         now = self._clock()
+        await _forget(db, recording, [effect.blob for effect in effects if isinstance(effect, Forget)], now)
         for effect in effects:
             match effect:
                 case FetchChunk() | LookAgain() | Finish():
                     await jobs.add(db, _job_of(effect, recording), now)
                 case Ask():
                     await asking.ask(db, recording, now, now)
-                case Forget(blob=blob):
-                    await _forget(db, recording, blob, now)
                 case Release():
                     await self._release(db, recording, effect)
                 case Withdraw():
@@ -170,8 +169,10 @@ class Applying:
                     await erase(db, recording, now)
 
 
-async def _forget(db: Connection, recording: Recording, blob: BlobKey, now: datetime) -> None:
-    await forget(db, [blob], now)
+async def _forget(db: Connection, recording: Recording, blobs: Sequence[BlobKey], now: datetime) -> None:
+    if not blobs:
+        return
+    await forget(db, blobs, now)
     await forget_older_audio(db, recording.id, now)
     if recording.state.is_open:  # remove the sound from the live stream
         await jobs.add(db, orders.Encode(recording.id).job(), now)

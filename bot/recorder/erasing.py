@@ -15,6 +15,9 @@ from storage.records import BlobKey, EventId, Recording, RecordingId
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 200
+"""The number of blobs that one job removes, in one transaction."""
+
 
 async def erase(db: Connection, recording: Recording, now: datetime) -> None:
     """Remove everything of a recording except the tombstone, which refuses late events."""
@@ -80,5 +83,6 @@ async def _remove_episode(db: Connection, recording: Recording, now: datetime) -
 
 async def forget(db: Connection, blobs: Collection[BlobKey], now: datetime) -> None:
     """Order the removal of blobs from the disk, of those that nothing else needs."""
-    if blobs:
-        await jobs.add(db, orders.Forget(tuple(sorted(blobs))).job(), now)
+    keys = sorted(blobs)
+    for start in range(0, len(keys), AT_ONCE):
+        await jobs.add(db, orders.Forget(tuple(keys[start : start + AT_ONCE])).job(), now)

@@ -1,5 +1,6 @@
 """The changes that events make to the chunks of any recording. Pure; each kind's machine states the rules."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from bot.recording.ledger import Entry
@@ -247,26 +248,30 @@ def redacted(outcome: Outcome, event: Redacted | Forgotten) -> Outcome:
     if isinstance(event, Forgotten):
         return _forgotten_speaker(outcome, event.sender)
     chunk = find_of_event(outcome.chunks, event.redacts)
-    return replace(outcome, ignored="unknown_event") if chunk is None else without_sound(outcome, chunk)
+    return replace(outcome, ignored="unknown_event") if chunk is None else without_sound(outcome, {chunk.id})
 
 
 def _forgotten_speaker(outcome: Outcome, speaker: UserId) -> Outcome:
+    theirs = {chunk.id for chunk in outcome.chunks if chunk.sender == speaker}
+    after = without_sound(outcome, theirs)
+    nameless = tuple(replace(each, sender_name=None) if each.id in theirs else each for each in after.chunks)
+    recording = outcome.recording
+    if recording.broadcaster == speaker:
+        recording = replace(recording, broadcaster_name=None)
+    return replace(after, recording=recording, chunks=nameless)
+
+
+def without_sound(outcome: Outcome, those: Collection[ChunkId]) -> Outcome:
+    """Remove the sound of some chunks."""
+    kept: list[Chunk] = []
+    unwanted: list[Effect] = []
     for chunk in outcome.chunks:
-        if chunk.sender == speaker:
-            nameless = replace(chunk, sender_name=None)
-            outcome = without_sound(replace(outcome, chunks=with_chunk(outcome.chunks, nameless)), nameless)
-    if outcome.recording.broadcaster != speaker:
-        return outcome
-    return replace(outcome, recording=replace(outcome.recording, broadcaster_name=None))
-
-
-def without_sound(outcome: Outcome, chunk: Chunk) -> Outcome:
-    """Remove the sound of a chunk."""
-    if chunk.state is ChunkState.REDACTED or chunk.reason == OUT_OF_TURN:
-        return outcome
-    gone = replace(given_up(chunk, ChunkState.REDACTED, "redacted"), announced_bytes=None, sender_name=None)
-    effects = (*outcome.effects, Forget(chunk.blob)) if chunk.blob else outcome.effects
-    return replace(outcome, chunks=with_chunk(outcome.chunks, gone), effects=effects)
+        if chunk.id in those and chunk.state is not ChunkState.REDACTED and chunk.reason != OUT_OF_TURN:
+            unwanted += [Forget(chunk.blob)] if chunk.blob else []
+            chunk = given_up(chunk, ChunkState.REDACTED, "redacted")
+            chunk = replace(chunk, announced_bytes=None, sender_name=None)
+        kept.append(chunk)
+    return replace(outcome, chunks=tuple(kept), effects=(*outcome.effects, *unwanted))
 
 
 def silenced(outcome: Outcome, event: Silenced) -> Outcome:

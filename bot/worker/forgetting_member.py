@@ -24,7 +24,7 @@ class ForgettingMember:
         """Delete what is left, and report it. Each transaction writes down what is left after it."""
         order = orders.ForgetMember.of(job)
         while order.alone or order.shared:
-            alone, shared = order.alone[: forgotten.AT_ONCE], order.shared[: forgotten.AT_ONCE]
+            alone, shared = order.alone[: forgotten.AT_ONCE], order.shared[: forgotten.SHARED_AT_ONCE]
             order = replace(order, alone=order.alone[len(alone) :], shared=order.shared[len(shared) :])
             async with self._store.write() as db:
                 await forgotten.remove(db, self._apply, order.user_id, alone, shared)

@@ -9,14 +9,17 @@ from bot import orders
 from bot.commands.replies import forget as replies
 from bot.feeds.titles import episode_title
 from bot.intake import forgotten
-from storage import archive, changes, heirs, listener_uses, rooms, withheld_keys
+from storage import archive, changes, heirs, listener_uses, rooms, sealed_messages, withheld_keys
 from storage.records import (
     BlobKey,
     Chunk,
     ChunkFacts,
     ChunkState,
     Container,
+    EventId,
+    HeardEvent,
     ListenerUse,
+    Position,
     Recording,
     RecordingKind,
     RecordingState,
@@ -84,8 +87,10 @@ async def test_their_part_of_a_recording_with_others_is_taken_out(world: World) 
     """Its chunks are redacted, without sound, source or name; those of the others stay."""
     shared = await world.recording()
     blobs = {SPEAKER: BlobKey("a" * 64), MEMBER: BlobKey("b" * 64)}
+    other = BlobKey("c" * 64)
     for user in (SPEAKER, MEMBER, SPEAKER):
         await world.chunk(shared, ChunkState.STORED, sender=user, blob=blobs[user], bytes=9)
+    await world.chunk(shared, ChunkState.STORED, sender=SPEAKER, blob=other, bytes=9)
     await world.chunk(shared, ChunkState.WAITING_FOR_KEY, sender=SPEAKER, session_id=SessionId("s"))
     answer = await world.confirmed(SPEAKER, FORGET)
     assert "0 recordings of you are deleted. Your part of 1 recording with other speakers is taken out." in answer
@@ -95,9 +100,9 @@ async def test_their_part_of_a_recording_with_others_is_taken_out(world: World) 
     assert not any(chunk.blob or chunk.source or chunk.session_id for chunk in of(chunks, SPEAKER))
     assert [(chunk.state, chunk.blob) for chunk in of(chunks, MEMBER)] == [(ChunkState.STORED, blobs[MEMBER])]
     assert (await world.look(shared)).broadcaster_name is None
-    forgotten = [blob for job in await world.take(orders.Forget.kind) for blob in orders.Forget.of(job).blobs]
-    assert blobs[SPEAKER] in forgotten
-    assert blobs[MEMBER] not in forgotten
+    removed = [set(orders.Forget.of(job).blobs) for job in await world.take(orders.Forget.kind)]
+    assert {blobs[SPEAKER], other} in removed
+    assert not any(blobs[MEMBER] in these for these in removed)
     assert await world.say(SPEAKER, FORGET) == replies.nothing(everywhere=False)
 
 
@@ -152,6 +157,19 @@ async def test_what_is_kept_of_a_member_beside_recordings_goes_too(world: World)
     assert await uses(world) == [None, None]
 
 
+async def test_messages_that_wait_for_their_key_go_also_where_nothing_is_recorded(world: World) -> None:
+    """No recording begins with them later; those of others stay."""
+    now = world.clock()
+    async with world.store.write() as db:
+        for name, sender in (("$1", SPEAKER), ("$2", MEMBER)):
+            waiting = HeardEvent(ROOM, EventId(name), {}, position=Position(1))
+            await sealed_messages.note(db, waiting, sender, now)
+    assert await world.say(SPEAKER, FORGET) == replies.nothing(everywhere=False)
+    async with world.store.read() as db:
+        senders = [await sealed_messages.sender_of(db, ROOM, EventId(name)) for name in ("$1", "$2")]
+    assert senders == [None, MEMBER]
+
+
 async def uses(world: World) -> list[RoomId | None]:
     async with world.store.read() as db:
         found = [await listener_uses.used(db, room, SPEAKER) for room in (ROOM, OTHER)]
@@ -186,6 +204,20 @@ async def test_many_recordings_go_some_at_a_time(world: World, monkeypatch: pyte
     assert set(rest.alone) == {recording.id for recording in theirs[1:]}
     assert rest.report.startswith("3 recordings of you are deleted.")
     assert await states(world, *theirs, later) == [True, False, False, False]
+
+
+async def test_of_recordings_with_others_fewer_are_changed_at_a_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may have thousands of messages to change, in one transaction."""
+    monkeypatch.setattr(forgotten, "SHARED_AT_ONCE", 1)
+    shared = [await world.recording(kind=RecordingKind.VOICE_MESSAGES, state=RecordingState.LIVE) for _ in range(2)]
+    for each in shared:
+        for user in (SPEAKER, MEMBER):
+            await world.chunk(each, ChunkState.STORED, sender=user, facts=one_second())
+    await world.confirmed(SPEAKER, FORGET)
+    (job,) = await world.take(orders.ForgetMember.kind)
+    assert orders.ForgetMember.of(job).shared == (shared[1].id,)
 
 
 async def test_in_a_direct_chat_with_others_nothing_of_other_rooms_is_deleted(world: World) -> None:

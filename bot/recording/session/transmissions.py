@@ -251,9 +251,8 @@ def ended(outcome: Outcome, by: EndedBy, now: datetime, limits: Limits, *, sende
 
 def removed(outcome: Outcome, transmission: Transmission) -> Outcome:
     """Take a transmission out of the session: its started event was redacted, or its sender wants to be forgotten."""
-    mine = [chunk for chunk in outcome.chunks if chunk.transmission == transmission.event_id]
-    for chunk in mine:
-        outcome = on_chunks.without_sound(outcome, chunk)
+    mine = {chunk.id for chunk in outcome.chunks if chunk.transmission == transmission.event_id}
+    outcome = on_chunks.without_sound(outcome, mine)
     gone = replace(
         transmission,
         state=RecordingState.DELETED,

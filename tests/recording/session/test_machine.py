@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from bot.recording import chunks
 from bot.recording.model import (
     ChunkSealed,
     ChunkSent,
@@ -174,6 +175,17 @@ def test_one_who_is_forgotten_leaves_no_sound_and_no_name() -> None:
         (ChunkState.STORED, "Ben"),
     ]
     assert session.recording.broadcaster_name != "Ann"
+
+
+def test_whoever_is_forgotten_is_taken_out_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session has thousands of messages, and a write transaction waits for it."""
+    session = over(*[BEN, ANN] * 10)
+    monkeypatch.delattr(chunks, "with_chunk")  # which looks at all of them for each
+    session.tell(Forgotten(ANN))
+    assert {chunk.state for chunk in session.chunks if chunk.sender == ANN} == {ChunkState.REDACTED}
+    assert {effect for effect in session.effects if isinstance(effect, Forget)} == {
+        Forget(blob(f"${number}")) for number in range(1, 22, 2)
+    }
 
 
 def test_a_deleted_session_keeps_nothing_that_comes() -> None:

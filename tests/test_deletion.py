@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from bot import language, orders, words
+from bot.event_types import FLOOR, POWER_LEVELS
 from bot.intake import announcements
 from bot.matrix.sending import Sending
 from bot.recording.broadcast.words import WORDS as BROADCAST
@@ -17,6 +18,8 @@ from bot.worker.notices import Notices
 from storage import archive, history_checks, jobs, journal, rooms, tables
 from storage.records import Announce, EventId, HeardEvent, Job, JobState, Json, Position, RecordingState, RoomId
 from tests.factories import NOW
+from tests.recorder import talk
+from tests.recorder.test_transmitting import a_round
 from tests.worker.quick import without_ffmpeg
 from tests.world import ALICE, INFO, ROOM, START, Killed, World, chunk, heard, info, sealed, world_of
 
@@ -181,6 +184,43 @@ async def test_a_deleted_session_leaves_the_ids_of_its_messages(world: World) ->
         if not again:
             async with world.store.write() as db:
                 for event in messages:
+                    await journal.requeue(db, replace(event, history=True), world.clock())
+            await all_done(world)
+
+
+async def test_a_deleted_session_of_a_walkie_talkie_leaves_the_ids_of_its_messages(world: World) -> None:
+    """Messages, broadcasts and what was said out of turn go; what tells of the room's floor stays."""
+    await talk.switch_on(world)
+    before, on_disk = await all_rows(world), files(world)
+    said = a_round(world)
+    await world.hear(*said)
+    await all_done(world)
+    world.clock.pass_by(3600)
+    await all_done(world)
+    recording, chunks = await talk.session(world)
+    assert {str(chunk.state) for chunk in chunks} == {"stored", "refused"}
+    assert len(recording.transmissions) == 1
+    async with world.store.write() as db:
+        assert await archive.episode(db, recording.id) is not None
+        await world.recorder.apply(db, recording.id, Deleted())
+    await all_done(world)
+    ids = {event.event_id for event in said}
+    of_the_room = (POWER_LEVELS, FLOOR)
+    allowed = ALLOWED | {
+        "erased_messages": lambda row: row["event_id"] in ids,
+        "transmissions": lambda row: row["event_id"] in ids,
+        "floor_marks": lambda _: True,
+        "room_state": lambda row: row["type"] in of_the_room or ALLOWED["room_state"](row),
+    }
+    for again in range(2):
+        for name, rows in added(before, await all_rows(world)).items():
+            for row in rows:
+                assert name in allowed, f"left in {name}: {row}"
+                assert allowed[name](row), f"left in {name}: {row}"
+        assert files(world) == on_disk
+        if not again:
+            async with world.store.write() as db:
+                for event in said:
                     await journal.requeue(db, replace(event, history=True), world.clock())
             await all_done(world)
 

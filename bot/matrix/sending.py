@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from bot import facts
@@ -86,13 +86,15 @@ class Sending:
             log.warning("m.direct could not be written: room=%s (%s)", room_id, error)
         return room_id
 
-    async def create_walkie(self, name: str, marker: Json) -> RoomId:
+    async def create_walkie(self, name: str, marker: Json, levels: Mapping[str, int]) -> RoomId:
         """Create an encrypted room that nobody can join uninvited, and in which only the bot has any power. `marker`
-        becomes a part of its m.room.create event, by which a repeat finds it."""
+        becomes a part of its m.room.create event, by which a repeat finds it. `levels`: what events of some types need;
+        state of all other types needs the default of 50, which nobody but the bot has."""
         body = {
             "preset": "private_chat",
             "name": name,
             "creation_content": marker,
+            "power_level_content_override": {"events": dict(levels)},
             "initial_state": [
                 MEGOLM_STATE,
                 {"type": "m.room.guest_access", "state_key": "", "content": {"guest_access": "forbidden"}},

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from bot import facts, orders, topics, words
+from bot import dialects, facts, orders, topics, words
 from bot.disclosure import RECORD, WALKIE
 from bot.errors import GiveUp, TryLater
 from bot.event_types import CREATE
@@ -19,6 +19,7 @@ from bot.intake import disclosing, panels, walkie
 from bot.language import speaking
 from bot.matrix.sending import Sending
 from bot.settings import Settings
+from bot.walkie import levels
 from storage import jobs, rooms
 from storage.database import Connection
 from storage.records import Change, Job, Room, RoomId, UserId
@@ -30,6 +31,9 @@ SHOWN_WITHIN_S = 30.0
 """The time within which the sync shows a room that was created."""
 INVITED_AT_MOST = 5
 """The times that a user is invited whose homeserver is away."""
+
+EVENTS = dict.fromkeys(dialects.INFOS, levels.SPEAKER)
+"""The levels of events in a new room: who has the floor may send a voice broadcast too."""
 
 
 class MakingWalkie:
@@ -48,7 +52,7 @@ class MakingWalkie:
         order = orders.MakeWalkie.of(job)
         room_id = order.made or await self._made_before(job, order)
         if room_id is None:
-            room_id = await self._sending.create_walkie(order.name, facts.walkie_marker(order.event_id))
+            room_id = await self._sending.create_walkie(order.name, facts.walkie_marker(order.event_id), EVENTS)
         if order.made is None:
             async with self._store.write() as db:
                 await jobs.note(db, job.id, replace(order, made=room_id).job(), self._clock())

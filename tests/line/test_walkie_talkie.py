@@ -119,6 +119,7 @@ async def test_the_bot_makes_a_room_in_which_it_limits_everybody(world: Worlds, 
         assert (await ben.state(room, "m.room.name"))["name"] == "Night shift"
         levels = await ben.state(room, LEVELS)
         assert (levels["events"]["m.room.encrypted"], levels["users_default"]) == (10, 0)
+        assert (levels["events"]["io.element.voice_broadcast_info"], levels["state_default"]) == (10, 50)
         assert {user for user, level in levels["users"].items() if level >= 10} <= {bot.user_id}
         assert await ben.wait_for(lambda event: event.room_id == room and "I record" in event.body)
         for key in ("✅", "🎙️"):

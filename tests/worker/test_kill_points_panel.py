@@ -4,7 +4,7 @@ A moderator switches a walkie-talkie on, Alice joins, asks for the floor and giv
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -48,9 +48,9 @@ class Panelled(Wall):
             if event_id not in self.redacted:
                 self.redacted.append(event_id)
 
-    async def create_walkie(self, name: str, marker: Json) -> RoomId:
+    async def create_walkie(self, name: str, marker: Json, levels: Mapping[str, int]) -> RoomId:
         async with self.request("create"):
-            self.made.append({"name": name, **marker})
+            self.made.append({"name": name, "levels": levels, **marker})
             assert self.shows is not None
             await self.shows(marker)
         return MADE

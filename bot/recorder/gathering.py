@@ -205,8 +205,7 @@ class Gathering:
         for chunk in near:
             recording = await archive.recording(db, chunk.recording_id)
             assert recording is not None, "its chunks refer to it"
-            fits = inside or (recording.past and past.may_grow(recording))
-            if fits and await self._has_room(db, recording.id, each):
+            if past.takes(recording, between=inside) and await self._has_room(db, recording.id, each):
                 return recording.id
         before = await archive.recording(db, earlier.recording_id) if earlier else None
         if before and before.past and before.state is RecordingState.LIVE:

@@ -421,16 +421,20 @@ async def test_a_search_that_is_refused_leaves_no_session_live(world: World, pas
     assert (recording.state, heard_in(chunks)) == (RecordingState.COMPLETE, ["$a", "$b", "$c"])
 
 
-async def test_nothing_of_the_past_is_added_to_what_is_public(world: World, past: Past) -> None:
-    """A public session stays as it is; messages beside it become private ones of their own."""
-    await world.hear(past.says("$a"))
-    await ask(world, "$a")
+@pytest.mark.parametrize("later", ["$b", "$d"], ids=["between", "behind"])
+async def test_nothing_of_the_past_is_added_to_what_is_public(world: World, past: Past, later: str) -> None:
+    """A public session stays as it is; messages in it and beside it become private ones of their own."""
+    said = [past.says(name) for name in ("$a", "$b", "$c", "$d")]
+    await world.hear(*said)
+    past.timeline = [one for one in said if one.event_id in ("$a", "$c")]
+    await backfill(world)
     recording, _ = await look(world, "$a")
     async with world.store.write() as db:
         await archive.save_recording(db, replace(recording, public=True))
-    past.says("$b")
+    past.timeline = [one for one in said if one.event_id in ("$a", "$c", later)]
     await backfill(world)
-    assert [(await look(world, first))[0].public for first in ("$a", "$b")] == [True, False]
+    assert [(await look(world, first))[0].public for first in ("$a", later)] == [True, False]
+    assert heard_in((await look(world, "$a"))[1]) == ["$a", "$c"]
 
 
 async def change_room(world: World, **changes: Any) -> None:

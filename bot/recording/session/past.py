@@ -40,3 +40,11 @@ def may_grow(recording: Recording) -> bool:
     """Return whether past messages may be added to a recording: nothing of the past becomes public by it."""
     closed = recording.state is RecordingState.DELETED or recording.ended_by in CLOSED
     return recording.kind is RecordingKind.VOICE_MESSAGES and not (recording.public or closed)
+
+
+def takes(session: Recording, *, between: bool) -> bool:
+    """Return whether a session takes a message that a search of the room's past found: nothing of the past becomes
+    public by it. `between`: it stands between two of the session's own."""
+    if session.public or session.state is RecordingState.DELETED:
+        return False
+    return between or (session.past and may_grow(session))

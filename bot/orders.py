@@ -426,12 +426,21 @@ class MakeEpisode(_OfEvent):
 
 @dataclass(frozen=True, slots=True)
 class BackfillMessages(_OfRoom):
-    """Find and record a room's past voice messages, none that was sent before `since`; and how far that has come: first
-    back to the oldest message, then onwards from there."""
+    """Find and record a room's past voice messages, none that was sent before `since`, and none that came after the
+    order: the sync brings those, and what their senders objected to. And how far that has come: first back to the
+    oldest message, then onwards from there."""
 
     kind = JobKind("backfill_messages")
     since: datetime | None = None
     asker: UserId | None = None
+    command: EventId | None = None
+    """The command, where it was said in the room: the search ends there."""
+    at: Position | None = None
+    """The position of the command."""
+    asked_at: datetime | None = None
+    """The time of the command. It counts for what the bot did not hear, where the command was said elsewhere."""
+    passed: bool = False
+    """Whether the way back has come to the command."""
     cursor: str | None = None
     """The start of the next page on the way back."""
     first: EventId | None = None

@@ -95,6 +95,11 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     ),
     (orders.BackfillMessages(ROOM), {}, None),
     (
+        orders.BackfillMessages(ROOM, command=EVENT, at=Position(3), asked_at=NOW, passed=True),
+        {"command": EVENT, "at": 3, "asked_at": "2026-11-20T14:05:00Z", "passed": True},
+        None,
+    ),
+    (
         orders.BackfillMessages(ROOM, since=NOW, asker=ALICE, cursor="t", first=EVENT, reached=True),
         {"since": "2026-11-20T14:05:00Z", "asker": ALICE, "cursor": "t", "first": EVENT, "reached": True},
         ALICE,

@@ -46,7 +46,15 @@ async def _messages(context: Context, *, since: str | None) -> str:
         return back
     if context.room.told_at is None:
         return NOT_TOLD
-    order = orders.BackfillMessages(context.room.room_id, since=back.began, asker=context.asker.user_id)
+    room_id, said = context.room.room_id, context.said
+    order = orders.BackfillMessages(
+        room_id,
+        since=back.began,
+        asker=context.asker.user_id,
+        command=context.command if said.room_id == room_id else None,
+        at=context.position,
+        asked_at=min(said.sent_at or said.received_at, said.received_at),
+    )
     await jobs.add(context.db, order.job(), context.now)
     await context.note("backfill messages", None, back.day.isoformat() if back.day else None)
     return replies.messages_begin(back.began, context.settings.feeds.zone)

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from bot import dialects, orders, topics, words
-from bot.dialects.fields import answers_for, sender_of
+from bot.dialects.fields import answers_for, sender_of, sent_at
 from bot.dialects.voice import thread_of
 from bot.errors import GiveUp, TryLater
 from bot.intake import disclosing
@@ -20,7 +20,7 @@ from bot.language import _, speaking
 from bot.orders import Gathered
 from bot.recording.model import VoiceMessage
 from bot.worker.backfilling import found_of
-from bot.worker.room_history import RoomHistory
+from bot.worker.room_history import Message, RoomHistory
 from storage import archive, jobs, journal, rooms, sessions
 from storage.database import Connection
 from storage.records import (
@@ -111,9 +111,8 @@ class MakingEpisode(Search):
     async def _take(
         self, job: Job, order: orders.MakeEpisode, events: Sequence[HeardEvent], cursor: str | None
     ) -> orders.MakeEpisode:
-        names = [heard.event_id for heard in events]
-        met = order.event_id in names
-        theirs = _of_others(events[: names.index(order.event_id)] if met else events, self.us)
+        before, met = _up_to(order.event_id, events)
+        theirs = _of_others(before, self.us)
         async with self.store.write() as db:
             so_far = await self.gathering.into_one(db, theirs, order.of_thread, order.so_far)
             order = replace(order, so_far=replace(so_far, cursor=cursor), walked=met or cursor is None)
@@ -194,8 +193,9 @@ class BackfillingMessages(Search):
         if order.reached:
             return order
         async for page in self.history.said_in(order.room_id, order.cursor):
-            counted = [name for name, at in page.messages if order.since is None or at is None or at >= order.since]
-            too_old = bool(page.messages) and not counted
+            order, messages = _before_command(order, page.messages)
+            counted = [name for name, at in messages if order.since is None or at is None or at >= order.since]
+            too_old = bool(messages) and not counted
             order = replace(
                 order,
                 first=counted[-1] if counted else order.first,
@@ -214,11 +214,14 @@ class BackfillingMessages(Search):
         if order.walked or order.first is None:
             return order
         async for events, cursor in self.history.onwards(order.room_id, order.first, order.so_far.cursor):
+            before, met = _up_to(order.command, events)
             async with self.store.write() as db:
-                theirs = _of_others(events, self.us)
+                theirs = _of_others(await _asked_for(db, order, before), self.us)
                 so_far = await self.gathering.into_sessions(db, theirs, order.since, order.so_far)
-                order = replace(order, so_far=replace(so_far, cursor=cursor), walked=cursor is None)
+                order = replace(order, so_far=replace(so_far, cursor=cursor), walked=met or cursor is None)
                 await jobs.note(db, job.id, order.job(), self.clock())
+            if order.walked:
+                break
         return order
 
     async def _so_far(self, job: Job) -> Gathered:
@@ -258,6 +261,42 @@ class BackfillingMessages(Search):
         async with self.store.write() as db:
             await jobs.add(db, notice.job(), self.clock())
             await journal.put(db, journal.report_of(job.id), body)
+
+
+def _up_to(command: EventId | None, events: Sequence[HeardEvent]) -> tuple[Sequence[HeardEvent], bool]:
+    """Return the events before a command, and whether it is among them."""
+    for number, heard in enumerate(events):
+        if heard.event_id == command:
+            return events[:number], True
+    return events, False
+
+
+def _before_command(
+    order: orders.BackfillMessages, messages: Sequence[Message]
+) -> tuple[orders.BackfillMessages, Sequence[Message]]:
+    """Return those of a page's messages, newest first, that were sent before the command."""
+    if order.command is None or order.passed:
+        return order, messages
+    for number, (name, _at) in enumerate(messages):
+        if name == order.command:
+            return replace(order, passed=True), messages[number + 1 :]
+    return order, ()
+
+
+async def _asked_for(
+    db: Connection, order: orders.BackfillMessages, events: Sequence[HeardEvent]
+) -> Sequence[HeardEvent]:
+    """Return the events that came before a command said elsewhere: by the bot's timeline, or, for what it did not hear,
+    by the time that the sender names."""
+    if order.command is not None or order.at is None or order.asked_at is None:
+        return events
+    heard_at = await journal.positions_of(db, [heard.event_id for heard in events])
+    came_before = []
+    for heard in events:
+        position, said_at = heard_at.get(heard.event_id), sent_at(heard.event)
+        if position < order.at if position is not None else said_at is None or said_at < order.asked_at:
+            came_before.append(heard)
+    return came_before
 
 
 def _of_others(events: Sequence[HeardEvent], us: UserId) -> list[HeardEvent]:

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 Part = BroadcastChanged | ChunkSent | ChunkSealed
 MESSAGES = (MESSAGE, ENCRYPTED)
 """Types of events that may be voice messages."""
+Message = tuple[EventId, datetime | None]
+"""The id of a message, and the time that its sender names."""
 MOST_PAGES = 20_000
 """The most pages that are read onwards: a million messages. More are a circle of the homeserver's."""
 READ_AT_ONCE = 50  # events handled before the event loop gets a turn
@@ -41,7 +43,7 @@ class HistoryPage:
 class MessagesPage:
     """The messages in one page of history, newest first: their ids, and the times that their senders name."""
 
-    messages: tuple[tuple[EventId, datetime | None], ...]
+    messages: tuple[Message, ...]
     next_cursor: str | None  # None: the room's beginning is reached
 
 

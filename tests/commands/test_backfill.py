@@ -60,7 +60,10 @@ async def test_messages_are_searched_for_by_a_search_of_their_own(world: World) 
     assert await world.say(MOD, "!aircheck backfill MESSAGES") == replies.BACKFILL_UNDER_WAY
     assert await world.say(MOD, "!aircheck backfill") == replies.BACKFILL_BEGINS
     (job,) = await world.take(orders.BackfillMessages.kind)
-    assert orders.BackfillMessages.of(job).since == began
+    order = orders.BackfillMessages.of(job)
+    assert (order.since, order.command is None) == (began, False)
+    assert order.at is not None
+    assert order.asked_at is not None
 
 
 async def test_a_day_that_messages_can_t_be_searched_from_is_refused(world: World) -> None:

@@ -42,6 +42,7 @@ TIMELINE = (
     SEALED,
     voice("$d", 100),
     voice("$u", 101, "$c"),
+    *(heard(name, "m.room.message", {"msgtype": "m.text"}) for name in ("$episode", "$backfill")),
 )
 
 

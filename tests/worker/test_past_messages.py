@@ -14,7 +14,7 @@ from bot.recording.model import Deleted, Forgotten
 from bot.recording.session import joining
 from bot.worker.past_messages import BackfillingMessages, MakingEpisode
 from bot.worker.room_history import MessagesPage, RoomHistory
-from storage import archive, jobs, optouts, rooms
+from storage import archive, jobs, journal, optouts, rooms
 from storage.records import (
     Chunk,
     ChunkState,
@@ -419,6 +419,34 @@ async def test_a_search_that_is_refused_leaves_no_session_live(world: World, pas
     await world.work()
     recording, chunks = await look(world, "$a")
     assert (recording.state, heard_in(chunks)) == (RecordingState.COMPLETE, ["$a", "$b", "$c"])
+
+
+@pytest.mark.parametrize("since", [None, timedelta(hours=1)], ids=["all", "since"])
+async def test_a_search_ends_at_its_command(world: World, past: Past, since: timedelta | None) -> None:
+    """Later messages come by the sync, after an objection of their sender, whatever their times."""
+    past.says("$a")
+    began = past.at - since if since else None
+    past.says(COMMAND, msgtype="m.text", body="backfill messages")
+    past.says("$late", BOB)
+    past.says("$later", BOB, after_s=-90_000)
+    past.says("$last", BOB)
+    await backfill(world, command=COMMAND, since=began)
+    assert await recordings(world) == ["$a"]
+    assert heard_in((await look(world, "$a"))[1]) == ["$a"]
+
+
+async def test_a_search_ends_at_a_command_that_was_said_elsewhere(world: World, past: Past) -> None:
+    """Messages that the bot heard count by their place in its timeline, the others by their time."""
+    unheard, old, new, ahead = (past.says(name) for name in ("$unheard", "$old", "$new", "$ahead"))
+    await world.hear(old)
+    async with world.store.read() as db:
+        at = Position(await journal.position(db) + 1)
+    await world.hear(heard("$else", "m.room.message", {"msgtype": "m.text"}), new)
+    asked_at = past.at - timedelta(seconds=30)
+    assert [unheard, old, new, ahead] == past.timeline
+    await backfill(world, at=at, asked_at=asked_at)
+    assert heard_in((await look(world, "$unheard"))[1]) == ["$unheard", "$old"]
+    assert await recordings(world) == ["$unheard"]
 
 
 @pytest.mark.parametrize("later", ["$b", "$d"], ids=["between", "behind"])

@@ -46,7 +46,7 @@ def still_locked(needed: int, power: int) -> str:
     that, and which one it has."""
     return _(
         "The walkie-talkie is off, but this room is still locked: to put its power levels back I need power {needed}, "
-        "and have {power}. I do it once you have given it to me. Its recordings stay."
+        "but have only {power}. I do it once you have given it to me. Its recordings stay."
     ).format(needed=needed, power=power)
 
 

@@ -27,6 +27,7 @@ from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
 from bot.worker.forgetting_member import ForgettingMember
 from bot.worker.handing_back import HandingBack
+from bot.worker.hearing_again import HearingAgain
 from bot.worker.importing import ImportingKeys
 from bot.worker.invites import Invites
 from bot.worker.keeping_floor import KeepingFloor
@@ -99,6 +100,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.ChooseCover.kind: ChoosingCover(store, parts.ffmpeg, history, download=parts.download, clock=clock),
         orders.Walk.kind: Walking(store, history, intake, clock=clock),
         orders.Reread.kind: Rereading(store, history, session.user_id, clock=clock),
+        orders.HearAgain.kind: HearingAgain(store, history, clock=clock),
         orders.Redaction.kind: Redactions(store, history, clock=clock),
         orders.Backfill.kind: Backfilling(store, history, adopt=recorder.adopt, clock=clock),
         orders.MakeEpisode.kind: MakingEpisode(store, history, recorder.gathering, session.user_id, prefix, clock),

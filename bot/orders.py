@@ -478,6 +478,19 @@ class Reread(_OfEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class HearAgain(_OfEvent):
+    """Read an event from the homeserver, and hear it again at its place if it is a voice message."""
+
+    kind = JobKind("hear_again")
+    lasting = True
+    room_id: RoomId
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
+
+@dataclass(frozen=True, slots=True)
 class Redaction(_OfEvent):
     """Ask the homeserver whether it has redacted an event."""
 
@@ -845,6 +858,6 @@ ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, HandBackPart, Unsend,
     Pin, ChooseCover, Leave, ForgetMember, React, CloseRefused, KeepFloor, MakeEpisode, BackfillMessages,
-    TakeAway, PutButtons, MakeWalkie,
+    TakeAway, PutButtons, MakeWalkie, HearAgain,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

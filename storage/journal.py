@@ -1,17 +1,17 @@
 """The journal: events as they were heard, before they are handled. Its positions give the order of all events."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, union_all, update
+from sqlalchemy import Row, delete, exists, func, select, union_all, update
 
 from storage import gaps
 from storage.database import Connection
 from storage.dialect import insert
-from storage.records import EventId, HeardEvent, JobId, Position, RoomId, SessionId
-from storage.tables import journal, meta, room_state, rooms
+from storage.records import EventId, HeardEvent, JobId, Position, RoomId, SessionId, UserId
+from storage.tables import chunks, journal, meta, room_state, rooms
 
 SYNC_TOKEN = "sync_token"  # noqa: S105  a key of ours, not a secret
 AT_ONCE = 100  # rows are read in one turn of the event loop
@@ -122,6 +122,20 @@ OURS = "org.aircheck.room"
 """The type of state that the bot writes itself, which says nothing of who is in the room."""
 
 
+async def only_places(
+    db: Connection, room_ids: Sequence[RoomId] | None, since: Position, limit: int
+) -> tuple[HeardEvent, ...]:
+    """Return the first events behind a position in these rooms (None: in all) of which only the place is kept, in
+    order: without those of recordings, and those that a search of the history found."""
+    kept = exists().where(chunks.c.event_id == journal.c.event_id)
+    places = select(journal).where(
+        journal.c.position > since, journal.c.handled, journal.c.event.is_(None), ~journal.c.history, ~kept
+    )
+    if room_ids is not None:
+        places = places.where(journal.c.room_id.in_(list(room_ids)))
+    return tuple(_heard(row) for row in await db.execute(places.order_by(journal.c.position).limit(limit)))
+
+
 async def is_before_somebody(db: Connection, room_id: RoomId, at: datetime | None) -> bool:
     """Tell whether a member joined a room, or the room was made public, after a time. Return True when the time is not
     known (None): then the order is not known either."""
@@ -156,6 +170,13 @@ async def waits_in(db: Connection, room_id: RoomId) -> bool:
     """Tell whether an event of a room is not handled yet."""
     waiting = select(journal.c.position).where(journal.c.room_id == room_id, journal.c.handled.is_(False)).limit(1)
     return (await db.execute(waiting)).one_or_none() is not None
+
+
+async def waits(db: Connection, room_id: RoomId, sender: UserId) -> bool:
+    """Tell whether an event of a room, or of this sender, is not handled yet."""
+    theirs = journal.c.event["sender"].as_string() == sender
+    waiting = select(journal.c.position).where(journal.c.handled.is_(False), (journal.c.room_id == room_id) | theirs)
+    return (await db.execute(waiting.limit(1))).first() is not None
 
 
 async def waiting_at(db: Connection, position: Position) -> HeardEvent | None:

@@ -105,6 +105,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
         ALICE,
     ),
     (orders.Reread(EVENT, ROOM, ALICE, unknown=True), {"room_id": ROOM, "sender": ALICE, "unknown": True}, ROOM),
+    (orders.HearAgain(EVENT, ROOM), {"room_id": ROOM}, ROOM),
     (orders.Redaction(EVENT, ROOM), {"room_id": ROOM}, ROOM),
     (orders.Unsend(EVENT, ROOM), {"room_id": ROOM}, ROOM),
     (

@@ -12,6 +12,7 @@ from bot.commands.replies import general
 from bot.commands.replies import record as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.event_types import CREATE
+from bot.intake import unrecorded
 from bot.intake.greeting import told_by_command
 from bot.intake.succession import succeed, take_back
 from bot.language import N_
@@ -43,6 +44,8 @@ async def _switch(context: Context, kinds: Collection[Recorded], *, on: bool) ->
         await rooms.save_room(context.db, replace(after, changed_at=context.now))
     if not after.messages_on:
         await sealed_messages.forget_room(context.db, context.room.room_id)
+    if on and Recorded.MESSAGES in changing:
+        await unrecorded.look_again(context.db, [room.room_id], context.position, context.now)
     for kind in changing:
         await context.note(disclosure.SWITCHES[kind], logged.switch(kind in was), logged.switch(on))
     return await _answer(context, kinds, after, heir, changed=bool(changing), on=on)

@@ -85,11 +85,24 @@ async def _replaced_too(db: Connection, line: Sequence[RoomId]) -> Sequence[Room
 
 async def may_be_gathered(db: Connection, heard: HeardEvent, event: Event | Rejected | None) -> bool:
     """Return whether an event is a voice message that a search of the history may record later, at its position of
-    now: in a room that was told what is recorded."""
+    now: in a room that was told what is recorded, and of a sender who may be recorded, or may be once a command is
+    carried out."""
     if not isinstance(event, VoiceMessage):
         return False
     room = await rooms.room(db, heard.room_id)
-    return room is not None and room.told_at is not None and await may_record(db, heard.room_id, event.sender)
+    if room is None or room.told_at is None:
+        return False
+    if await may_record(db, heard.room_id, event.sender):
+        return True
+    return room.messages_on and await _may_be_allowed(db, heard.room_id, event.sender)
+
+
+async def _may_be_allowed(db: Connection, room_id: RoomId, user_id: UserId) -> bool:
+    """Return whether something was said in a room, or by a member elsewhere, that waits to be handled: a command that
+    allows to record them may be among it."""
+    said = [orders.Command.of(job) for job in await jobs.unfinished(db, orders.Command.kind)]
+    by_command = any(command.room_id == room_id or command.sender == user_id for command in said)
+    return by_command or await journal.waits(db, room_id, user_id)
 
 
 async def may_go_on(db: Connection, recording: Recording) -> bool:

@@ -51,7 +51,7 @@ LANES = (
     Lane("sound", (orders.Encode,), 2, long=16),
     Lane("finish", (orders.Finish, orders.Cover), 2, long=16),
     Lane("walk", (orders.Walk,), 4, long=16),
-    Lane("reread", (orders.Reread, orders.Redaction), 2, long=16),
+    Lane("reread", (orders.Reread, orders.HearAgain, orders.Redaction), 2, long=16),
     Lane("look", (orders.Refresh, orders.ChooseCover), 2, long=16),
     Lane("backfill", (orders.Backfill, orders.BackfillMessages, orders.MakeEpisode), 2, long=16, of_one=2),
     Lane("objections", (orders.ForgetMember, orders.CloseRefused), 2, long=16, of_one=2),

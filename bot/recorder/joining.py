@@ -131,7 +131,7 @@ class Joining:
         between = before is not None and after is not None and before.recording_id == after.recording_id
         if before is not None and joining.follows(before.sent_at, message.sent_at, self._limits):
             session = await self._with_room(db, before, message, between=between)
-            if session is not None:
+            if session and (between or await self._is_heard_by_the_same(db, room, position, session)):
                 return session
         if after is None or between or not joining.follows(message.sent_at, after.sent_at, self._limits):
             return None
@@ -154,11 +154,16 @@ class Joining:
         return None
 
     async def _is_heard_by_the_same(self, db: Connection, room: Room, position: Position, session: Recording) -> bool:
-        """Return whether a message from before the beginning of a session is for the same ears: a session is heard by
-        who could read the room when it began."""
+        """Return whether a message is for the ears of a session, which is heard by who could read the room when it
+        began. Nobody hears one from before they could; one from after the room closed itself is for fewer people."""
         if session.public and not room.opens(position):
             return False
-        return not await sessions.are_divided(db, room.room_id, position, session.position, WHO_HEARS)
+        if position < session.position:
+            return not await sessions.are_divided(db, room.room_id, position, session.position, WHO_HEARS)
+        visibility = facts.history_visibility(await rooms.state(db, room.room_id, HISTORY_VISIBILITY))
+        return visibility is session.history_visibility or not await sessions.are_divided(
+            db, room.room_id, session.position, position, (HISTORY_VISIBILITY,)
+        )
 
     async def _begin(
         self,

@@ -294,6 +294,7 @@ class Transmission:
     ended_at: datetime | None = None
     quiet_until: datetime | None = None
     yields_at: datetime | None = None  # when its sender gives the floor back, though chunks are missing; None: no more
+    in_turn: bool = True  # False: begun without the floor; its chunks are listed, and nothing of it is heard
 
 
 @dataclass(frozen=True, slots=True)

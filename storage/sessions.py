@@ -51,7 +51,7 @@ async def beside(
     at = chunks.c.position
     before = [chunk for session in sessions if (chunk := await _nearest(db, session.id, at < position, at.desc()))]
     after = [chunk for session in sessions if (chunk := await _nearest(db, session.id, at > position, at.asc()))]
-    started = [_start(session.id, each) for session in sessions for each in session.transmissions]
+    started = [_start(session.id, each) for session in sessions for each in session.transmissions if each.in_turn]
     before += [chunk for chunk in started if chunk.position < position]
     after += [chunk for chunk in started if chunk.position > position]
     return (

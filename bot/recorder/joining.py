@@ -111,7 +111,7 @@ class Joining:
         name = message.sender_name or await name_of(db, room.room_id, message.sender)
         message = replace(message, sent_at=said_at, sender_name=name)
         session = await self._session(db, room, message, heard.position, before, after)
-        if session is None and isinstance(message, VoiceMessage) and not message.in_turn:
+        if session is None and not message.in_turn:
             return None
         if session is None:
             session = await self._begin(db, room, heard, message, line, public=public)

@@ -1,7 +1,7 @@
 """Transmissions of a walkie-talkie: voice messages, and voice broadcasts, that are said with the floor.
 
 They go on with a session, or begin one, as voice messages do. What is said without the floor is listed where a session
-runs; a broadcast that begins without it is not recorded. The turn of who spoke ends, whether they are recorded or not.
+runs. The turn of who spoke ends, whether they are recorded or not.
 """
 
 import logging
@@ -62,15 +62,16 @@ class Transmitting:
         if turn is Turn.ORDINARY:
             return False
         room = await self._recorded(db, heard)
-        if turn is Turn.OUT_OF_TURN:
-            log.info("broadcast not recorded: out of turn: room=%s event=%s", heard.room_id, heard.event_id)
-        elif room is None or not await may_begin(db, heard, event):
+        if room is None or not await may_begin(db, heard, event):
             log.info("broadcast not recorded: not wanted: room=%s event=%s", heard.room_id, heard.event_id)
         elif await archive.recording_of_broadcast(db, heard.event_id) is None:
-            session = await self._joining.transmission(db, room, heard, event)
-            assert session is not None, "one begins with it"
+            said = replace(event, in_turn=turn is Turn.IN_TURN)
+            session = await self._joining.transmission(db, room, heard, said)
+            if session is None:
+                log.info("broadcast not recorded: out of turn: room=%s event=%s", heard.room_id, heard.event_id)
+                return True
             await archive.add_transmission(db, session.id, heard.event_id)
-            if not await floor.has_kept(db, heard.room_id, event.sender, heard.position):
+            if said.in_turn and not await floor.has_kept(db, heard.room_id, event.sender, heard.position):
                 # The floor's end was heard in the same sync: what came before it is handled first.
                 await jobs.add(db, orders.Tick(session.id).job(), self._clock())
         return True
@@ -90,7 +91,8 @@ class Transmitting:
         """Return an event of a broadcast with what the timeline tells of it, where it is a transmission. The end of one
         that is not recorded ends the turn of its sender."""
         transmission = transmissions.find(recording, event.broadcast) if recording else None
-        if transmission is None and isinstance(event, BroadcastChanged) and event.change is Change.STOPPED:
+        stops = isinstance(event, BroadcastChanged) and event.change is Change.STOPPED
+        if stops and (transmission is None or not transmission.in_turn):
             await floor.spoke(db, heard.room_id, event.sender, heard.position, self._clock())
         if transmission is None:
             return event

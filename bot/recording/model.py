@@ -33,6 +33,7 @@ class BroadcastStarted:
     device_id: DeviceId | None
     sent_at: datetime | None
     sender_name: str | None = None  # the recorder reads it from the room's state
+    in_turn: bool = True  # as of ChunkSent
 
 
 class Change(StrEnum):

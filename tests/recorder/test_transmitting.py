@@ -108,6 +108,28 @@ async def test_nothing_said_out_of_turn_begins_a_session(world: World) -> None:
     assert await talk.recorded(world) == []
 
 
+async def test_a_broadcast_begun_without_the_floor_is_listed_where_a_session_runs(world: World) -> None:
+    """Its chunks are refused, also once its sender has the floor; none is a sign of life, makes anything incomplete, or
+    is handed back. Its end is that of the turn."""
+    now = ms(world.clock())
+    await world.hear(*grant("1", ANN), voice("$m1", world.clock(), who=ANN), *release("1"))
+    world.clock.pass_by(60)
+    await world.hear(started("$live", MODERATOR, ms(world.clock())), part("$live", 1, MODERATOR, now))
+    await hold(world, MODERATOR)
+    await world.hear(*grant("2", MODERATOR), part("$live", 2, MODERATOR, now), stopped("$live", MODERATOR, 9, now))
+    assert await holder(world) is None
+    world.clock.pass_by(540)
+    await world.work()
+    assert await by_event(world) == {
+        "$m1": ("stored", None),
+        "$live-1": ("refused", "out_of_turn"),
+        "$live-2": ("refused", "out_of_turn"),
+    }
+    recording, _chunks = await talk.session(world)
+    assert (recording.state, recording.ended_by) == (RecordingState.COMPLETE, EndedBy.GAP)
+    assert await world.ordered(orders.HandBackPart) == []
+
+
 async def test_a_moderator_with_the_floor_is_recorded(world: World) -> None:
     """The floor event alone names who has the power anyway."""
     await world.hear(*grant("1", MODERATOR), voice("$m1", world.clock(), who=MODERATOR), *release("1"))

@@ -303,5 +303,5 @@ def _last_said(outcome: Outcome) -> datetime:
     clock may have been set back since a message was heard."""
     heard_at = outcome.recording.heard_at
     sent = [chunk.sent_at for chunk in outcome.chunks if chunk.sent_at and chunk.reason != on_chunks.OUT_OF_TURN]
-    began = [each.ended_at or each.started_at for each in outcome.recording.transmissions]
+    began = [each.ended_at or each.started_at for each in outcome.recording.transmissions if each.in_turn]
     return max([min(max(sent, default=outcome.recording.started_at), heard_at), *began])

@@ -5,7 +5,7 @@ any broadcast: the machine of broadcasts is asked about it, as if it were a reco
 Then the session's machine, which knows nothing of numbers and pages, goes on with what changed.
 
 - A chunk that came without the floor is listed and not heard, and the broadcast is over with it. What the sender
-  numbered or announced from there on is not missing.
+  numbered or announced from there on is not missing. One that begins without the floor is over from the start.
 - A broadcast gives the floor back when it has stopped and all chunks up to the announced number have come: the
   homeserver would refuse the rest, which clients send after `stopped`. It waits for `TAIL` at most.
 - When it is whole, or as whole as it gets, the bot hands it back as a voice message.
@@ -54,6 +54,8 @@ from storage.records import (
 
 TAIL = timedelta(seconds=10)
 """The time after `stopped` for which the sender keeps the floor while announced chunks are missing."""
+MOST_OUT_OF_TURN = 100
+"""Broadcasts in one session that are begun without the floor, and listed."""
 OF_A_BROADCAST = ("state", "heard_at", "paused", "announced_last", "ended_by", "ended_at", "quiet_until")
 """The fields that the machine of broadcasts changes."""
 
@@ -94,9 +96,12 @@ def is_passed_over(chunk: Chunk) -> bool:
 def begun(
     outcome: Outcome, event: BroadcastStarted, event_id: EventId, position: Position, now: datetime, limits: Limits
 ) -> Outcome:
-    """Add the transmission of a broadcast that starts. An earlier one of the same device is over."""
+    """Add the transmission of a broadcast that starts. An earlier one of the same device is over, and so is one that
+    begins without the floor."""
     if find(outcome.recording, event_id) is not None:
         return outcome
+    if not event.in_turn and sum(not each.in_turn for each in outcome.recording.transmissions) >= MOST_OUT_OF_TURN:
+        return replace(outcome, ignored="too_many_out_of_turn")
     for each in outcome.recording.transmissions:
         if machine.restarts(event, position, _as_broadcast(outcome.recording, each)):
             outcome = step(outcome, each, Ended(EndedBy.RESTARTED), now=now, limits=limits)
@@ -109,7 +114,10 @@ def begun(
         heard_at=now,
         sender_name=event.sender_name,
         device_id=event.device_id,
+        in_turn=event.in_turn,
     )
+    if not event.in_turn:
+        new = replace(new, state=RecordingState.EMPTY, ended_by=EndedBy.STOPPED, ended_at=event.sent_at)
     return _with(outcome, new)
 
 

@@ -771,6 +771,7 @@ class Raised:
     had_entry: bool
     before: object = None
     lowered_at: datetime | None = None  # when they got it back; a write of somebody else may undo that for a while
+    had_section: bool = True  # the levels had `users`
 
 
 @dataclass(frozen=True, slots=True)
@@ -781,6 +782,7 @@ class SavedLevel:
     ours: int
     had_entry: bool
     before: object = None
+    had_section: bool = True  # the levels had `events`
 
 
 @dataclass(frozen=True, slots=True)

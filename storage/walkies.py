@@ -35,9 +35,9 @@ async def note_pinned(db: Connection, room_id: RoomId, panel: EventId | None) ->
     await db.execute(update(walkies).where(walkies.c.room_id == room_id).values(pinned=panel))
 
 
-async def permits_of(db: Connection, room_id: RoomId, user_id: UserId) -> tuple[Permit, ...]:
-    """Return a member's permits in a room, one for each source at most."""
-    theirs = select(permits).where(permits.c.room_id == room_id, permits.c.user_id == user_id)
+async def permits_of(db: Connection, room_id: RoomId, *users: UserId) -> tuple[Permit, ...]:
+    """Return the permits of some members in a room, at most one of each for each source."""
+    theirs = select(permits).where(permits.c.room_id == room_id, permits.c.user_id.in_(users))
     return tuple(record(Permit, row) for row in await db.execute(theirs))
 
 
@@ -47,10 +47,10 @@ async def permits_in(db: Connection, room_id: RoomId) -> tuple[Permit, ...]:
     return tuple(record(Permit, row) for row in await db.execute(here))
 
 
-async def unwritten_permits(db: Connection, room_id: RoomId) -> tuple[Permit, ...]:
-    """Return the permits whose state event the bot has yet to write."""
+async def unwritten_permits(db: Connection, room_id: RoomId, most: int) -> tuple[Permit, ...]:
+    """Return the oldest permits whose state event the bot has yet to write."""
     here = select(permits).where(permits.c.room_id == room_id, permits.c.written.is_(False))
-    return tuple(record(Permit, row) for row in await db.execute(here.order_by(permits.c.position)))
+    return tuple(record(Permit, row) for row in await db.execute(here.order_by(permits.c.position).limit(most)))
 
 
 async def save_permit(db: Connection, permit: Permit) -> None:

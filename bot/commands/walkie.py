@@ -5,7 +5,6 @@ the panel (`bot.intake.wishes`).
 """
 
 import re
-from collections import defaultdict
 from datetime import timedelta
 from functools import partial
 
@@ -24,7 +23,7 @@ from bot.language import N_
 from bot.walkie import levels, permits
 from bot.walkie.model import GaveBack, is_too_late
 from storage import jobs, rooms, walkies
-from storage.records import Permit, UserId
+from storage.records import UserId
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 FOR_EVER = "forever"
@@ -101,10 +100,8 @@ async def _tell(context: Context) -> str:
 
 async def _joined(context: Context) -> list[UserId]:
     """Return the members with a permit that counts now."""
-    given = defaultdict[UserId, list[Permit]](list)
-    for permit in await walkies.permits_in(context.db, context.room.room_id):
-        given[permit.user_id].append(permit)
-    users = [user for user, all_of in given.items() if permits.may_send(permits.counting(all_of), context.now)]
+    given = permits.counting_of_each(await walkies.permits_in(context.db, context.room.room_id))
+    users = [user for user, permit in given.items() if permits.may_send(permit, context.now)]
     members = await rooms.member_states(context.db, context.room.room_id, users)
     return [user for user in users if facts.is_joined(members.get(user))]
 
@@ -137,10 +134,12 @@ async def _talk(context: Context) -> str:
     if floor is None:
         return replies.join_first(context.prefix)
     place = wishes.place(floor, user)
+    if place is None:
+        return replies.QUEUE_IS_FULL
     floor_s = round(context.settings.walkie.floor_s)
     if any(request.event_id == context.command for request in floor.queue):
         await _tell_later(context, replies.floor_is_yours(floor_s))
-    return replies.floor_is_yours(floor_s) if not place else replies.waits(place)
+    return replies.floor_is_yours(floor_s) if place == 0 else replies.waits(place)
 
 
 async def _tell_later(context: Context, body: str) -> None:

@@ -99,10 +99,11 @@ async def _permit(db: Connection, permit: Permit, now: datetime) -> None:
     same = known.get(permit.source)
     if same is not None and same.position > permit.position:
         return
-    bots = known.get(PermitSource.BOT)
-    if permit.source is PermitSource.MEMBER and bots and not bots.written and bots.position < permit.position:
-        await walkies.save_permit(db, replace(bots, written=True))  # the member's own event is newer
+    known[permit.source] = permit
     await walkies.save_permit(db, permit)
+    bots = known.get(PermitSource.BOT)
+    if bots is not None and not bots.written and permits.counting(known.values()) is not bots:
+        await walkies.save_permit(db, replace(bots, written=True))  # the member's own event is newer
     await look(db, permit.room_id, now)
 
 
@@ -197,20 +198,26 @@ async def kept(db: Connection, shown: Walkie, now: datetime) -> None:
         await jobs.add(db, orders.KeepFloor(shown.room_id).job(max(due, now)), now)
 
 
-async def hindered(db: Connection, room_id: RoomId, notice: orders.Notice, now: datetime) -> None:
-    """End a room's floor, and its queue, because the bot lacks a right. The room is told, once until it has it."""
+async def hindered(
+    db: Connection, room_id: RoomId, notice: orders.Notice, now: datetime, *, again: datetime | None
+) -> None:
+    """End a room's floor, and its queue, because the homeserver refuses to keep it. The room is told, once until that
+    is over. `again`: when that is tried again; None: when the bot has more power."""
     walkie = await walkies.get(db, room_id)
     if walkie is None:
         return
     if not walkie.hindered:
         await jobs.add(db, notice.job(), now)
     await _save(db, walkie, replace(walkie, hindered=True, floor=machine.step(walkie, SwitchedOff(), now)), now)
-    log.warning("floor can't be kept, the bot lacks a right: room=%s", room_id)
+    if again is not None:
+        await jobs.add(db, orders.KeepFloor(room_id).job(again), now)
+    log.warning("floor can't be kept, the homeserver refuses: room=%s", room_id)
 
 
 async def _apply(db: Connection, walkie: Walkie, event: FloorEvent, now: datetime) -> Walkie:
     """Apply an event after what the clock and the permits have done; store what changed, and order its consequences."""
     after = await lapsed(db, walkie, now)
+    after = replace(after, floor=machine.step(after, Tick(), now))
     if not isinstance(event, Asked) or permits.may_send(await permit_of(db, walkie.room_id, event.user), now):
         after = replace(after, floor=machine.step(after, event, now))
     before = await walkies.get(db, walkie.room_id)
@@ -233,8 +240,11 @@ async def lapsed(db: Connection, walkie: Walkie, now: datetime) -> Walkie:
     """Return a walkie-talkie without those whose permit has ended, neither as holder nor in its queue."""
     floor = walkie.floor
     present = [*([floor.holder] if floor.holder else []), *(request.user for request in floor.queue)]
-    for user in present if walkie.on else ():
-        if not permits.may_send(await permit_of(db, walkie.room_id, user), now):
+    if not (walkie.on and present):
+        return walkie
+    given = permits.counting_of_each(await walkies.permits_of(db, walkie.room_id, *present))
+    for user in present:
+        if not permits.may_send(given.get(user), now):
             walkie = replace(walkie, floor=machine.step(walkie, Lapsed(user), now))
     return walkie
 

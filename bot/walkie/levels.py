@@ -62,7 +62,8 @@ def locked(content: Json, saved: Iterable[SavedLevel] = ()) -> tuple[Json, tuple
         if known is not None and kind in events and _is(events[kind], known.ours):
             levels.append(known)
         else:
-            levels.append(SavedLevel(kind, ours, kind in events, events.get(kind)))
+            had_section = "events" in content
+            levels.append(SavedLevel(kind, ours, kind in events, events.get(kind), had_section=had_section))
         events[kind] = ours
     kept = [level for kind, level in earlier.items() if kind not in {new.event_type for new in levels}]
     return {**content, "events": events}, (*levels, *kept)
@@ -79,12 +80,11 @@ def inherited(saved: Iterable[SavedLevel], copied: Iterable[SavedLevel]) -> tupl
 def unlocked(content: Json, saved: Iterable[SavedLevel]) -> Json:
     """Put back what `locked` has replaced, but for what others changed meanwhile."""
     events = dict(_section(content, "events"))
-    for level in saved:
-        if level.event_type in events and _is(events[level.event_type], level.ours):
-            _put(events, level.event_type, had_entry=level.had_entry, before=level.before)
-    if events == _section(content, "events"):
-        return content
-    return {**content, "events": events}
+    ours = [level for level in saved if level.event_type in events and _is(events[level.event_type], level.ours)]
+    for level in ours:
+        _put(events, level.event_type, had_entry=level.had_entry, before=level.before)
+    had_section = all(level.had_section for level in ours)
+    return _with_section(content, "events", events, had_section=had_section)
 
 
 def are_put_back(walkie: Walkie) -> bool:
@@ -105,19 +105,18 @@ def raising(content: Json, user: UserId, known: Iterable[Raised]) -> tuple[Raise
     mine = next((one for one in known if one.user == user), None)
     if mine is not None and user in users and _is(users[user], SPEAKER):
         return (*others, replace(mine, lowered_at=None))
-    return (*others, Raised(user, user in users, users.get(user)))
+    return (*others, Raised(user, user in users, users.get(user), had_section="users" in content))
 
 
 def lowered(content: Json, raised: Iterable[Raised], holder: UserId | None) -> Json:
     """Return the levels without those whom the bot raised and who don't have the floor now. A level that somebody else
     gave them meanwhile stays."""
     users = dict(_section(content, "users"))
-    for one in raised:
-        if one.user != holder and one.user in users and _is(users[one.user], SPEAKER):
-            _put(users, one.user, had_entry=one.had_entry, before=one.before)
-    if users == _section(content, "users"):
-        return content
-    return {**content, "users": users}
+    ours = [one for one in raised if one.user != holder and one.user in users and _is(users[one.user], SPEAKER)]
+    for one in ours:
+        _put(users, one.user, had_entry=one.had_entry, before=one.before)
+    had_section = all(one.had_section for one in ours)
+    return _with_section(content, "users", users, had_section=had_section)
 
 
 def recent(raised: Iterable[Raised], now: datetime) -> tuple[Raised, ...]:
@@ -151,6 +150,15 @@ def _content(room: RoomPower) -> Json:
 def _section(content: Json, key: str) -> Mapping[str, Any]:
     section = content.get(key)
     return section if isinstance(section, Mapping) else {}
+
+
+def _with_section(content: Json, key: str, entries: Mapping[str, Any], *, had_section: bool) -> Json:
+    """Return the levels with this section, or without it where it holds nothing and the bot has added it."""
+    if entries == _section(content, key):
+        return content
+    if entries or had_section:
+        return {**content, key: entries}
+    return {name: value for name, value in content.items() if name != key}
 
 
 def _number(value: object, default: int) -> int:

@@ -14,6 +14,7 @@ What is hard to see in the code:
 - Which transmissions count is not decided here, but by their place in the timeline (`bot.recording.session.floor`).
 """
 
+import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -31,6 +32,14 @@ from bot.walkie.model import (
 )
 from storage.records import Floor, FloorPhase, FloorRequest, Json, UserId, Walkie
 
+MOST_WAITING = 100
+"""The most members in a queue."""
+MOST_BYTES = 32_768
+"""The most bytes of the user ids in a queue, as JSON: an event holds 64 KiB (Client-Server API, size limits)."""
+CLOCK_JITTER = timedelta(seconds=5)
+"""The time by which an event may be applied later than another one that happened after it. What seems to lie further in
+the future was written down before the clock was set back."""
+
 
 def step(walkie: Walkie, event: FloorEvent, now: datetime) -> Floor:
     """Apply an event to the floor of a walkie-talkie."""
@@ -42,7 +51,7 @@ def step(walkie: Walkie, event: FloorEvent, now: datetime) -> Floor:
             return replace(_released(floor, now) if floor.holder else floor, queue=())
         case _ if not walkie.on and not isinstance(event, Locked):
             return floor
-        case Asked() if not is_known(floor, event.user):
+        case Asked() if not is_known(floor, event.user) and _has_place(floor, event.user):
             waiting = FloorRequest(event.user, event.event_id, event.position)
             return _next(replace(floor, queue=(*floor.queue, waiting)), walkie, now)
         case TookBack(user=user):
@@ -67,7 +76,7 @@ def is_known(floor: Floor, user: UserId) -> bool:
 def next_look(walkie: Walkie) -> datetime | None:
     """Return when a Tick changes the floor; None where time alone changes nothing."""
     floor = walkie.floor
-    match floor.phase:
+    match floor.phase if walkie.on else None:
         case FloorPhase.HELD:
             return floor.until
         case FloorPhase.GUARD:
@@ -89,15 +98,19 @@ def content(floor: Floor) -> Json:
 
 
 def _tick(floor: Floor, walkie: Walkie, now: datetime) -> Floor:
-    if floor.phase is FloorPhase.HELD and floor.until is not None and now >= floor.until:
-        return _released(floor, now)
+    if floor.phase is FloorPhase.HELD and floor.since is not None and floor.until is not None:
+        was_set_back = floor.since - now > CLOCK_JITTER
+        if now >= floor.until or was_set_back:
+            return _released(floor, now)
     return _next(floor, walkie, now)
 
 
 def _next(floor: Floor, walkie: Walkie, now: datetime) -> Floor:
     """Give a floor that is free to the first in the queue, once the guard time is over."""
-    if floor.phase is FloorPhase.GUARD and floor.guard_until is not None and now >= floor.guard_until:
-        floor = replace(floor, phase=FloorPhase.FREE, guard_until=None)
+    if floor.phase is FloorPhase.GUARD and floor.guard_until is not None:
+        was_set_back = floor.guard_until - now > timedelta(seconds=walkie.guard_s) + CLOCK_JITTER
+        if now >= floor.guard_until or was_set_back:
+            floor = replace(floor, phase=FloorPhase.FREE, guard_until=None)
     if floor.phase is not FloorPhase.FREE or not floor.queue:
         return floor
     first, *others = floor.queue
@@ -110,6 +123,12 @@ def _next(floor: Floor, walkie: Walkie, now: datetime) -> Floor:
         serial=floor.serial + 1,
         request=first.event_id,
     )
+
+
+def _has_place(floor: Floor, user: UserId) -> bool:
+    """Return whether one more member can wait: the event that shows the floor holds so many."""
+    users = [*(request.user for request in floor.queue), user]
+    return len(users) <= MOST_WAITING and len(json.dumps(users)) <= MOST_BYTES
 
 
 def _ended(floor: Floor, user: UserId, now: datetime) -> Floor:

@@ -21,6 +21,14 @@ def counting(permits: Iterable[Permit]) -> Permit | None:
     return max(permits, key=lambda permit: (permit.position, permit.source is PermitSource.MEMBER), default=None)
 
 
+def counting_of_each(permits: Iterable[Permit]) -> dict[UserId, Permit]:
+    """Return the permits that count, of a room's members by member."""
+    of_each: dict[UserId, list[Permit]] = {}
+    for permit in permits:
+        of_each.setdefault(permit.user_id, []).append(permit)
+    return {user: newest for user, theirs in of_each.items() if (newest := counting(theirs)) is not None}
+
+
 def may_send(permit: Permit | None, now: datetime, device: str | None = None) -> bool:
     """Return whether a permit lets its member have the floor now. `device`: the one they ask from, where known."""
     if permit is None or not (permit.receive and permit.send) or has_expired(permit, now):

@@ -7,6 +7,9 @@ Each write is in the row before it is made, and made again from its beginning af
   floor event is written, so that whoever sees it may speak.
 - A release: all that the bot raised are lowered; then the floor event is written; then the delayed events are
   cancelled; then the floor is free for the next (`Locked`).
+- A room that is switched off is unlocked before its delayed events are cancelled. What is to be put back is remembered
+  until they are, since one of them may lock the room again.
+- Permits are written last, a few at a time: what they permit is in the rows, and others only read them.
 - Power levels are written whole. They are made of those that the homeserver has, and what somebody else wrote between
   the reading and the writing is written again.
 """
@@ -41,12 +44,16 @@ AGAIN_S = 2.0
 """The longest pause before another try: a floor does not wait for minutes once the homeserver is back."""
 SAME_AGAIN_AFTER = timedelta(seconds=10)
 """The pause before the same floor event is written again over that of somebody else, who may be another program."""
+HINDERED_AGAIN_AFTER = timedelta(minutes=1)
+"""The pause before another try of what the homeserver refuses for a reason that may pass without our being told."""
+PERMITS_AT_ONCE = 5
+"""The permits that are written before the floor is looked at again."""
 AT_START_S = 30.0
 """The longest time for which a start waits for floors; their jobs go on."""
 
 
 class Hindered(Exception):
-    """The bot lacks a right that it needs to keep the floor. `needed`: a power level; None: not known."""
+    """A refusal: the bot can't keep the floor. `needed`: the power level that it lacks; None: not known."""
 
     def __init__(self, needed: int | None = None) -> None:
         super().__init__()
@@ -120,6 +127,10 @@ class KeepingFloor:
             except Hindered as error:
                 await self._tell(walkie, error, room.language)
                 return
+            except GiveUp as refused:
+                log.info("floor not kept: room=%s reason=%s", room_id, refused.reason)
+                await self._tell(walkie, Hindered(), room.language)
+                return
             except TryLater as error:
                 raise TryLater(error.sentence, after_s=error.after_s, at_most_s=AGAIN_S, room=room_id) from None
             async with self._store.write() as db:
@@ -128,6 +139,7 @@ class KeepingFloor:
                     again = orders.KeepFloor(room_id).job(self._clock() + SAME_AGAIN_AFTER)
                     await jobs.add(db, again, self._clock())
             await self._cancel(walkie)
+            await self._write_permits(room_id)
 
     async def _keep(self, walkie: Walkie, power: RoomPower) -> Walkie:
         """Make the homeserver agree with a walkie-talkie, and return it with what it was brought to."""
@@ -138,9 +150,7 @@ class KeepingFloor:
             walkie = await self._show(walkie)
             if walkie.floor.holder is None and walkie.delayed is not None:
                 walkie = await self._change(walkie, delayed=await self._given_up(walkie))
-        walkie = await self._change(walkie, hindered=False)
-        await self._write_permits(walkie)
-        return walkie
+        return await self._change(walkie, hindered=False)
 
     async def _present(self, walkie: Walkie, power: RoomPower) -> Json:
         """Read the room's power levels from the homeserver. Raises Hindered where the bot may not write them."""
@@ -166,7 +176,7 @@ class KeepingFloor:
 
         present = await self._write_levels(walkie.room_id, present, settled)
         remembered = levels.remembered(walkie.raised, holder, self._clock())
-        saved = saved if walkie.on else ()
+        saved = saved if walkie.on or walkie.delayed is not None else ()
         return await self._change(walkie, locked=walkie.on, saved=saved, raised=remembered), present
 
     async def _grant(self, walkie: Walkie, power: RoomPower) -> Walkie:
@@ -234,14 +244,21 @@ class KeepingFloor:
             self._written[walkie.room_id] = content, now
         return await self._change(walkie, shown=content)
 
-    async def _write_permits(self, walkie: Walkie) -> None:
+    async def _write_permits(self, room_id: RoomId) -> None:
+        """Write some of the permits that the bot has given, and order the next. One that the homeserver refuses (a
+        state key has 255 bytes at most) counts all the same."""
         async with self._store.read() as db:
-            unwritten = await walkies.unwritten_permits(db, walkie.room_id)
+            unwritten = await walkies.unwritten_permits(db, room_id, PERMITS_AT_ONCE)
         for permit in unwritten:
             key = permits.OF_BOT + permit.user_id
-            await self._set_state(walkie.room_id, PERMIT, permits.content(permit), key=key)
+            try:
+                await self._sending.set_state(room_id, PERMIT, permits.content(permit), key=key)
+            except GiveUp as refused:
+                log.info("permit not written: room=%s reason=%s", room_id, refused.reason)
             async with self._store.write() as db:
                 await walkies.note_written(db, permit)
+        if len(unwritten) == PERMITS_AT_ONCE:
+            await self._look_again(room_id)
 
     # ---- the release by the homeserver itself
 
@@ -285,13 +302,15 @@ class KeepingFloor:
             await self._delayed.cancel(delay_id)
         kept = replace(known, stale=())
         await self._change(walkie, delayed=kept if kept.ids or kept.asked else None)
+        if walkie.saved and not walkie.on:
+            await self._look_again(walkie.room_id)
 
     # ---- rows and requests
 
-    async def _set_state(self, room_id: RoomId, kind: str, content: Json, *, key: str = "") -> EventId:
+    async def _set_state(self, room_id: RoomId, kind: str, content: Json) -> EventId:
         """Write a state event. Raises TryLater, or Hindered where the homeserver refuses."""
         try:
-            return await self._sending.set_state(room_id, kind, content, key=key)
+            return await self._sending.set_state(room_id, kind, content)
         except GiveUp as refused:
             log.info("state event refused: room=%s type=%s reason=%s", room_id, kind, refused.reason)
             raise Hindered from None
@@ -304,18 +323,27 @@ class KeepingFloor:
             await walkies.note(db, walkie.room_id, **changes)
         return replace(walkie, **changes)  # type: ignore[arg-type]
 
+    async def _look_again(self, room_id: RoomId) -> None:
+        async with self._store.write() as db:
+            await jobs.add(db, orders.KeepFloor(room_id).job(), self._clock())
+
     async def _tell(self, walkie: Walkie, error: Hindered, language: str | None) -> None:
+        """End the floor, and tell the room why. Whom the bot has raised is lowered at once, if it may do that; new
+        power levels have the floor looked at anyway."""
         with speaking(language):
             body = words.floor_hindered(error.needed)
         now = self._clock()
         notice = orders.Notice(topics.floor_hindered(walkie.room_id, now), walkie.room_id, body)
+        again = now + HINDERED_AGAIN_AFTER if walkie.hindered else now
         async with self._store.write() as db:
-            await floors.hindered(db, walkie.room_id, notice, now)
+            await floors.hindered(db, walkie.room_id, notice, now, again=again if error.needed is None else None)
 
 
 def _is_settled(walkie: Walkie, power: RoomPower) -> bool:
     """Return whether nothing is to be done, as far as the rows and the sync say."""
     floor, content = walkie.floor, power.power.content if power.power else {}
+    if walkie.saved and not walkie.on:
+        return False
     if walkie.shown != machine.content(floor) or walkie.locked != walkie.on or floor.phase is FloorPhase.RELEASING:
         return False
     if levels.lowered(content, walkie.raised, floor.holder) != content:

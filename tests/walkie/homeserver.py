@@ -54,6 +54,7 @@ class Homeserver(MortalHomeserver):
         self.between: Json | None = None  # levels that somebody writes just before the bot's next write
         self.told = 0
         self.away = False
+        self.failing: dict[str, Exception] = {}  # requests that fail, by their name
 
     # ---- as the bot's session sees it
 
@@ -64,6 +65,8 @@ class Homeserver(MortalHomeserver):
 
     async def set_state(self, _: RoomId, kind: str, content: Json, *, key: str = "") -> EventId:
         async with self._request(f"put {kind}"):
+            if len(key.encode()) > 255:
+                raise GiveUp("the homeserver refused: 400 M_INVALID_PARAM", reason="refused")
             if self.between is not None and kind == LEVELS:
                 between, self.between = self.between, None
                 self.write(kind, "", UserId("@alice:hs"), between)
@@ -99,6 +102,8 @@ class Homeserver(MortalHomeserver):
     async def _request(self, what: str) -> AsyncIterator[None]:
         if self.away:
             raise TryLater("the homeserver can't be reached")
+        if what in self.failing:
+            raise self.failing[what]
         async with self.request(what):
             yield
 

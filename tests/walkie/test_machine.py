@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,6 +98,34 @@ def test_requests_that_are_late_count_for_nothing() -> None:
     assert is_too_late(None, NOW)
 
 
+def test_a_floor_that_is_switched_off_needs_no_look() -> None:
+    """The guard time after the last turn ends nothing."""
+    off = replace(NEW, on=False, floor=after(asked(ANN), SwitchedOff()))
+    guarded = replace(off, floor=machine.step(off, Locked(1), NOW))
+    assert guarded.floor.phase is FloorPhase.GUARD
+    assert machine.next_look(guarded) is None
+
+
+def test_a_clock_that_is_set_back_extends_neither_turn_nor_guard_time() -> None:
+    """Both end then; a clock that is a little behind changes nothing."""
+    held = after(asked(ANN), asked(BOB))
+    walkie = replace(NEW, floor=held)
+    assert machine.step(walkie, Tick(), NOW - timedelta(seconds=2)) == held
+    back = NOW - timedelta(hours=1)
+    assert machine.step(walkie, Tick(), back).phase is FloorPhase.RELEASING
+    guarded = replace(NEW, floor=after(asked(ANN), asked(BOB), Spoke(ANN), Locked(1)))
+    assert machine.step(guarded, Tick(), NOW - timedelta(seconds=2)).holder is None
+    assert machine.step(guarded, Tick(), back).holder == BOB
+
+
+@pytest.mark.parametrize(("length", "fit"), [(20, machine.MOST_WAITING), (1000, 32)])
+def test_a_queue_has_an_end(length: int, fit: int) -> None:
+    """When so many wait that the floor event could hold no more, one more gets no place; those who wait keep theirs."""
+    users = [UserId(f"@{number}".ljust(length, "x")) for number in range(machine.MOST_WAITING + 10)]
+    floor = after(asked(ANN), *map(asked, users))
+    assert waiting(floor) == users[:fit]
+
+
 events = st.one_of(
     st.sampled_from(USERS).flatmap(
         lambda user: st.sampled_from(
@@ -148,7 +177,7 @@ class Room:
 
     def _pass_by(self, seconds: int) -> None:
         end = self.now + timedelta(seconds=seconds)
-        while (due := machine.next_look(self.walkie)) is not None and due <= end and self.walkie.on:
+        while (due := machine.next_look(self.walkie)) is not None and due <= end:
             self.now = max(self.now, due)
             self._apply(Tick())
             floor = self.walkie.floor

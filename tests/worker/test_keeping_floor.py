@@ -1,16 +1,20 @@
 """The floor is the homeserver's: power levels and floor event follow the rows, whoever writes them too."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bot import orders
+from bot.errors import GiveUp, TryLater
+from bot.event_types import PERMIT
 from bot.intake import succession, walkie
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
+from bot.walkie import permits
 from bot.walkie.model import Asked, GaveBack, Lapsed, Spoke
-from storage import heirs
-from storage.records import EventId, FloorPhase, Position, RoomId, UserId
+from storage import heirs, jobs, walkies
+from storage.records import EventId, FloorPhase, Position, RoomId, StateEvent, UserId
 from tests.clock import Clock
 from tests.walkie.homeserver import (
     ALL,
@@ -53,6 +57,133 @@ async def test_a_room_is_locked_and_unlocked(room: Talk) -> None:
     await room.off()
     await room.keep()
     assert room.homeserver.levels == BEFORE
+
+
+async def test_a_room_that_is_switched_off_during_a_turn_is_left_alone(room: Talk) -> None:
+    """The levels are put back at once; then nothing more is to be done, also after the guard time."""
+    await room.apply(asks(ANN))
+    await room.keep()
+    await room.off()
+    await room.keep()
+    assert room.homeserver.levels == BEFORE
+    async with room.store.read() as db:
+        assert await jobs.next_due(db, [orders.KeepFloor.kind]) is None
+    await room.check()
+    row = await room.row()
+    assert (row.saved, row.delayed) == ((), None)
+
+
+async def test_a_late_release_locks_no_room_that_was_switched_off(room: Talk) -> None:
+    """The scheduled release could not be cancelled, and locks the room again: that is undone."""
+    await room.apply(asks(ANN))
+    await room.keep()
+    room.homeserver.failing = {"cancel": TryLater("the homeserver can't be reached")}
+    await room.off()
+    await room.keep()
+    assert room.homeserver.levels == BEFORE
+    room.clock.pass_by(FLOOR_S + 1)
+    room.homeserver.pass_time()
+    assert room.homeserver.levels != BEFORE
+    room.homeserver.failing = {}
+    await room.later(2)
+    assert room.homeserver.levels == BEFORE
+    assert (await room.row()).saved == ()
+
+
+async def test_a_late_release_takes_no_later_turn_for_long(room: Talk) -> None:
+    """The release of a turn could not be cancelled, and lowers the next holder, whom the bot raises again at once. The
+    floor event follows after its pause."""
+    await room.apply(asks(ANN))
+    await room.keep()
+    room.clock.pass_by(FLOOR_S - 5)
+    room.homeserver.failing = {"cancel": TryLater("the homeserver can't be reached")}
+    await room.apply(Spoke(ANN))
+    await room.apply(asks(BOB))
+    await room.keep()
+    await room.later(GUARD_S)
+    assert room.homeserver.speakers() == [BOB]
+    room.clock.pass_by(5)
+    room.homeserver.pass_time()
+    assert room.homeserver.speakers() == []
+    await room.keep()
+    assert room.homeserver.speakers() == [BOB]
+    await room.later(10)
+    assert room.homeserver.floor["holder"] == BOB
+
+
+async def test_a_permit_that_the_homeserver_refuses_hinders_no_floor(room: Talk) -> None:
+    """The state key of a member with a very long id would be too long. They have their permit all the same."""
+    long = UserId("@" + "e" * 251 + ":hs")
+    async with room.store.write() as db:
+        await walkie.give_permit(db, ROOM, long, until=None, at=Position(20), now=room.clock())
+    await room.keep()
+    await room.apply(asks(long))
+    await room.keep()
+    row = await room.row()
+    assert (row.hindered, row.floor.holder) == (False, long)
+    async with room.store.read() as db:
+        assert await walkies.unwritten_permits(db, ROOM, 1) == ()
+
+
+async def test_permits_that_can_not_be_written_hold_up_no_floor(room: Talk) -> None:
+    """While the homeserver limits how fast the bot writes permits the next in the queue has the floor in time; then all
+    permits are written."""
+    users = [UserId(f"@u{number}:hs") for number in range(12)]
+    room.homeserver.failing = {f"put {PERMIT}": TryLater("the homeserver asks for a pause")}
+    async with room.store.write() as db:
+        for user in users:
+            await walkie.give_permit(db, ROOM, user, until=None, at=Position(20), now=room.clock())
+    await room.apply(asks(ANN))
+    await room.apply(asks(BOB))
+    await room.keep()
+    await room.apply(Spoke(ANN))
+    await room.keep()
+    await room.later(GUARD_S)
+    assert room.homeserver.speakers() == [BOB]
+    room.homeserver.failing = {}
+    await room.later(FLOOR_S)
+    assert all((PERMIT, f"_{user}") in room.homeserver.current for user in users)
+
+
+async def test_a_members_own_newer_permit_is_not_followed_by_one_of_the_bots(room: Talk) -> None:
+    """The bot's own event would be older, whichever of the two permits was taken in first."""
+    ours, theirs = (PERMIT, f"_{ANN}"), {"receive": False, "send": False}
+    written = room.homeserver.current[ours]
+    own = permits.read(ROOM, ANN, theirs, Position(40))
+    event = StateEvent(ROOM, PERMIT, ANN, ANN, theirs, Position(40))
+    async with room.store.write() as db:
+        await walkie.permit_heard(db, None, event, room.clock())
+        await walkie.end_permit(db, ROOM, ANN, at=Position(30), now=room.clock())
+    await room.keep()
+    assert room.homeserver.current[ours] == written
+    async with room.store.write() as db:
+        assert await walkie.permit_of(db, ROOM, ANN) == own
+        await walkie.end_permit(db, ROOM, ANN, at=Position(50), now=room.clock())
+        await walkie.permit_heard(db, None, replace(event, position=Position(45)), room.clock())
+    await room.keep()
+    assert room.homeserver.current[ours] != written
+
+
+@pytest.mark.parametrize("request_", [f"put {FLOOR}", "replaced"])
+async def test_whom_the_bot_raised_is_lowered_whatever_the_homeserver_refuses(tmp_path: Path, request_: str) -> None:
+    """The turn is over when a part of its grant is refused; the room is told, and the floor tried again later."""
+    async with talk(tmp_path / "data", Homeserver(Clock(), longest_ms=0)) as room:
+        await room.enter()
+        await room.on()
+        await room.keep()
+        refusal = GiveUp("the homeserver refused: 403 M_FORBIDDEN", reason="forbidden")
+        room.homeserver.failing = {request_: refusal}
+        await room.apply(asks(ANN))
+        await room.keep()
+        assert room.homeserver.speakers() == []
+        told = [notice["body"] for notice in await room.waiting(orders.Notice.kind) if "floor" in notice["body"]]
+        assert len(told) == 1
+        room.homeserver.failing = {}
+        await room.later(60)
+        assert not (await room.row()).hindered
+        await room.apply(asks(BOB))
+        await room.keep()
+        assert room.homeserver.speakers() == [BOB]
 
 
 async def test_the_holder_alone_may_speak_and_the_next_follows(room: Talk) -> None:

@@ -124,6 +124,29 @@ async def test_a_death_at_a_write_leaves_a_room_that_a_start_puts_right(begun: P
         await with_a_death(begun, f"write {number}", arm)
 
 
+async def test_a_death_while_a_held_floor_is_switched_off_leaves_no_lock(begun: Path) -> None:
+    """Killed at every second request of it, and away until the homeserver's own release is over: the start unlocks the
+    room."""
+    for number in range(1, 20, 2):
+        async with talk(shutil.copytree(begun, begun.with_name(f"off {number}"))) as world:
+            await world.enter()
+            await do(world, "on")
+            await do(world, "grant")
+            world.homeserver.left, world.homeserver.taken = len(world.homeserver.asked) + number, True
+            try:
+                await do(world, "off")
+            except Killed:
+                world.clock.pass_by(FLOOR_S + 2)
+                world.homeserver.pass_time()
+                await world.start_again()
+                await world.keep()
+                assert world.homeserver.levels == BEFORE, number
+                await world.check()
+            else:
+                assert number > 6
+                break
+
+
 async def test_a_bot_that_stays_dead_leaves_nobody_with_the_floor(begun: Path) -> None:
     """Killed at any request of a grant, the room is locked for everybody once the time of the floor is over, by the
     homeserver alone."""

@@ -55,6 +55,11 @@ def announcement_gone(notice: EventId) -> str:
     return f"gone:{notice}"
 
 
+def speaker_gone(notice: EventId) -> str:
+    """Name the edit of an announcement after a speaker's sound was taken out of its recording."""
+    return f"speaker_gone:{notice}"
+
+
 def waits_no_more(notice: EventId) -> str:
     """Name the edit of the notice that an episode waits for approval, after the approval."""
     return f"approved:{notice}"

@@ -79,6 +79,21 @@ async def take_back(db: Connection, recording: Recording, now: datetime) -> None
         await _say_that_it_is_gone(db, recording, recording.announced_as, now)
 
 
+async def take_name_out(db: Connection, recording: Recording, now: datetime) -> None:
+    """Order an edit of the announcement of a recording that has lost a speaker: the name goes with the sound. One that
+    was not sent yet is sent without names. The notice that a recording waits for approval names nobody."""
+    if recording.unreviewed:
+        return
+    text = (await _translated(db, recording, words.SPEAKER_IS_GONE)).format(code=recording.code)
+    job = await jobs.find(db, orders.Notice.about(topics.episode_published(recording.event_id)))
+    if job is not None and job.state in (JobState.READY, JobState.RUNNING):
+        await jobs.note(db, job.id, replace(orders.Notice.of(job), body=text).job(), now)
+    if recording.announced_as is not None:
+        topic = topics.speaker_gone(recording.announced_as)
+        notice = orders.Notice(topic, recording.room_id, text, replaces=recording.announced_as)
+        await jobs.add(db, notice.job(), now)
+
+
 def _tells_that_it_waits(notice: orders.Notice, recording: Recording) -> bool:
     return notice.topic == topics.episode_waits(recording.event_id)
 

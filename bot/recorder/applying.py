@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 
 from bot import orders
+from bot.intake import announcements
 from bot.language import speaking
 from bot.recorder import asking, floor
 from bot.recorder.erasing import erase, forget, forget_older_audio, hand_back, take_back, withdraw
@@ -99,6 +100,8 @@ class Applying:
             await rooms.touch(db, recording.room_id, now)
             log.info("recording=%s room=%s is %s", recording.code, recording.room_id, outcome.recording.state)
         await self.effects(db, outcome.recording, outcome.effects)
+        if _lost_a_speaker(recording, outcome.recording):
+            await announcements.take_name_out(db, outcome.recording, now)
         removed = _removed(before, outcome.chunks)
         for part in {None, *removed} if removed else ():
             await take_back(db, outcome.recording, now, part)
@@ -194,6 +197,12 @@ def _removed(before: Sequence[Chunk], after: Sequence[Chunk]) -> set[EventId | N
     """Return the transmissions from which the sound of a chunk was taken out; None: it was a part of none."""
     had_sound = {chunk.id for chunk in before if chunk.blob is not None and not is_removed(chunk)}
     return {chunk.transmission for chunk in after if is_removed(chunk) and chunk.id in had_sound}
+
+
+def _lost_a_speaker(before: Recording, after: Recording) -> bool:
+    """Return whether nothing is heard any more of somebody whom the announcement of a recording may name."""
+    present = {credit.user_id for credit in after.speakers}
+    return after.state is not RecordingState.DELETED and any(one.user_id not in present for one in before.speakers)
 
 
 def _job_of(effect: FetchChunk | LookAgain | Finish, recording: Recording) -> NewJob:

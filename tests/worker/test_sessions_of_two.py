@@ -9,6 +9,7 @@ import pytest
 
 from bot import orders, topics
 from bot.errors import GiveUp
+from bot.intake import announcements
 from bot.matrix.media import FetchedMedia
 from bot.recording.model import Deleted
 from bot.worker import handing_back
@@ -117,6 +118,29 @@ async def test_it_is_announced_once_at_its_first_message(world: Town, announce: 
     assert (told is not None) == (announce is not Announce.OFF)
     assert told is None or told.reply_to == "$1"
     assert not any(topic.endswith("$2") for topic in notices)
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_its_announcement_does_not_name_who_took_back_all_they_said(world: Town, *, sent: bool) -> None:
+    """An announcement that is in the room is edited, another one is sent without names."""
+    await said(world)
+
+    async def notices() -> dict[str, orders.Notice]:
+        async with world.store.read() as db:
+            found = [orders.Notice.of(job) for job in await jobs.unfinished(db, orders.Notice.kind)]
+        return {notice.topic: notice for notice in found}
+
+    told = (await notices())[topics.episode_published(EventId("$1"))]
+    assert "Ben" in told.body
+    if sent:
+        async with world.store.write() as db:
+            await announcements.said(db, told, EventId("$told"), world.clock())
+    await world.hear(redaction("$r", "$2", who=BEN))
+    now = await notices()
+    assert "Ben" not in now[told.topic].body
+    edit = now.get(topics.speaker_gone(EventId("$told")))
+    assert (edit is not None) == sent
+    assert edit is None or (edit.replaces, "Ben" in edit.body) == ("$told", False)
 
 
 async def test_its_speakers_hear_it_before_it_is_approved(world: Town) -> None:

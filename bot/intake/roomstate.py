@@ -102,12 +102,14 @@ async def _save(db: Connection, old: StateEvent | None, state: StateEvent, now: 
     if state.type in SHOWN:
         await rooms.touch(db, state.room_id, now)
         await jobs.add(db, orders.Cover(state.room_id).job(), now)
+    is_turn = state.type == POWER_LEVELS and await walkie.is_turn(db, old, state)
     if state.type == POWER_LEVELS:
-        await disclosing.speak_again(db, state.room_id, now)
         await walkie.look(db, state.room_id, now)
+    if state.type == POWER_LEVELS and not is_turn:
+        await disclosing.speak_again(db, state.room_id, now)
     if state.type == FLOOR:
         await walkie.floor_heard(db, state, now)
-    if state.type in SHOW_AGAIN:
+    if state.type in SHOW_AGAIN and not is_turn:
         await disclosing.show(db, state.room_id, now)
 
 

@@ -123,6 +123,12 @@ async def permit_heard(db: Connection, old: StateEvent | None, state: StateEvent
     await _permit(db, permit, now)
 
 
+async def is_turn(db: Connection, old: StateEvent | None, state: StateEvent) -> bool:
+    """Return whether a change of the power levels gives or takes a floor, and changes no rights of the bot's."""
+    walkie = await walkies.get(db, state.room_id)
+    return walkie is not None and old is not None and levels.differ_by_turns(old.content, state.content, walkie.raised)
+
+
 async def floor_heard(db: Connection, state: StateEvent, now: datetime) -> None:
     """Have the floor event written again if it is not as the bot wrote it last."""
     walkie = await walkies.get(db, state.room_id)

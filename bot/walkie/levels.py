@@ -119,6 +119,16 @@ def lowered(content: Json, raised: Iterable[Raised], holder: UserId | None) -> J
     return _with_section(content, "users", users, had_section=had_section)
 
 
+def differ_by_turns(before: Json, after: Json, raised: Iterable[Raised]) -> bool:
+    """Return whether levels differ by those of the raised members alone, so that nobody else's rights have changed."""
+    turns = {one.user for one in raised}
+
+    def others(content: Json) -> Json:
+        return {user: level for user, level in _section(content, "users").items() if user not in turns}
+
+    return {**before, "users": others(before)} == {**after, "users": others(after)}
+
+
 def recent(raised: Iterable[Raised], now: datetime) -> tuple[Raised, ...]:
     """Return the raised members without those who were lowered so long ago that their level is somebody else's will."""
     return tuple(one for one in raised if one.lowered_at is None or now - one.lowered_at < ECHO)

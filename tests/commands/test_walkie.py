@@ -10,7 +10,7 @@ from bot.commands.replies import general
 from bot.commands.replies import walkie as replies
 from bot.commands.walkie import lasting
 from bot.intake import panels, walkie
-from bot.walkie import permits
+from bot.walkie import machine, permits
 from bot.walkie.model import Locked
 from storage import jobs, walkies
 from storage.records import (
@@ -201,6 +201,16 @@ async def test_talk_gives_the_floor_or_a_place_in_the_queue(world: World) -> Non
     assert now.floor.holder == SPEAKER
     (given,) = await told_of_the_floor(world)
     assert given.run_at <= world.clock() < before[0].run_at
+
+
+async def test_a_full_queue_takes_nobody_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The asker is told, and may ask again later."""
+    monkeypatch.setattr(machine, "MOST_WAITING", 1)
+    await switched_on(world)
+    for user in (MEMBER, SPEAKER, CREATOR):
+        await ask(world, user, "walkie join")
+        answer = await ask(world, user, "talk")
+    assert answer == replies.QUEUE_IS_FULL
 
 
 async def told_of_the_floor(world: World) -> list[Job]:

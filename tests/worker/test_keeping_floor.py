@@ -73,6 +73,24 @@ async def test_a_room_that_is_switched_off_during_a_turn_is_left_alone(room: Tal
     assert (row.saved, row.delayed) == ((), None)
 
 
+async def test_turns_order_nothing_that_hangs_on_the_rights_of_the_bot(room: Talk) -> None:
+    """The state event and the pin of a room are looked at again after a change of its levels, but after no turn."""
+
+    async def ordered() -> int:
+        return sum([len(await room.waiting(kind)) for kind in (orders.ShowRoom.kind, orders.Pin.kind)])
+
+    async with room.store.write() as db:
+        await jobs.cancel(db, [orders.ShowRoom.about(ROOM), orders.Pin.about(ROOM)])
+    await room.apply(asks(ANN))
+    await room.keep()
+    await room.apply(Spoke(ANN))
+    await room.keep()
+    assert await ordered() == 0
+    room.homeserver.write(LEVELS, "", ALICE, changed(room.homeserver.levels, users={CAT: 10}))
+    await room.keep()
+    assert await ordered() == 2
+
+
 async def test_a_late_release_locks_no_room_that_was_switched_off(room: Talk) -> None:
     """The scheduled release could not be cancelled, and locks the room again: that is undone."""
     await room.apply(asks(ANN))

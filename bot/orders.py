@@ -394,6 +394,8 @@ class Gathered:
     """Messages that can't be decrypted."""
     beyond: int = 0
     """Messages for which the recording has no room."""
+    narrower: int = 0
+    """Messages that fewer people may read than hear the recording."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -311,7 +311,7 @@ def names_of(names: Sequence[str], most: int) -> str:
     return plural("{names} and {count} other", "{names} and {count} others", more, names=listed_names)
 
 
-def left_out(*, elsewhere: int, refused: int, sealed: int, beyond: int) -> Sequence[str]:
+def left_out(*, elsewhere: int, refused: int, sealed: int, beyond: int, narrower: int) -> Sequence[str]:
     """Tell which past messages were not recorded, and why; a sentence for each reason."""
     told = (
         (
@@ -340,6 +340,14 @@ def left_out(*, elsewhere: int, refused: int, sealed: int, beyond: int) -> Seque
                 "The last message did not fit, since a recording can't be longer.",
                 "The last {count} messages did not fit, since a recording can't be longer.",
                 beyond,
+            ),
+        ),
+        (
+            narrower,
+            plural(
+                "{count} message was left out, since fewer people may read it than hear this episode.",
+                "{count} messages were left out, since fewer people may read them than hear this episode.",
+                narrower,
             ),
         ),
     )

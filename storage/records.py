@@ -330,6 +330,7 @@ class Recording:
     thread: EventId | None = None  # the root of the thread that the messages stand in
     speakers: tuple[Credit, ...] = ()  # who is in the audio, in the order of their first sound
     transmissions: tuple[Transmission, ...] = ()  # those that are voice broadcasts, in the order of the timeline
+    chosen: bool = False  # a choice of past messages, made by the command `episode`: no other message joins it
     # of a voice broadcast alone
     device_id: DeviceId | None = None
     paused: bool = False

@@ -170,6 +170,7 @@ recordings = Table(
     Column("thread", String(255)),
     Column("speakers", Credits, nullable=False, server_default="[]"),
     Column("transmissions", Transmissions, nullable=False, server_default="[]"),
+    Column("chosen", Boolean, nullable=False, server_default="0"),
     # of a voice broadcast alone
     Column("device_id", String(255)),
     Column("paused", Boolean, nullable=False),

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bot import dialects
+from bot import dialects, facts
 from bot.dialects.voice import thread_of
+from bot.event_types import HISTORY_VISIBILITY
 from bot.intake import consent, redacting
 from bot.orders import Gathered
 from bot.recorder.applying import Applying
@@ -19,6 +20,7 @@ from bot.recorder.starting import past_visibility
 from bot.recording.model import Ended, LookAgain, VoiceMessage
 from bot.recording.policy import Limits
 from bot.recording.session import joining, machine, past
+from bot.rules import shows_the_past
 from storage import archive, backfill, heirs, journal, replays, rooms, sessions
 from storage.chunks import Chunks
 from storage.database import Connection
@@ -27,6 +29,7 @@ from storage.records import (
     EndedBy,
     EventId,
     HeardEvent,
+    HistoryVisibility,
     Position,
     Recording,
     RecordingId,
@@ -80,9 +83,11 @@ class Gathering:
             elif not await self._is_wanted(db, each):
                 so_far = replace(so_far, refused=so_far.refused + 1)
             elif not so_far.recordings:
-                begun = await self._begin(db, each)
+                begun = await self._begin(db, each, chosen=True)
                 so_far = replace(so_far, recordings=(begun.id,))
                 await self._add(db, begun.id, each)
+            elif not await _is_as_open(db, so_far.recordings[0], each):
+                so_far = replace(so_far, narrower=so_far.narrower + 1)
             elif await self._has_room(db, so_far.recordings[0], each):
                 await self._add(db, so_far.recordings[0], each)
             else:
@@ -172,7 +177,7 @@ class Gathering:
 
     # ---- recordings
 
-    async def _begin(self, db: Connection, each: _Met) -> Recording:
+    async def _begin(self, db: Connection, each: _Met, *, chosen: bool = False) -> Recording:
         now, room_id = self._clock(), each.heard.room_id
         begun = machine.begin(
             replace(each.message, sender_name=await self._name(db, each)),
@@ -186,7 +191,7 @@ class Gathering:
         )
         present = await rooms.room(db, await heirs.present(db, room_id))
         unreviewed = present is not None and present.review
-        recording = await archive.add_recording(db, replace(begun, past=True, unreviewed=unreviewed))
+        recording = await archive.add_recording(db, replace(begun, past=True, chosen=chosen, unreviewed=unreviewed))
         await backfill.renumber(db, room_id)
         # Should the search be given up, the recording ends by its clock.
         await self._applying.effects(db, recording, (LookAgain(now + self._limits.session_gap),))
@@ -205,10 +210,11 @@ class Gathering:
         for chunk in near:
             recording = await archive.recording(db, chunk.recording_id)
             assert recording is not None, "its chunks refer to it"
-            if past.takes(recording, between=inside) and await self._has_room(db, recording.id, each):
+            takes = past.takes(recording, between=inside) and await _is_as_open(db, recording.id, each)
+            if takes and await self._has_room(db, recording.id, each):
                 return recording.id
         before = await archive.recording(db, earlier.recording_id) if earlier else None
-        if before and before.past and before.state is RecordingState.LIVE:
+        if before and before.past and not before.chosen and before.state is RecordingState.LIVE:
             await self.end(db, before.id)  # the next one begins
         return None
 
@@ -220,6 +226,21 @@ class Gathering:
         if recording.ended_by in joining.FULL_OR_UNWANTED:
             return False
         return joining.has_room(await self._chunks.of(db, recording_id), each.message.announced_ms, self._limits)
+
+
+async def _is_as_open(db: Connection, recording_id: RecordingId, each: _Met) -> bool:
+    """Return whether a message was as open to newcomers as the recording is, which they hear if it began where they
+    read the past. Only the room's present state is known, and since when it holds."""
+    recording = await archive.recording(db, recording_id)
+    if recording is None or not shows_the_past(recording.history_visibility) or each.position < backfill.BEFORE_ALL:
+        return True
+    state = await rooms.state(db, recording.room_id, HISTORY_VISIBILITY)
+    if state is None:
+        return True
+    return state.position < each.position and facts.history_visibility(state) in (
+        recording.history_visibility,
+        HistoryVisibility.WORLD_READABLE,
+    )
 
 
 async def _is_redacted(db: Connection, heard: HeardEvent, message: VoiceMessage) -> bool:

@@ -311,5 +311,9 @@ async def _speakers(db: Connection, room_id: RoomId, recordings: Sequence[Record
 
 def _left_out(so_far: Gathered) -> Sequence[str]:
     return words.left_out(
-        elsewhere=so_far.elsewhere, refused=so_far.refused, sealed=so_far.sealed, beyond=so_far.beyond
+        elsewhere=so_far.elsewhere,
+        refused=so_far.refused,
+        sealed=so_far.sealed,
+        beyond=so_far.beyond,
+        narrower=so_far.narrower,
     )

@@ -20,6 +20,7 @@ from storage.records import (
     ChunkState,
     EventId,
     HeardEvent,
+    HistoryVisibility,
     OptOut,
     Position,
     Recording,
@@ -361,6 +362,47 @@ async def test_messages_keep_the_position_at_which_they_were_heard(world: World,
     assert recording.position > 0
     assert [chunk.position for chunk in chunks] == [recording.position, recording.position + 1]
     assert await recordings(world) == ["$a", START]
+
+
+async def test_no_later_message_joins_an_episode_that_was_made(world: World, past: Past) -> None:
+    """A live one begins a session of its own, for the public feed if the room is public; a search makes one, too."""
+    await world.hear(past.says("$a"))
+    await ask(world, "$a")
+    await change_room(world, visibility=Visibility.PUBLIC, public_since=Position(0), messages_since=Position(0))
+    soon = round((past.at + timedelta(seconds=60)).timestamp() * 1000)
+    live = past.says("$live")
+    assert live.event["origin_server_ts"] == soon
+    await world.hear(replace(live, history=False))
+    past.says("$found")
+    await backfill(world)
+    assert await recordings(world) == ["$a", "$live", "$found"]
+    assert [(await look(world, first))[0].public for first in ("$a", "$live", "$found")] == [False, True, False]
+
+
+async def test_a_session_is_neither_grown_nor_ended_by_an_episode(world: World, past: Past) -> None:
+    """A session that runs goes on, and what is in none becomes an episode of its own."""
+    await change_room(world, messages_since=Position(0))
+    past.at = world.clock()
+    await world.hear(replace(past.says("$a", after_s=0), history=False))
+    past.says("$b", BOB, after_s=0)
+    answer = await ask(world, "$a")
+    assert answer.endswith("1 message is in another recording already.")
+    recording, chunks = await look(world, "$a")
+    assert (recording.state, heard_in(chunks)) == (RecordingState.LIVE, ["$a"])
+    assert heard_in((await look(world, "$b"))[1]) == ["$b"]
+
+
+async def test_an_episode_that_newcomers_hear_takes_nothing_that_they_could_not_read(world: World, past: Past) -> None:
+    """Messages since the history was closed to newcomers are left out, and counted."""
+    past.says("$a")
+    await world.hear(past.says("$b"))
+    await ask(world, "$a")
+    await world.hear(before=(state("m.room.history_visibility", {"history_visibility": "joined"}),))
+    await world.hear(past.says("$c"))
+    answer = await ask(world, "$a", command="$again")
+    assert answer.endswith("1 message was left out, since fewer people may read it than hear this episode.")
+    recording, chunks = await look(world, "$a")
+    assert (recording.history_visibility, heard_in(chunks)) == (HistoryVisibility.SHARED, ["$a", "$b"])
 
 
 # ---- all of the past

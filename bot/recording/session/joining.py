@@ -52,7 +52,12 @@ def follows(earlier: datetime | None, later: datetime | None, limits: Limits) ->
 def takes(session: Recording, *, between: bool) -> bool:
     """Return whether a session takes another message. `between`: it stands between two of the session's own. One that
     was made of the past takes none: it is a choice of messages."""
-    if session.past or session.state is RecordingState.DELETED or session.ended_by in FULL_OR_UNWANTED:
+    if (
+        session.past
+        or session.chosen
+        or session.state is RecordingState.DELETED
+        or session.ended_by in FULL_OR_UNWANTED
+    ):
         return False
     return between or session.ended_by not in CLOSED
 

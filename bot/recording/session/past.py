@@ -9,7 +9,7 @@ from datetime import datetime
 
 from bot.recording.policy import Limits
 from bot.recording.session.joining import CLOSED
-from storage.records import Position, Recording, RecordingKind, RecordingState
+from storage.records import Position, Recording, RecordingState
 
 
 def positions(known: Sequence[Position | None], after: Position) -> tuple[Position, ...]:
@@ -37,14 +37,21 @@ def belong_together(one: datetime | None, other: datetime | None, limits: Limits
 
 
 def may_grow(recording: Recording) -> bool:
-    """Return whether past messages may be added to a recording: nothing of the past becomes public by it."""
-    closed = recording.state is RecordingState.DELETED or recording.ended_by in CLOSED
-    return recording.kind is RecordingKind.VOICE_MESSAGES and not (recording.public or closed)
+    """Return whether a command adds past messages to the recording that an earlier one made of the same choice: not
+    while another search makes it, and nothing of the past becomes public by it."""
+    return (
+        recording.chosen and recording.state is not RecordingState.LIVE and not (recording.public or closed(recording))
+    )
+
+
+def closed(recording: Recording) -> bool:
+    """Return whether a recording takes no message behind its last."""
+    return recording.state is RecordingState.DELETED or recording.ended_by in CLOSED
 
 
 def takes(session: Recording, *, between: bool) -> bool:
     """Return whether a session takes a message that a search of the room's past found: nothing of the past becomes
     public by it. `between`: it stands between two of the session's own."""
-    if session.public or session.state is RecordingState.DELETED:
+    if session.public or session.chosen or session.state is RecordingState.DELETED:
         return False
-    return between or (session.past and may_grow(session))
+    return between or (session.past and not closed(session))

@@ -77,6 +77,7 @@ def ended(by: EndedBy | None) -> Recording:
         (ended(EndedBy.SWITCHED_OFF), False, False),
         (replace(ended(None), state=RecordingState.DELETED), False, False),
         (replace(ended(EndedBy.GAP), past=True), False, False),
+        (replace(ended(EndedBy.GAP), chosen=True), False, False),
     ],
 )
 def test_what_a_session_takes(session: Recording, behind: bool, between: bool) -> None:

@@ -95,7 +95,7 @@ def stays(retention: Retention, max_days: int | None) -> str:
 
 ANNOUNCED_IS_GONE = N_("This recording was deleted.")
 """The text in place of a recording's announcement."""
-SPEAKER_IS_GONE = N_("I have published the recording {code}. What one of its speakers said was taken out of it since.")
+SPEAKER_IS_GONE = N_("I have published the recording {code}. What one of its speakers said has since been taken out.")
 """The text in place of an announcement that named a speaker of whom nothing is heard any more."""
 WAITED = N_("This recording was approved.")
 """The text in place of the notice that a recording waits for approval."""

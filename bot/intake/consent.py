@@ -22,7 +22,8 @@ from bot.event_types import CREATE
 from bot.recording.chunks import GIVEN_UP, NOT_WANTED
 from bot.recording.kinds import kind_of
 from bot.recording.model import RecordingEvent, Rejected, Silenced, VoiceMessage
-from bot.recording.objecting import began, taking_part
+from bot.recording.objecting import began
+from bot.recording.speakers import taking_part
 from storage import archive, heirs, jobs, journal, optouts, rooms, sealed_messages
 from storage.database import Connection
 from storage.records import EVERYWHERE, Chunk, HeardEvent, OptOut, Position, Recording, RecordingId, RoomId, UserId

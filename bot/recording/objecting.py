@@ -1,19 +1,8 @@
-"""Objections to a recording: whose sound it takes, and from where on each of them is asked for it. Pure."""
+"""Objections to a recording: from where on each of its speakers is asked for one. Pure."""
 
-from collections.abc import Iterable
-
-from bot.recording.chunks import OUT_OF_TURN, is_removed
 from bot.recording.kinds import kind_of
 from bot.recording.session import transmissions
-from storage.records import Chunk, Position, Recording, UserId
-
-
-def taking_part(recording: Recording, chunks: Iterable[Chunk]) -> frozenset[UserId]:
-    """Return the members whose sound a recording holds or waits for: its broadcaster, and the senders of what was not
-    taken out."""
-    heard = {chunk.sender for chunk in chunks if not is_removed(chunk) and chunk.reason != OUT_OF_TURN}
-    running = {each.sender for each in recording.transmissions if each.state.is_open}
-    return frozenset({recording.broadcaster, *heard, *running})
+from storage.records import Chunk, Position, Recording
 
 
 def began(recording: Recording, chunk: Chunk) -> Position:

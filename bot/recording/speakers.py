@@ -53,18 +53,30 @@ def credits_of(recording: Recording) -> tuple[Credit, ...]:
     return recording.speakers or (Credit(recording.broadcaster, recording.broadcaster_name),)
 
 
+def taking_part(recording: Recording, chunks: Iterable[Chunk]) -> frozenset[UserId]:
+    """Return the members whose sound a recording holds or waits for: its broadcaster, and the senders of what was not
+    taken out."""
+    running = {each.sender for each in recording.transmissions if each.state.is_open}
+    return frozenset({recording.broadcaster, *(chunk.sender for chunk in _remaining(chunks)), *running})
+
+
 def credited(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger) -> Recording:
-    """Return a recording of several speakers with those who are in its audio now. Its broadcaster is whoever sent the
-    first message that is left in it, whatever came first."""
-    chunks = sorted(chunks, key=lambda chunk: (chunk.position, chunk.id))
+    """Return a recording of several speakers with those who are in its audio now. Its broadcaster is the first of them;
+    while nobody is heard, whoever sent the first message that is left in it."""
+    chunks = tuple(chunks)
     spoke = tuple(_bounded(speaker.credit) for speaker in speakers(recording, chunks, ledger)[:MOST_CREDITED])
     after = replace(recording, speakers=spoke)
-    remaining = [chunk for chunk in chunks if not is_removed(chunk) and chunk.reason != OUT_OF_TURN]
-    if not remaining:
+    if spoke:
+        return replace(after, broadcaster=spoke[0].user_id, broadcaster_name=spoke[0].name)
+    first = min(_remaining(chunks), key=lambda chunk: (chunk.position, chunk.id), default=None)
+    if first is None:
         return replace(after, broadcaster_name=None) if chunks else after
-    first = remaining[0]
     known = recording.broadcaster_name if first.sender == recording.broadcaster else None
     return replace(after, broadcaster=first.sender, broadcaster_name=first.sender_name or known)
+
+
+def _remaining(chunks: Iterable[Chunk]) -> list[Chunk]:
+    return [chunk for chunk in chunks if not is_removed(chunk) and chunk.reason != OUT_OF_TURN]
 
 
 def _bounded(credit: Credit) -> Credit:

@@ -85,7 +85,7 @@ def _placed(parts: list[_Part]) -> Iterator[Entry]:
 
 
 def _message(chunk: Chunk) -> _Part:
-    heard = _sounds(chunk)
+    heard = sounds(chunk)
     samples = chunk.facts.samples if chunk.facts and heard else 0
     passed_over = is_removed(chunk) or transmissions.is_passed_over(chunk)
     if not heard and not passed_over and chunk.state is not ChunkState.STORED:
@@ -111,12 +111,13 @@ def _broadcast(recording: Recording, transmission: Transmission, chunks: tuple[C
     )
 
 
-def _sounds(chunk: Chunk) -> bool:
+def sounds(chunk: Chunk) -> bool:
+    """Return whether there is any sound of a message, or of a chunk of a broadcast."""
     return chunk.state is ChunkState.STORED and chunk.facts is not None and chunk.facts.samples > 0
 
 
 def _entry(chunk: Chunk, samples: Samples) -> Entry:
-    heard = _sounds(chunk)
+    heard = sounds(chunk)
     facts = chunk.facts if heard else None
     return Entry(
         chunk_id=chunk.id,

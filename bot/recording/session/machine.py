@@ -17,6 +17,7 @@ What is hard to see in the code:
 - The same event twice changes nothing: a chunk is identified by its event id, and states only move forward.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -47,9 +48,9 @@ from bot.recording.model import (
 )
 from bot.recording.policy import Limits
 from bot.recording.session import transmissions
-from bot.recording.session.layout import WAITING, lay_out
+from bot.recording.session.layout import WAITING, lay_out, sounds
 from bot.recording.settling import settled
-from bot.recording.speakers import credited
+from bot.recording.speakers import credited, taking_part
 from storage.records import (
     Chunk,
     ChunkState,
@@ -173,22 +174,44 @@ def _applied(
             after = transmissions.ended(
                 on_chunks.silenced(outcome, event), EndedBy.SWITCHED_OFF, now, limits, sender=sender
             )
-            others = any(chunk.sender != sender for chunk in after.chunks)
+            others = taking_part(after.recording, after.chunks) - {sender}
             return after if others else _closed(after, EndedBy.SWITCHED_OFF, now, limits)
     return outcome
 
 
-def _decided(outcome: Outcome) -> list[Chunk]:
-    """Return the messages that are heard, or are not for good."""
-    return [chunk for chunk in outcome.chunks if chunk.state not in WAITING]
-
-
 def _credited(before: Outcome, after: Outcome) -> Outcome:
-    """Note who is in the audio, where the event changed what is heard."""
-    if _decided(after) == _decided(before):
+    """Note who is in the audio, where the event may have changed that. For most messages the layout of thousands need
+    not be made: they are more of somebody who was heard before."""
+    known = {chunk.id: chunk for chunk in before.chunks}
+    decided = [chunk for chunk in after.chunks if chunk.state not in WAITING]
+    changed = [chunk for chunk in decided if (old := known.get(chunk.id)) is not chunk and old != chunk]
+    if all(before.recording.speakers and _adds_nobody(after, chunk, known.get(chunk.id)) for chunk in changed):
         return after
     ledger = lay_out(after.recording, after.chunks)
     return replace(after, recording=credited(after.recording, after.chunks, ledger))
+
+
+def _adds_nobody(outcome: Outcome, chunk: Chunk, old: Chunk | None) -> bool:
+    """Return whether a chunk that changed leaves the credits as they are: it is not heard and was not, or its speaker
+    is heard before it, under a name."""
+    if on_chunks.is_removed(chunk) or (old and old.state is ChunkState.STORED):
+        return False
+    if chunk.state is not ChunkState.STORED:
+        return True
+    began = {each.event_id: each.position for each in outcome.recording.transmissions}
+    place = _place(chunk, began)
+    return any(
+        other is not chunk
+        and other.sender == chunk.sender
+        and sounds(other)
+        and (other.sender_name is not None or chunk.sender_name is None)
+        and (_place(other, began) < place or (chunk.transmission and other.transmission == chunk.transmission))
+        for other in outcome.chunks
+    )
+
+
+def _place(chunk: Chunk, began: Mapping[EventId, Position]) -> Position:
+    return began.get(chunk.transmission, chunk.position) if chunk.transmission else chunk.position
 
 
 def _to_transmission(

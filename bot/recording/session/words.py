@@ -27,10 +27,6 @@ MESSAGES = Words(
             "The recording of these voice messages was deleted, at the wish of its first speaker or a moderator. "
             "Copies in people's apps can't be called back."
         ),
-        "removed": N_(
-            "These voice messages were redacted, so I deleted their recording: its audio, its episode and its page are "
-            "gone. Copies in people's apps can't be called back."
-        ),
     },
     no_end=NO_END,
     trouble=_trouble,
@@ -54,10 +50,6 @@ TRANSMISSIONS = Words(
         "deleted": N_(
             "The recording of these transmissions was deleted, at the wish of its first speaker or a moderator. Copies "
             "in people's apps can't be called back."
-        ),
-        "removed": N_(
-            "These transmissions were redacted, so I deleted their recording: its audio, its episode and its page are "
-            "gone. Copies in people's apps can't be called back."
         ),
     },
     no_end=NO_END,

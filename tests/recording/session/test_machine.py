@@ -166,6 +166,31 @@ def test_one_who_objects_alone_ends_it() -> None:
     assert session.recording.ended_by is EndedBy.SWITCHED_OFF
 
 
+def test_only_others_who_are_heard_go_on_without_one_who_objects() -> None:
+    """Somebody whose messages were all taken back takes no part."""
+    session = Session()
+    session.store("$1")
+    session.say(BEN)
+    session.redact("$2")
+    session.tell(Silenced(Position(5), ANN))
+    assert session.recording.ended_by is EndedBy.SWITCHED_OFF
+
+
+def test_more_of_a_speaker_lays_nothing_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session has thousands of messages, and a write transaction waits for each; only a new speaker, or a name that
+    was not known, changes who is credited."""
+    session = Session()
+    session.store("$1")
+    session.say(BEN)
+    session.send(ANN)
+    with monkeypatch.context() as patch:
+        patch.delattr(machine, "lay_out")
+        session.store("$3")
+    assert [credit.user_id for credit in session.recording.speakers] == [ANN, BEN]
+    session.redact("$1")
+    assert [credit.user_id for credit in session.recording.speakers] == [BEN, ANN]
+
+
 def test_one_who_is_forgotten_leaves_no_sound_and_no_name() -> None:
     """The others' part stays."""
     session = over(BEN)

@@ -11,6 +11,7 @@ from bot.recording.kinds import KINDS
 from bot.recording.ledger import fingerprint
 from bot.recording.model import ChunkStored, Finish, RecordingEvent, Redacted
 from bot.recording.session.layout import MAX_SILENCE, PAUSE, lay_out
+from bot.recording.speakers import credited
 from storage.records import Chunk, ChunkId, ChunkState, DurationMs, EventId, RecordingKind, RecordingState, UserId
 from tests.recording.session.world import ANN, BEN, Session, said
 from tests.recording.world import NOON, SECOND, absent, blob, mp4, seconds, stored
@@ -62,6 +63,7 @@ def play(messages: Sequence[Message], draw: st.DataObject | None = None) -> Sess
         for _ in range(draw.draw(st.integers(1, 2)) if draw else 1):
             session.tell(event, message.name, message.position)
         queues = [queue for queue in queues if queue]
+    assert session.recording == credited(session.recording, session.chunks, session.ledger)
     session.wait(700)
     session.wait(700)
     return session

@@ -38,7 +38,7 @@ async def sender_of(db: Connection, room_id: RoomId, event_id: EventId) -> UserI
 
 
 async def opened(db: Connection, event_id: EventId) -> None:
-    """Note that a message waits no more: the journal has it in clear."""
+    """Note that a message waits no more: its key has come, and it was handled."""
     await db.execute(delete(sealed_messages).where(sealed_messages.c.event_id == event_id))
 
 

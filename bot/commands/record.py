@@ -43,7 +43,8 @@ async def _switch(context: Context, kinds: Collection[Recorded], *, on: bool) ->
     if changing:
         await rooms.save_room(context.db, replace(after, changed_at=context.now))
     if not after.messages_on:
-        await sealed_messages.forget_room(context.db, context.room.room_id)
+        for room_id in await heirs.line(context.db, room.room_id):
+            await sealed_messages.forget_room(context.db, room_id)
     if on and Recorded.MESSAGES in changing:
         await unrecorded.look_again(context.db, [room.room_id], context.position, context.now)
     for kind in changing:

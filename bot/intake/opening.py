@@ -10,7 +10,7 @@ from bot.dialects.events import TextMessage
 from bot.dialects.redaction import emptied
 from bot.intake.isolation import Guard
 from bot.recording.model import MessageSealed, VoiceMessage
-from storage import journal, replays, sealed_messages
+from storage import journal, replays
 from storage.database import Connection
 from storage.records import HeardEvent
 
@@ -33,7 +33,6 @@ async def open_sealed(
                 original = await replays.originals(db, [opened], now)
                 alone = isinstance(dialects.read(heard), MessageSealed)
                 await journal.unseal(db, _without_words(opened, alone=alone, copy=not original))
-                await sealed_messages.opened(db, opened.event_id)
             log.info("decrypted late: room=%s event=%s", heard.room_id, heard.event_id)
         elif number % TRIED_AT_ONCE == TRIED_AT_ONCE - 1:
             await asyncio.sleep(0)

@@ -89,7 +89,8 @@ async def succeed(
     await rooms.save_room(db, heir)
     left = replace(old, recording_on=False, messages_since=None, messages_wait=False, changed_at=now)
     await rooms.save_room(db, left)
-    await sealed_messages.forget_room(db, old_id)
+    if not heir.messages_on:  # else those that wait for their key are recorded when it comes
+        await sealed_messages.forget_room(db, old_id)
     await walkie.inherit(db, old_id, new_id, now)
     await disclosing.compare(db, old, left, now)
     await disclosing.compare(db, new, heir, now)

@@ -73,7 +73,14 @@ class Hearing:
                 await self._command(db, heard, event)
             case Reacted() | FloorRequested():
                 await self._wish(db, heard, event)
-        await journal.handled(db, heard, keep=await self._waits(db, heard, event))
+        await self._done(db, heard, event)
+
+    async def _done(self, db: Connection, heard: HeardEvent, event: Event | Rejected | None) -> None:
+        """Mark an event as handled. One whose key has not come may wait for it."""
+        waits = await self._waits(db, heard, event)
+        if heard.encrypted and not waits:
+            await sealed_messages.opened(db, heard.event_id)
+        await journal.handled(db, heard, keep=waits)
 
     async def _not_a_chunk(self, db: Connection, heard: HeardEvent, event: Event | Rejected | None) -> None:
         """Handle a stored encrypted event that turned out not to be a chunk once it was decrypted."""

@@ -13,7 +13,7 @@ from bot.recording.kinds import kind_of
 from bot.recording.model import BroadcastStarted, Ended, Release, VoiceMessage
 from bot.recording.policy import Limits
 from bot.recording.session import joining, machine
-from storage import archive, backfill, heirs, rooms, sessions
+from storage import archive, backfill, heirs, rooms, sealed_messages, sessions
 from storage.chunks import Chunks
 from storage.database import Connection
 from storage.records import (
@@ -48,7 +48,7 @@ class Joining:
     async def take(self, db: Connection, heard: HeardEvent, message: VoiceMessage) -> None:
         """Take a voice message into its session, if its room records them, and its speaker may be recorded."""
         room = await rooms.room(db, heard.room_id)
-        if room is None or not room.joined or not room.records_message(heard.position):
+        if room is None or not room.joined or not await _is_recorded(db, room, heard):
             return
         if await is_known(db, heard.event_id):
             return
@@ -199,6 +199,14 @@ class Joining:
             await announcements.begun(db, room, recording, now)
         log.info("following a session: recording=%s room=%s event=%s", recording.code, room.room_id, heard.event_id)
         return recording
+
+
+async def _is_recorded(db: Connection, room: Room, heard: HeardEvent) -> bool:
+    """Return whether a voice message is recorded: also one that waited for its key when its room was replaced."""
+    if room.records_message(heard.position):
+        return True
+    waited = await sealed_messages.sender_of(db, room.room_id, heard.event_id) is not None
+    return waited and await heirs.heir(db, room.room_id) is not None
 
 
 async def is_known(db: Connection, event_id: EventId) -> bool:

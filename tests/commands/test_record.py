@@ -4,7 +4,7 @@ from typing import Any
 
 from bot import orders
 from bot.intake import greeting
-from storage import archive, journal
+from storage import archive, heirs, journal, sealed_messages
 from storage.records import ChunkState, EndedBy, EventId, HeardEvent, Position, RecordingKind, RecordingState, RoomId
 from tests.commands.world import MEMBER, MOD, ROOM, World
 
@@ -152,6 +152,22 @@ async def test_messages_that_a_room_takes_over_wait_for_the_notice(world: World)
     room = await world.room()
     assert room.messages_since == room.told_at == place
     assert await world.recorded() == ["broadcasts", "messages"]
+
+
+async def test_messages_that_wait_for_their_key_go_with_the_switch(world: World) -> None:
+    """Also those of the room that this one replaced."""
+    old = RoomId("!old:hs")
+    await world.open(room_id=old)
+    await world.say(MOD, "!aircheck record messages on")
+    async with world.store.write() as db:
+        assert await heirs.inherit(db, old, ROOM)
+        for number, room_id in enumerate((old, ROOM)):
+            waiting = HeardEvent(room_id, EventId(f"${number}"), {})
+            await sealed_messages.note(db, waiting, MEMBER, world.clock())
+    await world.say(MOD, "!aircheck record messages off")
+    async with world.store.read() as db:
+        for number, room_id in enumerate((old, ROOM)):
+            assert await sealed_messages.sender_of(db, room_id, EventId(f"${number}")) is None
 
 
 async def test_a_message_behind_the_command_is_not_kept(world: World) -> None:

@@ -31,6 +31,7 @@ from storage.records import (
     UserId,
     Visibility,
 )
+from tests.recorder.voices import key_comes, messages, sealed_voice, voice
 from tests.world import ALICE, BOT, ROOM, START, World, batch, chunk, heard, info, room_state, state, world_of
 
 NEW = RoomId("!new:hs")
@@ -648,6 +649,23 @@ async def test_an_heir_records_messages_where_the_old_room_did(
     assert heir.recorded == recorded
     assert not heir.records_message(Position(1))
     assert not (await room(world, ROOM)).switched_on
+
+
+@pytest.mark.parametrize("switched_off", [False, True])
+async def test_a_message_that_waits_for_its_key_outlives_the_upgrade(world: World, switched_off: bool) -> None:
+    """It was said where messages were recorded, and nobody asked to stop. What is said in the old room later is not
+    recorded."""
+    early, late = (voice(name, world.clock()) for name in ("$early", "$late"))
+    await change(world, ROOM, messages_since=Position(0))
+    await world.hear(tombstone(None, event_id="$none"), sealed_voice(early))
+    await come(world, **INVITED_BY_THE_MOD)
+    if switched_off:
+        async with world.store.write() as db:
+            await changes.add(db, Change(0, world.clock(), NEW, ALICE, "record messages", after="off"))
+    await world.hear(tombstone(event_id="$named"), sealed_voice(late))
+    assert (await room(world)).messages_on is not switched_off
+    await key_comes(world, early, late)
+    assert await messages(world) == ([] if switched_off else [["$early"]])
 
 
 async def test_a_room_that_the_bot_comes_back_to_records_broadcasts_only(world: World) -> None:

@@ -9,13 +9,14 @@ from sqlalchemy import func, select
 from bot import orders
 from bot.intake import consent
 from storage import journal, optouts, rooms, sealed_messages
-from storage.records import HeardEvent, OptOut, Position, RecordingState, SessionId
+from storage.records import OptOut, Position, RecordingState
 from storage.tables import journal as journal_rows
 from storage.tables import sealed_messages as waiting_rows
 from tests.recorder.voices import (
     BEN,
     in_thread,
     joined,
+    key_comes,
     messages,
     record_messages,
     redaction,
@@ -27,27 +28,12 @@ from tests.world import ALICE, ROOM, World, batch, heard
 
 MINUTE = timedelta(minutes=1)
 GAP_S = 600.0
-KEY = frozenset({SessionId("megolm")})
 
 
 @pytest.fixture(autouse=True)
 async def _messages_are_recorded(world: World) -> None:
     await world.hear(joined(BEN, "Ben"))
     await record_messages(world)
-
-
-def encrypted(clear: HeardEvent) -> HeardEvent:
-    """Return a message as its key shows it."""
-    return replace(clear, encrypted=True, clear_relation=clear.event["content"].get("m.relates_to"))
-
-
-async def key_comes(world: World, *clear: HeardEvent) -> None:
-    by_id = {one.event_id: encrypted(one) for one in clear}
-    world.opens = lambda wrapper: (
-        None if wrapper.event_id not in by_id else replace(by_id[wrapper.event_id], position=wrapper.position)
-    )
-    await world.intake.take(batch(new_keys=KEY))
-    await world.settle()
 
 
 async def waiting(world: World) -> int:

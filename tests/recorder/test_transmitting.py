@@ -12,8 +12,7 @@ from storage import archive, rooms, tracks
 from storage.records import EndedBy, HeardEvent, RecordingKind, RecordingState
 from tests.recorder import talk
 from tests.recorder.talk import ANN, MODERATOR, by_event, grant, hold, holder, part, release, started, stopped
-from tests.recorder.test_late_keys import key_comes
-from tests.recorder.voices import BEN, sealed_voice, voice
+from tests.recorder.voices import BEN, key_comes, sealed_voice, voice
 from tests.world import ROOM, World, batch, heard
 
 

@@ -9,10 +9,11 @@ from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from storage import archive, journal, rooms
 from storage.records import Chunk, Episode, EventId, HeardEvent, Position, Recording, RecordingState, SessionId, UserId
-from tests.world import ALICE, ROOM, World, heard, state
+from tests.world import ALICE, ROOM, World, batch, heard, state
 
 BEN = UserId("@ben:hs")
 SECOND = 48_000
+KEY = frozenset({SessionId("megolm")})
 
 
 def voice(name: str, at: datetime, *, who: UserId = ALICE, **relation: Any) -> HeardEvent:
@@ -41,6 +42,20 @@ def sealed_voice(clear: HeardEvent, session: str = "megolm") -> HeardEvent:
     content = {"ciphertext": "…", "session_id": session} | ({"m.relates_to": relation} if relation else {})
     event = {**clear.event, "type": "m.room.encrypted", "content": content}
     return replace(clear, event=event, encrypted=True, clear_relation=relation, session_id=SessionId(session))
+
+
+def encrypted(clear: HeardEvent) -> HeardEvent:
+    """Return a message as its key shows it."""
+    return replace(clear, encrypted=True, clear_relation=clear.event["content"].get("m.relates_to"))
+
+
+async def key_comes(world: World, *clear: HeardEvent) -> None:
+    by_id = {one.event_id: encrypted(one) for one in clear}
+    world.opens = lambda wrapper: (
+        None if wrapper.event_id not in by_id else replace(by_id[wrapper.event_id], position=wrapper.position)
+    )
+    await world.intake.take(batch(new_keys=KEY))
+    await world.settle()
 
 
 def redaction(name: str, of: str, who: UserId = ALICE) -> HeardEvent:

@@ -15,19 +15,26 @@ from storage.records import EventId, HeardEvent, RoomId, UserId
 from storage.tables import journal, sealed_messages
 
 MOST_OF_A_ROOM = 500
+MOST_OF_A_SENDER = 100
+"""Bound of one member's messages in a room: whoever withholds their keys pushes nobody else's out."""
 LONGEST = 16_384
 """Characters of a wrapper that is kept. A voice message with its waveform takes 5,000."""
 
 
 async def note(db: Connection, heard: HeardEvent, sender: UserId, now: datetime) -> None:
-    """Note that a message waits for its key. Of each room the newest 500 wait."""
+    """Note that a message waits for its key. Of each room, and of each sender in it, the newest wait."""
     row = {"event_id": heard.event_id, "room_id": heard.room_id, "sender": sender, "heard_at": now}
     await db.execute(insert(sealed_messages).values(row).on_conflict_do_nothing(index_elements=["event_id"]))
     here = sealed_messages.c.room_id == heard.room_id
-    newest_first = select(sealed_messages.c.id).where(here).order_by(sealed_messages.c.id.desc())
-    beyond = (await db.execute(newest_first.offset(MOST_OF_A_ROOM).limit(1))).scalar_one_or_none()
+    await _keep_newest(db, MOST_OF_A_SENDER, here, sealed_messages.c.sender == sender)
+    await _keep_newest(db, MOST_OF_A_ROOM, here)
+
+
+async def _keep_newest(db: Connection, most: int, *of: ColumnElement[bool]) -> None:
+    newest_first = select(sealed_messages.c.id).where(*of).order_by(sealed_messages.c.id.desc())
+    beyond = (await db.execute(newest_first.offset(most).limit(1))).scalar_one_or_none()
     if beyond is not None:
-        await _forget(db, here, sealed_messages.c.id <= beyond)
+        await _forget(db, *of, sealed_messages.c.id <= beyond)
 
 
 async def sender_of(db: Connection, room_id: RoomId, event_id: EventId) -> UserId | None:

@@ -1,5 +1,6 @@
 """Tracks of recordings: their pieces, the gain and peaks of each, and the places of their frames."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import delete, func, select, update
@@ -7,7 +8,7 @@ from sqlalchemy import delete, func, select, update
 from storage.cache import Edition, new_edition
 from storage.database import Connection
 from storage.records import BlobKey, Cut, Extent, Recording, RecordingId, Samples, Track
-from storage.rows import columns, put, put_all, record, records
+from storage.rows import AT_ONCE, columns, put, put_all, record, records
 from storage.tables import chunks, recordings
 from storage.tables import cuts as cut_table
 from storage.tables import extents as extent_table
@@ -87,7 +88,11 @@ async def lengths(db: Connection, recording_id: RecordingId) -> tuple[tuple[Samp
     """Return the length of each piece in the order of the sound, and whether it is sound."""
     statement = select(cut_table.c.samples, cut_table.c.blob.is_not(None)).order_by(cut_table.c.ordinal)
     rows = await db.execute(statement.where(cut_table.c.recording_id == recording_id))
-    return tuple((Samples(samples), bool(sounds)) for samples, sounds in rows)
+    found: list[tuple[Samples, bool]] = []
+    for some in rows.partitions(AT_ONCE):
+        found += ((Samples(samples), bool(sounds)) for samples, sounds in some)
+        await asyncio.sleep(0)
+    return tuple(found)
 
 
 async def off_by(db: Connection, recording_id: RecordingId) -> tuple[Samples, ...]:

@@ -16,6 +16,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from itertools import accumulate, pairwise
 
 from bot.audio.grid import (
     SEGMENT,
@@ -56,16 +58,22 @@ class Listing:
 
     @property
     def segments(self) -> int:
-        return sum(segments_of(each.frames) for each in _stretches(self.frames, self.ends))
+        whole = bisect_right(self.ends, self.frames)  # messages
+        begin = self.ends[whole - 1] if whole else 0
+        return self._first_segment(whole) + segments_of(self.frames - begin)
 
     def span_of(self, segment: int) -> Span:
         """Return the frames of a segment; none if there is no segment of this number."""
-        for each in _stretches(self.frames, self.ends):
-            if segment < (count := segments_of(each.frames)):
-                span = segment_span(segment, each.frames)
-                return Span(each.first + span.first, span.frames)
-            segment -= count
-        return Span(self.frames, 0)
+        if segment >= self.segments:
+            return Span(self.frames, 0)
+        message = bisect_right(_last_segments(self.ends), segment)
+        begin = self.ends[message - 1] if message else 0
+        end = min([*self.ends[message : message + 1], self.frames])
+        span = segment_span(segment - self._first_segment(message), end - begin)
+        return Span(begin + span.first, span.frames)
+
+    def _first_segment(self, message: int) -> int:
+        return _last_segments(self.ends)[message - 1] if message else 0
 
     def spans(self) -> Iterator[Span]:
         """Yield the frames of each segment."""
@@ -73,6 +81,13 @@ class Listing:
             for segment in range(segments_of(each.frames)):
                 span = segment_span(segment, each.frames)
                 yield Span(each.first + span.first, span.frames)
+
+
+@lru_cache(maxsize=32)
+def _last_segments(ends: tuple[int, ...]) -> tuple[int, ...]:
+    """Return how many segments there are up to the end of each message. A session has thousands, and each request asks
+    for one segment."""
+    return tuple(accumulate(segments_of(end - begin) for begin, end in pairwise((0, *ends))))
 
 
 def _stretches(frames: int, ends: Sequence[int]) -> Iterator[Span]:

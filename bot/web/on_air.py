@@ -1,5 +1,6 @@
 """The audio of a recording that can be heard now: while it grows, and after its end by players that began before."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ async def _with_track(db: Connection, recording: Recording, track: Track) -> OnA
         return None
     frames = await tracks.reach(db, recording.id)
     several = kind_of(recording).several_speakers
-    ends = message_ends(await tracks.lengths(db, recording.id)) if several else ()
+    ends = await asyncio.to_thread(message_ends, await tracks.lengths(db, recording.id)) if several else ()
     growing = OnAir(recording, track, frames, ends, None, recording.heard_at)
     if recording.state.is_open:
         return growing

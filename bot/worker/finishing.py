@@ -83,7 +83,7 @@ class Finishing:
         """Make the episode's file from the stored frames, the missing frames, which are made first, and the last
         ones."""
         recording, blobs = subject.recording, self._store.blobs
-        pieces = list(pieces_of(subject.ledger.entries))
+        pieces = await asyncio.to_thread(lambda: list(pieces_of(subject.ledger.entries)))
         if anew:
             await asyncio.to_thread(_refuse_damaged, blobs, pieces)
             await self._tracks.drop_frames(recording.id)
@@ -136,8 +136,8 @@ class Finishing:
             recording=recording,
             ledger=ledger,
             episode=episode,
-            fingerprint=fingerprint(ledger),
-            channels=channels_of(ledger.entries, chunks),
+            fingerprint=await asyncio.to_thread(fingerprint, ledger),
+            channels=await asyncio.to_thread(channels_of, ledger.entries, chunks),
             chapters=marks,
         )
 

@@ -97,6 +97,14 @@ def test_the_list_only_grows(chunks: list[tuple[int, float]], looks: list[float]
             listed = segments
 
 
+def test_a_segment_is_found_without_a_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session has thousands of messages, and each request asks for one segment on the event loop."""
+    monkeypatch.delattr(hls, "_stretches")
+    ends = tuple(message * FRAMES for message in range(1, 31))
+    listing = Listing(0, 30 * FRAMES, ended=True, ends=ends)
+    assert (listing.segments, listing.span_of(29)) == (30, Span(29 * FRAMES, FRAMES))
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 1_500), st.floats(0, 900)), min_size=1, max_size=20),
     st.lists(st.floats(0, 9_000), max_size=40),

@@ -138,6 +138,16 @@ async def test_the_newest_of_a_room_wait(world: World, monkeypatch: pytest.Monke
     assert await waiting(world) == 3
 
 
+async def test_of_one_sender_fewer_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever withholds their keys pushes nobody else's messages out."""
+    monkeypatch.setattr(sealed_messages, "MOST_OF_A_ROOM", 4)
+    monkeypatch.setattr(sealed_messages, "MOST_OF_A_SENDER", 2)
+    now = world.clock()
+    await world.hear(sealed_voice(voice("$ben", now, who=BEN)), *(sealed_voice(voice(f"${n}", now)) for n in range(5)))
+    async with world.store.read() as db:
+        assert [one.event_id for one in await journal.sealed(db)] == ["$ben", "$3", "$4"]
+
+
 async def test_they_wait_a_week(world: World) -> None:
     """Then their wrappers go."""
     await world.hear(sealed_voice(voice("$1", world.clock())))

@@ -653,7 +653,7 @@ async def test_an_heir_records_messages_where_the_old_room_did(
 
 @pytest.mark.parametrize("switched_off", [False, True])
 async def test_a_message_that_waits_for_its_key_outlives_the_upgrade(world: World, switched_off: bool) -> None:
-    """It was said where messages were recorded, and nobody asked to stop. What is said in the old room later is not
+    """Nobody asked to stop where it was said. What is said in the old room later is not
     recorded."""
     early, late = (voice(name, world.clock()) for name in ("$early", "$late"))
     await change(world, ROOM, messages_since=Position(0))

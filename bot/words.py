@@ -345,8 +345,8 @@ def left_out(*, elsewhere: int, refused: int, sealed: int, beyond: int, narrower
         (
             narrower,
             plural(
-                "{count} message was left out, since fewer people may read it than hear this episode.",
-                "{count} messages were left out, since fewer people may read them than hear this episode.",
+                "{count} message was left out, since fewer people may read it than can hear this episode.",
+                "{count} messages were left out, since fewer people may read them than can hear this episode.",
                 narrower,
             ),
         ),

@@ -400,7 +400,7 @@ async def test_an_episode_that_newcomers_hear_takes_nothing_that_they_could_not_
     await world.hear(before=(state("m.room.history_visibility", {"history_visibility": "joined"}),))
     await world.hear(past.says("$c"))
     answer = await ask(world, "$a", command="$again")
-    assert answer.endswith("1 message was left out, since fewer people may read it than hear this episode.")
+    assert answer.endswith("1 message was left out, since fewer people may read it than can hear this episode.")
     recording, chunks = await look(world, "$a")
     assert (recording.history_visibility, heard_in(chunks)) == (HistoryVisibility.SHARED, ["$a", "$b"])
 

@@ -176,8 +176,8 @@ async def test_help_names_every_command_with_the_prefix_that_is_set(world: World
 async def test_help_explains_a_command_with_an_example(world: World) -> None:
     """`help COMMAND` tells who may use each of its forms, with an example."""
     assert await world.say(MEMBER, "!aircheck help TITLE") == (
-        "`!aircheck title RECORDING TEXT` (its speaker, moderators, administrators): sets the title of a recording "
-        "(its code, or `last`). For example: `!aircheck title last Soup for beginners`"
+        "`!aircheck title RECORDING TEXT` (whoever began it, moderators, administrators): sets the title of a "
+        "recording (its code, or `last`). For example: `!aircheck title last Soup for beginners`"
     )
 
 

@@ -37,7 +37,7 @@ $(LOCKED): requirements-dev.lock
 demo: $(STAMP) ## Run a homeserver, a broadcaster and the bot on this machine (PORT=8040, ONCE=1)
 	@$(BIN)/aircheck demo $(if $(ONCE),--once) $(if $(filter-out 0,$(PORT)),--port $(PORT))
 
-test: check ## Run all checks and all tests (about twelve minutes on two cores)
+test: check ## Run all checks and all tests (about a quarter of an hour on two cores)
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 CLIENTS := tests/clients/node_modules/.package-lock.json

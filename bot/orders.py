@@ -128,6 +128,26 @@ class _OfEvent(Order):
 
 
 @dataclass(frozen=True, slots=True)
+class _OfEventInRoom(_OfEvent):
+    """An order whose room waits for its turn with it."""
+
+    room_id: RoomId
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
+
+@dataclass(frozen=True, slots=True)
+class _OnceInRoom(_OfEventInRoom):
+    """An order that an event gives once for ever."""
+
+    @property
+    def once(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, slots=True)
 class Fetch(Order):
     """Download a chunk's media, decrypt and check them. `not_there` counts the answers without media that can be used;
     `judged_at` is when the last verdict was first given."""
@@ -399,13 +419,12 @@ class Gathered:
 
 
 @dataclass(frozen=True, slots=True)
-class MakeEpisode(_OfEvent):
+class MakeEpisode(_OnceInRoom):
     """Make one recording of the voice messages from `message` on up to this command of `asker`'s, who is a `mod` or is
     to be its sender; then answer it. And how far that has come."""
 
     kind = JobKind("make_episode")
     lasting = True
-    room_id: RoomId
     message: EventId
     asker: UserId
     mod: bool
@@ -416,14 +435,6 @@ class MakeEpisode(_OfEvent):
     so_far: Gathered = Gathered()
     walked: bool = False
     """Whether all messages were read."""
-
-    @property
-    def once(self) -> bool:
-        return True
-
-    @property
-    def turn(self) -> str:
-        return self.room_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,13 +470,12 @@ class BackfillMessages(_OfRoom):
 
 
 @dataclass(frozen=True, slots=True)
-class Reread(_OfEvent):
+class Reread(_OfEventInRoom):
     """Read from the homeserver what the sync did not show of a broadcast; the event is its started event. `unknown`:
     nobody heard it begin, an event only refers to it."""
 
     kind = JobKind("reread")
     lasting = True
-    room_id: RoomId
     sender: UserId
     unknown: bool = False
 
@@ -474,80 +484,43 @@ class Reread(_OfEvent):
         """Make the order to read a recorded broadcast again."""
         return cls(recording.event_id, recording.room_id, recording.broadcaster)
 
-    @property
-    def turn(self) -> str:
-        return self.room_id
-
 
 @dataclass(frozen=True, slots=True)
-class HearAgain(_OfEvent):
+class HearAgain(_OfEventInRoom):
     """Read an event from the homeserver, and hear it again at its place if it is a voice message."""
 
     kind = JobKind("hear_again")
     lasting = True
-    room_id: RoomId
-
-    @property
-    def turn(self) -> str:
-        return self.room_id
 
 
 @dataclass(frozen=True, slots=True)
-class Redaction(_OfEvent):
+class Redaction(_OfEventInRoom):
     """Ask the homeserver whether it has redacted an event."""
 
     kind = JobKind("redaction")
     lasting = True
-    room_id: RoomId
-
-    @property
-    def turn(self) -> str:
-        return self.room_id
 
 
 @dataclass(frozen=True, slots=True)
-class Unsend(_OfEvent):
+class Unsend(_OfEventInRoom):
     """Redact an event of the bot's own."""
 
     kind = JobKind("unsend")
     lasting = True
-    room_id: RoomId
-
-    @property
-    def turn(self) -> str:
-        return self.room_id
 
 
 @dataclass(frozen=True, slots=True)
-class TakeAway(_OfEvent):
+class TakeAway(_OnceInRoom):
     """Redact a member's reaction to the panel of a walkie-talkie, once it was acted on."""
 
     kind = JobKind("take_away")
-    room_id: RoomId
-
-    @property
-    def once(self) -> bool:
-        return True
-
-    @property
-    def turn(self) -> str:
-        return self.room_id
 
 
 @dataclass(frozen=True, slots=True)
-class PutButtons(_OfEvent):
+class PutButtons(_OnceInRoom):
     """React to a panel with each of its buttons, so that members need only tap them."""
 
     kind = JobKind("put_buttons")
-    room_id: RoomId
-
-    @property
-    def once(self) -> bool:
-        return True
-
-    @property
-    def turn(self) -> str:
-        return self.room_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -573,12 +546,11 @@ class MakeWalkie(_OfEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class Command(_OfEvent):
+class Command(_OnceInRoom):
     """Carry out what `body`, said to the bot in a room, asks for, and answer. `sent_at` is the sender's word (None: it
     can't be believed), `received_at` ours; `history`: it was read from the past; `mentions` are user ids."""
 
     kind = JobKind("command")
-    room_id: RoomId
     sender: UserId
     body: str
     position: Position
@@ -590,35 +562,18 @@ class Command(_OfEvent):
     reply_to: EventId | None = None
     received_at: datetime | None = None
 
-    @property
-    def once(self) -> bool:
-        return True
-
-    @property
-    def turn(self) -> str:
-        return self.room_id
-
 
 @dataclass(frozen=True, slots=True)
-class Confirm(_OfEvent):
+class Confirm(_OnceInRoom):
     """Carry out what a question asks about, if this reaction `to` it by `sender` confirms it. Times as in Command."""
 
     kind = JobKind("confirm")
-    room_id: RoomId
     sender: UserId
     to: EventId
     position: Position
     received_at: datetime
     sent_at: datetime | None = None
     history: bool = False
-
-    @property
-    def once(self) -> bool:
-        return True
-
-    @property
-    def turn(self) -> str:
-        return self.room_id
 
 
 # ---- what the bot says
@@ -628,20 +583,11 @@ ANSWERED_WITHIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
-class React(_OfEvent):
+class React(_OnceInRoom):
     """React to an event, once."""
 
     kind = JobKind("react")
-    room_id: RoomId
     key: str
-
-    @property
-    def once(self) -> bool:
-        return True
-
-    @property
-    def turn(self) -> str:
-        return self.room_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ UNDER_WAY = {JobState.READY, JobState.RUNNING}
 
 @dataclass(frozen=True, slots=True)
 class _Back:
-    """How far back a search goes: a day, and the moment at which it begins. Without a day it goes all the way."""
+    """The day back to which a search goes, and the moment at which it begins. Without one it goes all the way."""
 
     day: date | None
     began: datetime | None

@@ -15,7 +15,7 @@ from bot.event_types import HISTORY_VISIBILITY
 from bot.intake import consent, redacting
 from bot.orders import Gathered
 from bot.recorder.applying import Applying
-from bot.recorder.joining import name_of
+from bot.recorder.joining import display_name_of
 from bot.recorder.starting import past_visibility
 from bot.recording.model import Ended, LookAgain, VoiceMessage
 from bot.recording.policy import Limits
@@ -173,7 +173,7 @@ class Gathering:
         await self._applying.apply(db, recording_id, message, event_id=each.event_id, position=each.position)
 
     async def _name(self, db: Connection, each: _Met) -> str | None:
-        return await name_of(db, each.heard.room_id, each.message.sender)
+        return await display_name_of(db, each.heard.room_id, each.message.sender)
 
     # ---- recordings
 

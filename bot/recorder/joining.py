@@ -13,6 +13,7 @@ from bot.recording.kinds import kind_of
 from bot.recording.model import BroadcastStarted, Ended, Release, VoiceMessage
 from bot.recording.policy import Limits
 from bot.recording.session import joining, machine
+from bot.recording.speakers import LONGEST_NAME
 from storage import archive, backfill, heirs, rooms, sealed_messages, sessions
 from storage.chunks import Chunks
 from storage.database import Connection
@@ -31,7 +32,6 @@ from storage.records import (
 
 log = logging.getLogger(__name__)
 
-LONGEST_NAME = 255  # characters of a display name that are kept with each message
 WHO_HEARS = (MEMBER, HISTORY_VISIBILITY)
 """Types of state that decide who may hear a message."""
 
@@ -108,7 +108,7 @@ class Joining:
         before, after = await sessions.beside(db, heard.room_id, line.kind, line.thread, heard.position)
         heard_at = heard.received_at or self._clock()
         said_at = joining.said_at(message, before, after, heard_at, self._limits, past=heard.history)
-        name = message.sender_name or await name_of(db, room.room_id, message.sender)
+        name = message.sender_name or await display_name_of(db, room.room_id, message.sender)
         message = replace(message, sent_at=said_at, sender_name=name)
         session = await self._session(db, room, message, heard.position, before, after)
         if session is None and not message.in_turn:
@@ -218,7 +218,7 @@ async def is_known(db: Connection, event_id: EventId) -> bool:
     )
 
 
-async def name_of(db: Connection, room_id: RoomId, sender: UserId) -> str | None:
+async def display_name_of(db: Connection, room_id: RoomId, sender: UserId) -> str | None:
     """Return the display name of a message's sender in its room."""
     name = facts.display_name(await rooms.state(db, room_id, MEMBER, sender))
     return None if name is None else name[:LONGEST_NAME]

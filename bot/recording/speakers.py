@@ -14,7 +14,7 @@ from storage.records import Chunk, Credit, Recording, Samples, UserId
 
 MOST_CREDITED = 200
 LONGEST_NAME = 255
-"""Bounds of a recording's row, which every list of recordings reads: a name is a stranger's word."""
+"""Bounds of a recording's row, which every list of recordings reads, and of a message's: names are strangers' words."""
 
 
 @dataclass(frozen=True, slots=True)

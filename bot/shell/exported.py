@@ -13,12 +13,12 @@ from bot.feeds.addresses import Shelf
 from bot.feeds.catalog import Face, channel_of, item_of, show_notes
 from bot.feeds.rss import render
 from bot.feeds.text import clean_text
-from bot.feeds.titles import date_and_time, episode_title, given_title, speaker, speakers
+from bot.feeds.titles import date_and_time, episode_title, speakers
 from bot.language import _, speaking, written
 from bot.recording.kinds import kind_of
 from bot.recording.lengths import player_clock, spoken_length
-from bot.recording.report import recording_json
 from bot.settings import FeedsSettings, Settings
+from bot.shell.listings import recording_entry
 from bot.web.access import may_serve_audio
 from storage import archive, rooms
 from storage.cache import Edition
@@ -117,16 +117,7 @@ async def _read(
         episode = None
     audio = f"{AUDIO}/{recording.code}.mp3" if episode else None
     with speaking(language):
-        described = await asyncio.to_thread(
-            recording_json,
-            recording,
-            chunks,
-            episode,
-            title=episode_title(recording, settings.feeds.zone),
-            given_title=given_title(recording),
-            named=speaker,
-            path=audio,
-        )
+        described = await asyncio.to_thread(recording_entry, recording, chunks, episode, settings, path=audio)
     several = kind_of(recording).several_speakers
     files = [(episode.blob, audio)] if episode and audio else []
     files += [

@@ -30,7 +30,7 @@ from bot.settings import Settings
 from storage import archive, heirs
 from storage import rooms as room_rows
 from storage.database import Connection
-from storage.records import Announce, Recording, Room, RoomId, to_ms
+from storage.records import Announce, Chunk, Episode, Recording, Room, RoomId, to_ms
 from storage.store import Store
 
 ROOM_COLUMNS = ("room", "name", "recording", "podcast", "recordings", "size", "retention", "also", "continues in")
@@ -77,17 +77,7 @@ async def print_recordings(settings: Settings, *, room_id: str | None, as_json: 
                 episode = await archive.episode(db, recording.id)
                 path = store.blobs.relative(episode.blob) if episode else None
                 with speaking(await room_rows.language(db, recording.room_id)):
-                    entries.append(
-                        recording_json(
-                            recording,
-                            chunks,
-                            episode,
-                            title=episode_title(recording, settings.feeds.zone),
-                            given_title=given_title(recording),
-                            named=speaker,
-                            path=path,
-                        )
-                    )
+                    entries.append(recording_entry(recording, chunks, episode, settings, path=path))
             else:
                 rows.append(_recording_row(recording, lay_out(recording, chunks), settings))
     if as_json:
@@ -148,6 +138,22 @@ def _other_policies(entry: Mapping[str, Any]) -> str:
     told += [name for name in ("review", "replay") if entry[name]]
     told += [f"speakers: {len(entry['speakers'])}"] if entry["speakers"] is not None else []
     return ", ".join(told)
+
+
+def recording_entry(
+    recording: Recording, chunks: Sequence[Chunk], episode: Episode | None, settings: Settings, *, path: str | None
+) -> dict[str, Any]:
+    """Return the JSON of a recording, in the language that is spoken. `path`: its episode's file, as `recording_json`
+    takes it."""
+    return recording_json(
+        recording,
+        chunks,
+        episode,
+        title=episode_title(recording, settings.feeds.zone),
+        given_title=given_title(recording),
+        named=speaker,
+        path=path,
+    )
 
 
 def _recording_row(recording: Recording, ledger: Ledger, settings: Settings) -> tuple[str, ...]:

@@ -76,8 +76,8 @@ bench: $(STAMP) ## Measure everything that has a budget (about eighteen minutes)
 # Needs uv (`pip install uv`). One lock for what runs, one with the demo's homeserver and the test tools.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml
 lock: ## Resolve the dependencies again into both lock files (needs uv)
-	$(LOCK) -o requirements.lock
-	$(LOCK) --extra demo --extra dev -o requirements-dev.lock
+	$(LOCK) --extra calls -o requirements.lock
+	$(LOCK) --extra calls --extra demo --extra dev -o requirements-dev.lock
 
 clean: ## Remove .venv and all caches
 	rm -rf $(VENV) tests/clients/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -9,11 +9,17 @@ from storage.records import Change, ConsentNotice, Json, Recorded, Retention, Ro
 
 RECORD = "record"
 RECORD_MESSAGES = "record messages"
-SWITCHES: Mapping[Recorded, str] = {Recorded.BROADCASTS: RECORD, Recorded.MESSAGES: RECORD_MESSAGES}
+RECORD_CALLS = "record calls"
+SWITCHES: Mapping[Recorded, str] = {
+    Recorded.BROADCASTS: RECORD,
+    Recorded.MESSAGES: RECORD_MESSAGES,
+    Recorded.CALLS: RECORD_CALLS,
+}
 """The commands, and so the names in the log of changes, that switch on and off what is recorded."""
 KINDS: Mapping[Recorded, str] = {
     Recorded.BROADCASTS: N_("voice broadcasts"),
     Recorded.MESSAGES: N_("voice messages"),
+    Recorded.CALLS: N_("calls"),
 }
 """The kinds of what is recorded, as they are told."""
 WALKIE = "walkie"
@@ -69,7 +75,7 @@ def is_more(change: Change) -> bool:
     """Return whether more is recorded, opened or kept after a change of a room's policy than before it."""
     before, after = change.before or "", change.after or ""
     match change.what:
-        case "record" | "record messages" | "replay" | "walkie":
+        case "record" | "record messages" | "record calls" | "replay" | "walkie":
             return after == "on" != before
         case "publish":
             return after == Visibility.PUBLIC != before

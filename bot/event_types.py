@@ -16,6 +16,13 @@ PINNED_EVENTS = "m.room.pinned_events"
 DISCLOSURE = "org.aircheck.room"
 PERMIT = "org.aircheck.walkie.permit"
 FLOOR = "org.aircheck.walkie.floor"
+CALL = "org.matrix.msc3401.call"
+CALL_MEMBER = "org.matrix.msc3401.call.member"
+"""Members of a call, of MSC3401 and in another shape of MatrixRTC."""
+CALL_STATE = "de.mtorials.test.callstate"
+"""A device that is in an MXVC voice channel, or was."""
+CALLS = frozenset({CALL, CALL_MEMBER, CALL_STATE})
+"""All types of state that tell who is in a call."""
 
 # ---- of the timeline
 
@@ -23,3 +30,5 @@ MESSAGE = "m.room.message"
 REACTION = "m.reaction"
 ENCRYPTED = "m.room.encrypted"
 REQUEST = "org.aircheck.walkie.request"
+CALL_SIGNAL = "de.mtorials.test.call"
+"""An offer, an answer or an ICE candidate in an MXVC voice channel."""

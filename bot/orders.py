@@ -297,6 +297,14 @@ class KeepFloor(_OfRoom):
 
 
 @dataclass(frozen=True, slots=True)
+class KeepCalls(_OfRoom):
+    """Look at a room's calls: join one that is to be recorded, go on with it, or leave it."""
+
+    kind = JobKind("keep_calls")
+    lasting = True
+
+
+@dataclass(frozen=True, slots=True)
 class Walk(_OfRoom):
     """Read the next page of what a sync left out of a room's timeline."""
 

@@ -154,6 +154,12 @@ class WalkieSettings(Section):
     guard_s: Seconds = 1
 
 
+class CallsSettings(Section):
+    empty_s: Seconds = 30
+    silent_s: SomeSeconds = 60
+    beep: bool = True
+
+
 class RetentionSettings(Section):
     max_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] | None = None
     warn_days: Annotated[int, Field(ge=0, le=365)] = 7
@@ -204,6 +210,7 @@ class Settings(Section):
     storage: StorageSettings = StorageSettings()
     web: WebSettings = WebSettings()
     recording: RecordingSettings = RecordingSettings()
+    calls: CallsSettings = CallsSettings()
     walkie: WalkieSettings = WalkieSettings()
     retention: RetentionSettings = RetentionSettings()
     audio: AudioSettings = AudioSettings()

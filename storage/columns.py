@@ -14,6 +14,7 @@ from sqlalchemy import (
 )
 
 from storage.records import (
+    Away,
     ChunkFacts,
     Container,
     Credit,
@@ -25,6 +26,7 @@ from storage.records import (
     FloorPhase,
     FloorRequest,
     Hole,
+    LeftBy,
     Loss,
     Mark,
     MediaSource,
@@ -37,8 +39,10 @@ from storage.records import (
     Retention,
     Samples,
     SavedLevel,
+    Stem,
     Timing,
     Transmission,
+    Turn,
     UserId,
 )
 
@@ -161,16 +165,18 @@ class Chapters(TypeDecorator[tuple[Mark, ...]]):
 
 
 class Credits(TypeDecorator[tuple[Credit, ...]]):
-    """Credits as JSON: pairs of user id and display name."""
+    """Credits as JSON: user id, display name, and how long they are heard where that is known."""
 
     impl = JSON
     cache_ok = True
 
     def process_bind_param(self, value: tuple[Credit, ...] | None, dialect: Dialect) -> Any:
-        return [[credit.user_id, credit.name] for credit in value or ()]
+        return [
+            [credit.user_id, credit.name, *([] if credit.heard is None else [credit.heard])] for credit in value or ()
+        ]
 
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Credit, ...]:
-        return tuple(Credit(UserId(user_id), name) for user_id, name in value or ())
+        return tuple(Credit(UserId(user_id), name, *heard) for user_id, name, *heard in value or ())
 
 
 class Texts(TypeDecorator[PodcastTexts]):
@@ -246,6 +252,47 @@ class Transmissions(TypeDecorator[tuple[Transmission, ...]]):
         times = {name: datetime.fromisoformat(at) for name in self.TIMES if (at := part[name])}
         ended_by = EndedBy(part["ended_by"]) if part["ended_by"] else None
         return Transmission(**part | times | {"state": RecordingState(part["state"]), "ended_by": ended_by})
+
+
+class Stems(TypeDecorator[tuple[Stem, ...]]):
+    """Stems as JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[Stem, ...] | None, dialect: Dialect) -> Any:
+        return [dataclasses.asdict(stem) for stem in value or ()]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Stem, ...]:
+        return tuple(
+            Stem(**{**stem, "left_by": LeftBy(stem["left_by"]) if stem["left_by"] else None}) for stem in value or ()
+        )
+
+
+class Aways(TypeDecorator[tuple[Away, ...]]):
+    """Aways as JSON: pairs of begin and end."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[Away, ...] | None, dialect: Dialect) -> Any:
+        return [[away.begins, away.ends] for away in value or ()]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Away, ...]:
+        return tuple(Away(*away) for away in value or ())
+
+
+class Turns(TypeDecorator[tuple[Turn, ...]]):
+    """Turns as JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[Turn, ...] | None, dialect: Dialect) -> Any:
+        return [[turn.user_id, turn.name, turn.at, turn.samples] for turn in value or ()]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Turn, ...]:
+        return tuple(Turn(*turn) for turn in value or ())
 
 
 class Devices(TypeDecorator[tuple[str, ...]]):

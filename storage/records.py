@@ -59,6 +59,15 @@ class RecordingKind(StrEnum):
     VOICE_BROADCAST = "voice_broadcast"  # one speaker, numbered chunks
     VOICE_MESSAGES = "voice_messages"  # a session of voice messages: many speakers, one after the other
     WALKIE_TALKIE = "walkie_talkie"  # a session of transmissions, which only the holder of the floor can send
+    CALL = "call"  # many speakers at once: a stem for each time that a device was in
+
+
+class CallProtocol(StrEnum):
+    """The way in which the members of a call find one another."""
+
+    MSC3401 = "msc3401"  # full mesh over to-device messages
+    MXVC = "mxvc"  # voice channels: full mesh over plain timeline events
+    MATRIXRTC = "matrixrtc"  # Element Call: media through LiveKit
 
 
 class RecordingState(StrEnum):
@@ -110,6 +119,7 @@ class ChunkState(StrEnum):
     DUPLICATE = "duplicate"  # another chunk with its number is in the audio; decided by the ledger
     REDACTED = "redacted"
     REFUSED = "refused"  # too large, too long, or not ours to keep
+    AWAY = "away"  # the bot was not in the call; appears only in the ledger
     CANDIDATE = "candidate"  # a voice message of the speaker that may be a lost chunk; not in the ledger
 
 
@@ -154,6 +164,7 @@ class Recorded(StrEnum):
 
     BROADCASTS = "broadcasts"
     MESSAGES = "messages"
+    CALLS = "calls"
 
 
 class HistoryVisibility(StrEnum):
@@ -263,6 +274,9 @@ class Chunk:
     # of sessions alone
     sender_name: str | None = None  # the sender's display name when they sent it
     transmission: EventId | None = None  # the start of the voice broadcast that it is a part of
+    # of calls alone: a slice of a stem
+    stem: int | None = None  # the stem's number
+    at: Samples | None = None  # where its sound begins on the clock of the call
     # of a voice broadcast alone
     sequence: int | None = None  # None: not yet decrypted, or the client gave none
     attached: bool = False  # sent as a plain voice message; its sound proved that it is a chunk
@@ -274,6 +288,76 @@ class Credit:
 
     user_id: UserId
     name: str | None
+    heard: Samples | None = None  # of calls alone: how long they speak in it
+
+
+class LeftBy(StrEnum):
+    """The ends of a stem."""
+
+    LEFT = "left"  # the device hung up, or left the call
+    LOST = "lost"  # its connection ended, or the bot crashed
+    ENDED = "ended"  # the call or the recording ended
+
+
+@dataclass(frozen=True, slots=True)
+class Stem:
+    """The sound of one device in a call, from one joining to its end. Its slices are chunks that name its number."""
+
+    number: int  # from 1 in each recording, in the order in which they were opened
+    user_id: UserId
+    device_id: str  # MXVC: the state key
+    name: str | None  # the display name of its user when it joined
+    joined: Samples  # where its file begins on the clock of the call
+    position: Position  # in the journal when it joined
+    serial: int  # of its Ogg stream
+    left: Samples | None = None  # None: it is in the call
+    left_by: LeftBy | None = None
+    received: Samples = Samples(0)  # sound that arrived
+    lost: Samples = Samples(0)  # silence for sound that was sent and did not arrive
+    blob: BlobKey | None = None  # the whole stem as one file; None: not closed yet, or removed
+    bytes: int | None = None
+    removed: bool = False  # at the wish of its speaker: nothing of it is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """A time in which the bot was not in a call that it records, on the clock of the call."""
+
+    begins: Samples
+    ends: Samples | None = None  # None: it is not back yet
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn of speech in a call, on its clock."""
+
+    user_id: UserId
+    name: str | None
+    at: Samples
+    samples: Samples
+
+
+class CallEventKind(StrEnum):
+    """The events of a call that its recording lists."""
+
+    JOINED = "joined"
+    LEFT = "left"
+    LOST = "lost"
+    REJOINED = "rejoined"
+    MUTED = "muted"
+    UNMUTED = "unmuted"
+    DECLINED = "declined"  # opted out: no sound of theirs is received
+    REFUSED = "refused"  # signalling or sound that is not encrypted in an encrypted room, or beyond the bounds
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvent:
+    """An event of a call."""
+
+    at: Samples  # on the clock of the call
+    user_id: UserId
+    what: CallEventKind
+    device_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +414,15 @@ class Recording:
     thread: EventId | None = None  # the root of the thread that the messages stand in
     speakers: tuple[Credit, ...] = ()  # who is in the audio, in the order of their first sound
     transmissions: tuple[Transmission, ...] = ()  # those that are voice broadcasts, in the order of the timeline
-    chosen: bool = False  # a choice of past messages, made by the command `episode`: no other message joins it
+    chosen: bool = False  # a choice of past messages, made by the command `episode`: no other message joins it; of a
+    # call: made by `record call`
+    # of calls alone
+    protocol: CallProtocol | None = None
+    call_id: str | None = None  # the state key of the call; MXVC: empty, a room has one channel
+    stems: tuple[Stem, ...] = ()  # in the order of their numbers
+    aways: tuple[Away, ...] = ()
+    turns: tuple[Turn, ...] = ()  # of 10 s or more, once the episode was made
+    notice: EventId | None = None  # the notice that told the room; None: it is not in the room yet
     # of a voice broadcast alone
     device_id: DeviceId | None = None
     paused: bool = False
@@ -512,6 +604,8 @@ class Room:
     told_by: EventId | None = None  # that notice
     messages_since: Position | None = None  # voice messages behind this position are recorded; None: none are
     messages_wait: bool = False  # they will be, once the notice is in the room
+    calls_on: bool = False  # the bot joins the room's calls and records them
+    call_wanted: bool = False  # `record call`: the call that runs now is recorded, and no other
     # policies: who set each, and when, is in the log of changes (`storage.changes`)
     announce: Announce = Announce.QUIET
     language: str | None = None  # in which the bot speaks here; None: `feeds.language`
@@ -547,7 +641,8 @@ class Room:
     def switched_on(self) -> frozenset[Recorded]:
         """The kinds that are switched on, whether the room was told or not."""
         broadcasts = {Recorded.BROADCASTS} if self.recording_on else set()
-        return frozenset(broadcasts | ({Recorded.MESSAGES} if self.messages_on else set()))
+        messages = {Recorded.MESSAGES} if self.messages_on else set()
+        return frozenset(broadcasts | messages | ({Recorded.CALLS} if self.calls_on else set()))
 
     @property
     def messages_on(self) -> bool:
@@ -563,7 +658,7 @@ class Room:
     def awaits_notice(self) -> frozenset[Recorded]:
         """The kinds that are switched on, and not recorded only because the room was not told yet."""
         untold = {Recorded.BROADCASTS: self.told_at is None, Recorded.MESSAGES: self.messages_since is None}
-        return frozenset(kind for kind in self.switched_on if untold[kind])
+        return frozenset(kind for kind in self.switched_on if untold.get(kind))  # each call has a notice of its own
 
     @property
     def publishes(self) -> bool:

@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 
 from storage.columns import (
+    Aways,
     Chapters,
     Credits,
     Delayed,
@@ -29,8 +30,10 @@ from storage.columns import (
     RaisedUsers,
     SavedLevels,
     Source,
+    Stems,
     Texts,
     Transmissions,
+    Turns,
     Users,
     Utc,
     Word,
@@ -39,6 +42,8 @@ from storage.columns import (
 from storage.dialect import BIG, NEVER_AGAIN, only_where
 from storage.records import (
     Announce,
+    CallEventKind,
+    CallProtocol,
     ChunkState,
     Container,
     EndedBy,
@@ -85,6 +90,8 @@ rooms = Table(
     Column("told_by", String(255)),
     Column("messages_since", BIG),
     Column("messages_wait", Boolean, nullable=False, server_default="0"),
+    Column("calls_on", Boolean, nullable=False, server_default="0"),
+    Column("call_wanted", Boolean, nullable=False, server_default="0"),
     Column("announce", Word(Announce), nullable=False, server_default="quiet"),
     Column("language", String(16)),
     Column("retention", Kept, nullable=False, server_default="{}"),
@@ -171,6 +178,13 @@ recordings = Table(
     Column("speakers", Credits, nullable=False, server_default="[]"),
     Column("transmissions", Transmissions, nullable=False, server_default="[]"),
     Column("chosen", Boolean, nullable=False, server_default="0"),
+    # of calls alone
+    Column("protocol", Word(CallProtocol)),
+    Column("call_id", String(255)),
+    Column("stems", Stems, nullable=False, server_default="[]"),
+    Column("aways", Aways, nullable=False, server_default="[]"),
+    Column("turns", Turns, nullable=False, server_default="[]"),
+    Column("notice", String(255)),
     # of a voice broadcast alone
     Column("device_id", String(255)),
     Column("paused", Boolean, nullable=False),
@@ -205,6 +219,9 @@ chunks = Table(
     # of sessions alone
     Column("sender_name", Text),
     Column("transmission", String(255), index=True),
+    # of calls alone
+    Column("stem", Integer),
+    Column("at", BIG),
     # of a voice broadcast alone
     Column("sequence", BIG),
     Column("attached", Boolean, nullable=False),
@@ -224,6 +241,24 @@ transmissions = Table(
     metadata,
     Column("event_id", String(255), primary_key=True),
     Column("recording_id", BIG, ForeignKey("recordings.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+
+call_events = Table(
+    "call_events",
+    metadata,
+    Column("id", BIG, primary_key=True, autoincrement=True),
+    Column("recording_id", BIG, ForeignKey("recordings.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("at", BIG, nullable=False),
+    Column("user_id", String(255), nullable=False),
+    Column("what", Word(CallEventKind), nullable=False),
+    Column("device_id", String(255), nullable=False),
+)
+
+call_told = Table(
+    "call_told",
+    metadata,
+    Column("recording_id", BIG, ForeignKey("recordings.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", String(255), primary_key=True),
 )
 
 floor_marks = Table(

@@ -74,6 +74,8 @@ def _switched(room: Room, kind: Recorded, position: Position, *, on: bool) -> Ro
             return told_by_command(switched, position) if on else switched
         case Recorded.MESSAGES:
             return replace(room, messages_since=position if on else None, messages_wait=False)
+        case Recorded.CALLS:
+            return replace(room, calls_on=on, call_wanted=False)
 
 
 async def _heir(context: Context) -> Room | None:

@@ -3,6 +3,7 @@
 from bot import dialects, facts
 from bot.dialects import fields
 from bot.event_types import (
+    CALLS,
     CANONICAL_ALIAS,
     CREATE,
     DISCLOSURE,
@@ -36,6 +37,7 @@ KEPT = frozenset(
         DISCLOSURE,
         PERMIT,
         FLOOR,
+        *CALLS,
         *dialects.INFOS,
     }
 )

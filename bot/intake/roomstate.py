@@ -12,6 +12,7 @@ from bot import dialects, facts, orders, rules
 from bot.dialects.fields import type_of
 from bot.dialects.state import kept_state
 from bot.event_types import (
+    CALLS,
     CANONICAL_ALIAS,
     DISCLOSURE,
     ENCRYPTION,
@@ -23,7 +24,7 @@ from bot.event_types import (
     ROOM_NAME,
     TOMBSTONE,
 )
-from bot.intake import disclosing, missed, turning, walkie
+from bot.intake import calls, disclosing, missed, turning, walkie
 from bot.intake.isolation import Guard, isolated
 from bot.matrix import nesting
 from bot.recording.model import Redacted
@@ -33,7 +34,7 @@ from storage.records import Json, Position, RoomId, StateEvent, UserId
 
 SHOWN = frozenset({ROOM_NAME, ROOM_AVATAR})
 """Types of state that feeds and pages show."""
-EMPTIED = (TOMBSTONE, CANONICAL_ALIAS, DISCLOSURE, PERMIT, FLOOR, *sorted(SHOWN))
+EMPTIED = (TOMBSTONE, CANONICAL_ALIAS, DISCLOSURE, PERMIT, FLOOR, *sorted(SHOWN | CALLS))
 """Types of state whose stored content a redaction removes completely."""
 SHOW_AGAIN = frozenset({POWER_LEVELS, DISCLOSURE})
 """Types of state after which the bot's own state event is compared with the room: it may be written now, or somebody
@@ -99,6 +100,8 @@ async def _save(db: Connection, old: StateEvent | None, state: StateEvent, now: 
     await rooms.save_state(db, state)
     if state.type == PERMIT:
         await walkie.permit_heard(db, old, state, now)
+    if state.type in CALLS:
+        await calls.look(db, state.room_id, now)
     if state.type in SHOWN:
         await rooms.touch(db, state.room_id, now)
         await jobs.add(db, orders.Cover(state.room_id).job(), now)

@@ -1,8 +1,9 @@
 """The result of one sync: made by the session, written down by the intake. Pure."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from storage.records import HeardEvent, Json, RoomId, SessionId, UserId, Withheld
+from storage.records import DeviceId, HeardEvent, Json, RoomId, SessionId, UserId, Withheld
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,20 @@ class Invite:
 
 
 @dataclass(frozen=True, slots=True)
+class Signal:
+    """A message about a call: handled when it comes, or never, since the connections that it is about end with the
+    process. It is not stored."""
+
+    sender: UserId
+    type: str
+    content: Json
+    encrypted: bool = False  # it came sealed by Olm, or (`room_id`) by Megolm
+    device_id: DeviceId | None = None  # Olm: the sender's device whose keys sealed it; None: not known
+    room_id: RoomId | None = None  # set: it came in the room's timeline; None: it came to this device
+    sent_at: datetime | None = None  # timeline: origin_server_ts, the sender's word
+
+
+@dataclass(frozen=True, slots=True)
 class SyncBatch:
     """All that one answer to /sync brings.
 
@@ -53,6 +68,7 @@ class SyncBatch:
     invites: tuple[Invite, ...] = ()
     new_keys: frozenset[SessionId] = field(default_factory=frozenset)  # Megolm sessions whose keys came with this sync
     withheld: tuple[Withheld, ...] = ()
+    signals: tuple[Signal, ...] = ()  # handed on once the batch is stored
     retracted: tuple[RoomId, ...] = ()  # invites that were withdrawn or answered elsewhere
     anew: bool = False
     without_members: bool = False

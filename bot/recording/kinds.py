@@ -10,6 +10,9 @@ from dataclasses import replace
 from bot.recording.broadcast import layout as broadcast_layout
 from bot.recording.broadcast import machine as broadcast_machine
 from bot.recording.broadcast import pauses
+from bot.recording.call import layout as call_layout
+from bot.recording.call import machine as call_machine
+from bot.recording.call import turns as call_turns
 from bot.recording.kind import Kind
 from bot.recording.ledger import Ledger
 from bot.recording.session import layout as session_layout
@@ -40,6 +43,14 @@ KINDS: Mapping[RecordingKind, Kind] = {
         _MESSAGES,
         recorded_with=frozenset({Recorded.BROADCASTS, Recorded.MESSAGES}),
         replayed=False,  # its sound is in the room already
+    ),
+    RecordingKind.CALL: Kind(
+        call_machine.step,
+        call_layout.lay_out,
+        call_turns.chapters,
+        several_speakers=True,
+        related=False,
+        recorded_with=frozenset({Recorded.CALLS}),
     ),
 }
 

@@ -15,6 +15,19 @@ NOTHING = Samples(0)
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """The sound of one stem in a window of a call: a slice, and the end of the slice before it that reaches in."""
+
+    chunk_id: ChunkId
+    blob: BlobKey
+    stem: int  # the stem's number
+    at: Samples  # where the slice begins, from the start of the window on
+    samples: Samples  # of the slice
+    continues: bool  # the slice continues the stem's slice before it
+    lead: Samples = NOTHING  # samples of the slice before it that lie in this window, directly before `at`
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A chunk, or the place of one, in the order of the sound. `samples` is the length that it takes up there."""
 
@@ -34,6 +47,7 @@ class Entry:
     holes: tuple[Hole, ...] = ()  # inside its sound, from its first sample on
     sequence: int | None = None  # of a voice broadcast alone
     sender: UserId | None = None  # of a transmission alone: who sent a chunk that was never seen
+    parts: tuple[Part, ...] = ()  # of a call alone: the stems that are heard together in this window
 
     @property
     def sounds(self) -> bool:
@@ -94,7 +108,10 @@ def fingerprint(ledger: Ledger) -> str:
     for entry in ledger.entries:
         if entry.pause:
             pieces.append(("", False, int(entry.pause)))
-        if entry.sounds:
+        if entry.parts:
+            mixed = [(part.blob, part.stem, part.at, part.samples, part.continues, part.lead) for part in entry.parts]
+            pieces.append((repr(mixed), False, entry.samples))
+        elif entry.sounds:
             pieces.append((entry.blob or "", entry.continues, entry.samples))
         elif entry.samples and pieces and not pieces[-1][0]:
             pieces[-1] = ("", False, pieces[-1][2] + entry.samples)

@@ -13,14 +13,19 @@ from storage.records import (
     ChunkFacts,
     ChunkId,
     ChunkState,
+    Credit,
     DeviceId,
     DurationMs,
     EndedBy,
     EventId,
+    LeftBy,
     MediaSource,
     Position,
     Recording,
+    Samples,
     SessionId,
+    Stem,
+    Turn,
     UserId,
 )
 
@@ -190,6 +195,63 @@ class Forgotten:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticeSent:
+    """The notice that a call is recorded is in its room."""
+
+    notice: EventId
+
+
+@dataclass(frozen=True, slots=True)
+class StemOpened:
+    """A device of a call begins to be recorded."""
+
+    stem: Stem
+
+
+@dataclass(frozen=True, slots=True)
+class StemClosed:
+    """The end of a stem: its file is whole. `left`: where it ends on the clock of the call."""
+
+    number: int
+    left: Samples
+    left_by: LeftBy
+    received: Samples
+    lost: Samples
+    blob: BlobKey | None  # None: nothing was received
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SlicesKept:
+    """Slices of stems that are in the archive now. `slices`: stored chunks."""
+
+    slices: tuple[Chunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WentAway:
+    """The bot is out of a call that it records: the sound from `at` on is missing until it is back."""
+
+    at: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class CameBack:
+    """The bot is in a call again that it records."""
+
+    at: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A report of who speaks in a call, in the order of their first speech, and of their turns: known once it was
+    mixed."""
+
+    speakers: tuple[Credit, ...]
+    turns: tuple[Turn, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The passing of time, and nothing else."""
 
@@ -215,6 +277,13 @@ RecordingEvent = (
     | Silenced
     | Deleted
     | Forgotten
+    | NoticeSent
+    | StemOpened
+    | StemClosed
+    | SlicesKept
+    | WentAway
+    | CameBack
+    | Spoken
     | Tick
     | Joined
 )

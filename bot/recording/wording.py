@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from bot.language import N_, _
 from bot.recording.broadcast.words import WORDS as BROADCAST
+from bot.recording.call.words import CALLS
 from bot.recording.kind_words import Words
 from bot.recording.session.words import MESSAGES, TRANSMISSIONS
 from storage.records import Recording, RecordingKind
@@ -12,6 +13,7 @@ WORDS: Mapping[RecordingKind, Words] = {
     RecordingKind.VOICE_BROADCAST: BROADCAST,
     RecordingKind.VOICE_MESSAGES: MESSAGES,
     RecordingKind.WALKIE_TALKIE: TRANSMISSIONS,
+    RecordingKind.CALL: CALLS,
 }
 
 OF_ALL = {

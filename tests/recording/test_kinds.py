@@ -12,6 +12,7 @@ MAY_NAME_A_KIND = {
     BOT / "recording/report.py",  # shows it
     BOT / "recording/wording.py",  # the table of their words
     *(BOT / "recording/broadcast").glob("*.py"),
+    *(BOT / "recording/call").glob("*.py"),
     *(BOT / "recording/session").glob("*.py"),
 }
 

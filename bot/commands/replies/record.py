@@ -32,8 +32,12 @@ def switched(kind: Recorded, setter: str, *, on: bool) -> str:
             said = _("Voice broadcasts: switched off by {setter}.")
         case Recorded.MESSAGES, True:
             said = _("Voice messages: switched on by {setter}.")
-        case _:
+        case Recorded.MESSAGES, False:
             said = _("Voice messages: switched off by {setter}.")
+        case Recorded.CALLS, True:
+            said = _("Calls: switched on by {setter}.")
+        case _:
+            said = _("Calls: switched off by {setter}.")
     return said.format(setter=setter)
 
 

@@ -1,0 +1,1 @@
+"""Calls: the bot joins them as a visible member, and records each speaker apart."""

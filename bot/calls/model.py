@@ -1,0 +1,313 @@
+"""Members of a call, messages between them, and the events and effects of the bot's part in it: frozen classes. Pure.
+
+The wire formats (`bot.calls.wire`) read and write messages, the media (`bot.calls.media`) carry out what concerns a
+connection, the session machine (`bot.calls.session`) decides, and the engine (`bot.calls.engine`) connects them.
+A leg is one connection between the bot and one device, from its beginning to its end.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+from storage.records import CallEventKind, CallProtocol, EventId, LeftBy, UserId
+
+LegId = NewType("LegId", str)
+"""The id of a leg, new for each: MSC3401's `call_id` of a pair of devices; made by us for MXVC."""
+
+MOST_LEGS = 32
+"""Legs of one call. Devices beyond are refused."""
+
+
+# ---- who is in a call
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device in a call. MXVC knows only names: `device_id` is the state key, `session_id` empty."""
+
+    user_id: UserId
+    device_id: str
+    session_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A device that the room's state lists in a call."""
+
+    device: Device
+    event_id: EventId | None
+    expires_at: datetime | None = None  # None: never by itself
+    since: datetime | None = None  # origin_server_ts of the state event, the sender's word
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that goes on in a room, as its state tells it."""
+
+    protocol: CallProtocol
+    call_id: str  # the state key of the call; MXVC: empty
+    event_id: EventId | None  # of the call's state event; MXVC: of the first member's
+    members: tuple[Member, ...]  # joined to the room and not expired, without the bot's own
+    push_to_talk: bool = False  # io.element.ptt
+
+
+# ---- messages between two devices
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An ICE candidate of the other side (WebRTC, RTCIceCandidateInit)."""
+
+    candidate: str
+    sdp_mid: str | None
+    sdp_m_line_index: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The offer of a new leg: `m.call.invite`, or MXVC's `offer`. `muted`: of its microphone; None: not told."""
+
+    sdp: str
+    muted: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    sdp: str
+    muted: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSelected:
+    """`m.call.select_answer`: the caller goes on with this party's answer."""
+
+    party_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renegotiated:
+    """`m.call.negotiate`: a new offer on a leg that stands, or the answer to ours."""
+
+    is_offer: bool
+    sdp: str
+    muted: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Muted:
+    """A change of what streams carry: `sdp_stream_metadata_changed`. `audio`: the microphone is muted."""
+
+    audio: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HungUp:
+    """`m.call.hangup` or `m.call.reject`."""
+
+    reason: str = ""
+
+
+Message = Offered | Answered | Candidates | AnswerSelected | Renegotiated | Muted | HungUp
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message of a device about a leg. `seq`: its number among those of the leg; None: the format has none."""
+
+    call_id: str
+    device: Device
+    leg: LegId
+    message: Message
+    seq: int | None = None
+    encrypted: bool = False
+
+
+# ---- events of the bot's part in a call
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The members of the call, as the room's state has them now. `declined`: users whose sound may not be received."""
+
+    members: tuple[Member, ...]
+    declined: frozenset[UserId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class OfferMade:
+    """The media made our offer for a leg."""
+
+    leg: LegId
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerMade:
+    """The media made our answer to an offer, or to a new one on a leg that stands (`again`)."""
+
+    leg: LegId
+    sdp: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LegConnected:
+    leg: LegId
+
+
+@dataclass(frozen=True, slots=True)
+class SoundHeard:
+    """Sound of a leg arrives: the first, or the first after a time without any."""
+
+    leg: LegId
+
+
+@dataclass(frozen=True, slots=True)
+class LegEnded:
+    """The connection of a leg has ended: closed by the other side, or lost."""
+
+    leg: LegId
+
+
+@dataclass(frozen=True, slots=True)
+class LegFailed:
+    """The media refuse a leg, or can't make it: bad SDP, no Opus, beyond the bounds. `reason`: a short code."""
+
+    leg: LegId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    pass
+
+
+SessionEvent = Seen | Received | OfferMade | AnswerMade | LegConnected | SoundHeard | LegEnded | LegFailed | TimePassed
+
+
+# ---- effects
+
+
+@dataclass(frozen=True, slots=True)
+class MakeOffer:
+    """Make a leg to a device, and an offer for it: `OfferMade` or `LegFailed` follows."""
+
+    leg: LegId
+    device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class MakeAnswer:
+    """Make a leg to a device from its offer, and an answer: `AnswerMade` or `LegFailed` follows."""
+
+    leg: LegId
+    device: Device
+    offer: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeAnswer:
+    leg: LegId
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeCandidates:
+    leg: LegId
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerAgain:
+    """Answer a new offer on a leg that stands: `AnswerMade` with `again`, or `LegFailed`, follows."""
+
+    leg: LegId
+    offer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a message to a device. `seq`: its number, from 0 for each leg. `encrypted`: by Olm; None: by Olm where the
+    bot has the device's keys, plain where it has none and the room is not encrypted."""
+
+    device: Device
+    leg: LegId
+    seq: int
+    message: Message
+    encrypted: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStem:
+    """Begin a stem with the sound of this leg."""
+
+    leg: LegId
+    device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLeg:
+    """End a leg and its stem, if it has one. Of a lost one the stem ends with its last sound."""
+
+    leg: LegId
+    by: LeftBy
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Note an event of the call in its recording."""
+
+    device: Device
+    what: CallEventKind
+
+
+@dataclass(frozen=True, slots=True)
+class Beep:
+    """Play the tone into all legs."""
+
+
+class Why(StrEnum):
+    """The reasons for which the bot leaves a call by itself."""
+
+    ALONE = "alone"  # for calls.empty_s
+    LIMIT = "limit"  # recording.max_broadcast_s
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveCall:
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class TellSilent:
+    """Tell the room, once, that nobody was heard for calls.silent_s."""
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Send `TimePassed` at this time; the earliest of several counts."""
+
+    at: datetime
+
+
+SessionEffect = (
+    MakeOffer
+    | MakeAnswer
+    | TakeAnswer
+    | TakeCandidates
+    | AnswerAgain
+    | Send
+    | OpenStem
+    | CloseLeg
+    | Happened
+    | Beep
+    | LeaveCall
+    | TellSilent
+    | WakeAt
+)

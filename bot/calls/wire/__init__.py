@@ -1,0 +1,1 @@
+"""The wire formats of calls: raw JSON to messages, and back. Pure."""

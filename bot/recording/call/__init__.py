@@ -1,0 +1,1 @@
+"""Calls: many speakers at once, a stem for each time that a device is in. Pure."""

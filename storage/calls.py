@@ -1,0 +1,41 @@
+"""Calls: their recordings, the events that those list, and the members who were told."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from storage.database import Connection
+from storage.records import CallEvent, Recording, RecordingId, RecordingKind, RecordingState, RoomId, UserId
+from storage.rows import columns, put_all, record, records
+from storage.tables import call_events, call_told
+from storage.tables import recordings as recording_table
+
+
+async def running(db: Connection, room_id: RoomId | None = None) -> tuple[Recording, ...]:
+    """Return the calls that are recorded now, in a room or in all, the oldest first."""
+    here = () if room_id is None else (recording_table.c.room_id == room_id,)
+    is_live = (recording_table.c.kind == RecordingKind.CALL, recording_table.c.state == RecordingState.LIVE)
+    rows = await db.execute(select(recording_table).where(*is_live, *here).order_by(recording_table.c.id))
+    return tuple(record(Recording, row) for row in rows)
+
+
+async def note(db: Connection, recording_id: RecordingId, events: Sequence[CallEvent]) -> None:
+    """Add events to those that the recording of a call lists."""
+    if events:
+        await db.execute(call_events.insert(), [{**columns(event), "recording_id": recording_id} for event in events])
+
+
+async def events(db: Connection, recording_id: RecordingId) -> tuple[CallEvent, ...]:
+    """Return the events of a call in their order."""
+    mine = select(call_events).where(call_events.c.recording_id == recording_id)
+    return await records(CallEvent, await db.execute(mine.order_by(call_events.c.at, call_events.c.id)))
+
+
+async def told(db: Connection, recording_id: RecordingId) -> frozenset[UserId]:
+    """Return the members who were told that this call is recorded."""
+    mine = select(call_told.c.user_id).where(call_told.c.recording_id == recording_id)
+    return frozenset(UserId(user) for user in (await db.execute(mine)).scalars())
+
+
+async def note_told(db: Connection, recording_id: RecordingId, users: Sequence[UserId]) -> None:
+    await put_all(db, call_told, [{"recording_id": recording_id, "user_id": user} for user in users])

@@ -8,10 +8,10 @@ LOCKED := $(VENV)/.locked-$(shell cksum < requirements-dev.lock | cut -d' ' -f1)
 STAMP := $(VENV)/.installed
 
 # Tests that take long, of those that need no homeserver: they run ffmpeg, other processes or whole stories.
-SLOW := audio benchmarks clients demo interleaving line matrix pictures shell web worker \
+SLOW := audio benchmarks calls_clients clients demo interleaving line matrix pictures shell web worker \
 	storage/test_migrate.py test_interleavings.py test_many_chunks.py test_rebuild.py
 
-.PHONY: help setup demo test test-clients fast check fmt hooks map messages bench lock clean
+.PHONY: help setup demo test test-clients test-calls fast check fmt hooks map messages bench lock clean
 .DEFAULT_GOAL := setup
 
 help: ## List the targets
@@ -46,6 +46,15 @@ test-clients: $(STAMP) $(CLIENTS) ## Test with another client, matrix-js-sdk (ne
 
 $(CLIENTS): tests/clients/package.json tests/clients/package-lock.json
 	npm ci --prefix tests/clients --loglevel error
+	@touch $@
+
+CALLERS := tests/calls_clients/node_modules/.package-lock.json
+test-calls: $(STAMP) $(CALLERS) ## Test with callers of matrix-js-sdk and MXVC in headless Chromium (needs node, npm, apt)
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qqy --no-install-recommends chromium; }
+	$(BIN)/python -m pytest -m calls tests/calls_clients
+
+$(CALLERS): tests/calls_clients/package.json tests/calls_clients/package-lock.json
+	npm ci --prefix tests/calls_clients --loglevel error
 	@touch $@
 
 fast: check ## Run all checks and the quick unit tests (under a minute)

@@ -15,7 +15,7 @@ HOP = SAMPLE_RATE // 100
 SECONDS = 12
 SURE = 0.5
 """The least correlation of loudness by which a source is found. Browsers change the sound (noise suppression, gain);
-another source is below 0.3."""
+another source is below 0.4."""
 
 Pcm = NDArray[np.float32]
 

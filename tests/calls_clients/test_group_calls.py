@@ -69,11 +69,13 @@ async def open_caller(
     )
 
 
-async def room_with_calls(bot: World, host: Person, guest: Person, *, encrypted: bool) -> str:
+async def room_with_calls(
+    bot: World, host: Person, guest: Person, *, encrypted: bool, levels: Mapping[str, int] = LEVELS
+) -> str:
     """Make a room whose members may call, and in which calls are recorded."""
     room = await move_in(bot, host, encrypted=encrypted)
-    levels = dict(await host.state(room, "m.room.power_levels"))
-    await host.send_state(room, "m.room.power_levels", {**levels, "events": {**levels.get("events", {}), **LEVELS}})
+    power = dict(await host.state(room, "m.room.power_levels"))
+    await host.send_state(room, "m.room.power_levels", {**power, "events": {**power.get("events", {}), **levels}})
     await welcome(guest, host, room)
     await host.say(room, "!aircheck record calls on")
     await host.wait_for(lambda event: event.room_id == room and event.sender == bot.user_id and "calls" in event.body)

@@ -32,3 +32,29 @@ ENCRYPTED = "m.room.encrypted"
 REQUEST = "org.aircheck.walkie.request"
 CALL_SIGNAL = "de.mtorials.test.call"
 """An offer, an answer or an ICE candidate in an MXVC voice channel."""
+
+# ---- to a device, about a leg of a call (MSC3401)
+
+CALL_INVITE = "m.call.invite"
+CALL_ANSWER = "m.call.answer"
+CALL_CANDIDATES = "m.call.candidates"
+CALL_SELECT_ANSWER = "m.call.select_answer"
+CALL_NEGOTIATE = "m.call.negotiate"
+CALL_HANGUP = "m.call.hangup"
+CALL_REJECT = "m.call.reject"
+CALL_METADATA = "m.call.sdp_stream_metadata_changed"
+CALL_METADATA_UNSTABLE = "org.matrix.call.sdp_stream_metadata_changed"
+CALL_MESSAGES = frozenset(
+    {
+        CALL_INVITE,
+        CALL_ANSWER,
+        CALL_CANDIDATES,
+        CALL_SELECT_ANSWER,
+        CALL_NEGOTIATE,
+        CALL_HANGUP,
+        CALL_REJECT,
+        CALL_METADATA,
+        CALL_METADATA_UNSTABLE,
+    }
+)
+"""All types of messages between devices about a call."""

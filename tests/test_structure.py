@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import LONGEST_FIRST
 
 ROOT = Path(__file__).parent.parent
-PURE_FOLDERS = ("bot/recording/", "bot/dialects/", "bot/feeds/", "bot/walkie/")
+PURE_FOLDERS = ("bot/recording/", "bot/dialects/", "bot/feeds/", "bot/walkie/", "bot/calls/wire/")
 PURE_LIBRARIES = {"babel", "dateparser", "feedgen", "lxml", "numpy", "pydantic", "yarl"}  # work in memory
 OUTSIDE_WORLD = {
     "asyncio", "concurrent", "http", "logging", "multiprocessing", "os", "random", "secrets", "select", "shutil",
@@ -79,7 +79,15 @@ def test_a_pure_module_imports_only_pure_ones(name: str) -> None:
 
 
 RAW = re.compile(r'\.event(\.get\(|\[)|\["content"\]|get\("content"\)|\bcontent\.get\(')
-READS_RAW = ("bot/dialects/", "bot/matrix/", "bot/demo/", "bot/rules.py", "bot/facts.py", "bot/walkie/")
+READS_RAW = (
+    "bot/dialects/",
+    "bot/calls/wire/",
+    "bot/matrix/",
+    "bot/demo/",
+    "bot/rules.py",
+    "bot/facts.py",
+    "bot/walkie/",
+)
 """Readers of raw events, and of raw room state."""
 
 

@@ -54,6 +54,11 @@ async def position(db: Connection) -> Position:
     return Position(max(newest or 0, int(await get(db, NEWEST) or 0)))
 
 
+async def next_position(db: Connection) -> Position:
+    """Return the position of the next event, whatever it will be: the place of what begins now and is no event."""
+    return Position(await position(db) + 1)
+
+
 async def position_of(db: Connection, event_id: EventId) -> Position | None:
     """Return an event's position; None when it was never heard, or its row was pruned."""
     position = (await db.execute(select(journal.c.position).where(journal.c.event_id == event_id))).scalar_one_or_none()

@@ -317,6 +317,7 @@ class Stem:
     blob: BlobKey | None = None  # the whole stem as one file; None: not closed yet, or removed
     bytes: int | None = None
     removed: bool = False  # at the wish of its speaker: nothing of it is kept
+    cut_at: Position | None = None  # nothing of it is kept that begins behind this place in the journal: an objection
 
 
 @dataclass(frozen=True, slots=True)

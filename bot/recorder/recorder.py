@@ -12,6 +12,7 @@ from bot.errors import TryLater
 from bot.intake import consent
 from bot.recorder.adopting import Adopting
 from bot.recorder.applying import Applying
+from bot.recorder.calling import Calling
 from bot.recorder.gathering import Gathering
 from bot.recorder.hearing import Hearing
 from bot.recorder.joining import Joining
@@ -35,7 +36,8 @@ UNREAD_AT_MOST_S = 30.0  # deadlines are checked after this time in any case, ho
 class Recorder:
     """The handler of the journal. `hears` tells whether all of the homeserver's events were written to it.
 
-    `apply` applies an event to a recording, `adopt` records a whole past broadcast, `gathering` past voice messages.
+    `apply` applies an event to a recording, `adopt` records a whole past broadcast, `gathering` past voice messages,
+    `calling` calls.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Recorder:
         self._stopping = False
         self.apply = applying.apply
         self.gathering = Gathering(applying, store.chunks, limits, clock)
+        self.calling = Calling(applying, limits, clock)
         self.adopt = Adopting(applying, starting, limits, clock).adopt
 
     async def run(self) -> None:

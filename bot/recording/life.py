@@ -34,6 +34,10 @@ def tombstone(recording: Recording, now: datetime) -> Recording:
         resumes=(),
         transmissions=(),
         speakers=(),
+        stems=(),
+        aways=(),
+        turns=(),
+        notice=None,
     )
 
 

@@ -7,6 +7,7 @@ row (`credited`), so that whatever lists recordings need not read their chunks.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from bot.recording.chunks import OUT_OF_TURN, is_removed
 from bot.recording.ledger import Entry, Ledger
@@ -64,7 +65,7 @@ def credited(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger) -> R
     """Return a recording of several speakers with those who are in its audio now. Its broadcaster is the first of them;
     while nobody is heard, whoever sent the first message that is left in it."""
     chunks = tuple(chunks)
-    spoke = tuple(_bounded(speaker.credit) for speaker in speakers(recording, chunks, ledger)[:MOST_CREDITED])
+    spoke = bounded(speaker.credit for speaker in speakers(recording, chunks, ledger))
     after = replace(recording, speakers=spoke)
     if spoke:
         return replace(after, broadcaster=spoke[0].user_id, broadcaster_name=spoke[0].name)
@@ -79,8 +80,9 @@ def _remaining(chunks: Iterable[Chunk]) -> list[Chunk]:
     return [chunk for chunk in chunks if not is_removed(chunk) and chunk.reason != OUT_OF_TURN]
 
 
-def _bounded(credit: Credit) -> Credit:
-    return replace(credit, name=credit.name and credit.name[:LONGEST_NAME])
+def bounded(spoke: Iterable[Credit]) -> tuple[Credit, ...]:
+    """Return as much of the credits as a recording's row holds."""
+    return tuple(replace(each, name=each.name and each.name[:LONGEST_NAME]) for each in islice(spoke, MOST_CREDITED))
 
 
 def _heard(entry: Entry) -> int:

@@ -34,7 +34,7 @@ def lay_out(recording: Recording, chunks: Iterable[Chunk]) -> Ledger:
         samples=Samples(end),
         proved=False,
         complete=complete,
-        certain=bool(windows),
+        certain=all(stem.left is not None for stem in recording.stems),
         waiting=False,
     )
 

@@ -108,9 +108,11 @@ class Muted:
 
 @dataclass(frozen=True, slots=True)
 class HungUp:
-    """`m.call.hangup` or `m.call.reject`."""
+    """The end of a leg: `m.call.hangup`. `rejects`: of an offer that was not answered, `m.call.reject`; js-sdk heeds no
+    other of a device that it has no answer from."""
 
     reason: str = ""
+    rejects: bool = False
 
 
 Message = Offered | Answered | Candidates | AnswerSelected | Renegotiated | Muted | HungUp
@@ -118,7 +120,9 @@ Message = Offered | Answered | Candidates | AnswerSelected | Renegotiated | Mute
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message of a device about a leg. `seq`: its number among those of the leg; None: the format has none."""
+    """A message of a device about a leg, in the order of `seq`, its number among those of the leg; None: the format has
+    none. `leg`: empty where the format does not name it (MXVC): the leg that the device has.
+    """
 
     call_id: str
     device: Device
@@ -163,7 +167,8 @@ class LegConnected:
 
 @dataclass(frozen=True, slots=True)
 class SoundHeard:
-    """Sound of a leg arrives: the first, or the first after a time without any."""
+    """Sound of a leg arrives: the first, the first after a time without any, and again every few seconds while it goes
+    on. Packets that hold digital silence are none."""
 
     leg: LegId
 
@@ -188,10 +193,20 @@ class TimePassed:
     pass
 
 
-SessionEvent = Seen | Received | OfferMade | AnswerMade | LegConnected | SoundHeard | LegEnded | LegFailed | TimePassed
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The call ends, or its recording does: all legs are closed. Nothing is done after it."""
+
+
+SessionEvent = (
+    Seen | Received | OfferMade | AnswerMade | LegConnected | SoundHeard | LegEnded | LegFailed | TimePassed | Over
+)
 
 
 # ---- effects
+#
+# Those for one leg are carried out in their order. A leg that any effect names is closed by exactly one `CloseLeg`,
+# also one that was only turned down; no effect names it after that.
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +296,8 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LeaveCall:
+    """Leave the call; all legs are closed already. No effect comes after it."""
+
     why: Why
 
 
@@ -291,7 +308,7 @@ class TellSilent:
 
 @dataclass(frozen=True, slots=True)
 class WakeAt:
-    """Send `TimePassed` at this time; the earliest of several counts."""
+    """Send `TimePassed` at this time; only the last one counts. Every step says it anew, until the bot leaves."""
 
     at: datetime
 

@@ -4,6 +4,7 @@ Whatever can't be read is no fact: junk names nothing, and lets nobody in.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 
 from storage.records import EventId, HistoryVisibility, Json, RoomId, StateEvent
 
@@ -11,6 +12,21 @@ WALKIE_MADE = "org.aircheck.walkie.made"
 """The field of m.room.create that marks a room which the bot made for a walkie-talkie."""
 JOIN = "join"
 """The membership of a user who is in the room."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_TIME_MS = 253_402_300_799_999
+"""The last millisecond that a datetime can say."""
+
+
+def sent_at(event: Json) -> datetime | None:
+    """Return `origin_server_ts`, the sender's word for the time, in milliseconds; None where it is no time.
+
+    An integer (Client-Server API, room event format): canonical JSON knows no other numbers (Matrix spec, appendices),
+    so `1700000000000.0` is none.
+    """
+    ms = event.get("origin_server_ts")
+    if isinstance(ms, bool) or not isinstance(ms, int) or not 0 <= ms <= LAST_TIME_MS:
+        return None
+    return EPOCH + timedelta(milliseconds=ms)
 
 
 def membership(content: object) -> str | None:

@@ -6,8 +6,8 @@ strings that no database can hold.
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 
+from bot import facts
 from bot.recording.model import Rejected
 from storage.records import DeviceId, DurationMs, EventId, HeardEvent, Json, RoomId, UserId
 
@@ -15,10 +15,9 @@ MAX_ID = 255  # bytes in an id (Client-Server API, size limits); we count charac
 MAX_SEQUENCE = 100_000
 MAX_DURATION_MS = 24 * 3600 * 1000
 MAX_BYTES = 1 << 40
-LAST_TIME_MS = 253_402_300_799_999  # the last millisecond that a datetime can say
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 NOTHING: Json = {}
+sent_at = facts.sent_at
 
 
 def mapping(value: object) -> Json:
@@ -89,18 +88,6 @@ def transaction_of(event: Json) -> str:
 def sequence(value: object) -> int | None:
     """Return a chunk's number, from 1; in `last_chunk_sequence` 0 means that there is none."""
     return whole(value, 1, MAX_SEQUENCE)
-
-
-def sent_at(event: Json) -> datetime | None:
-    """Return `origin_server_ts`, the sender's word for the time, in milliseconds; None where it is no time.
-
-    An integer (Client-Server API, room event format): canonical JSON knows no other numbers (Matrix spec, appendices),
-    so `1700000000000.0` is none.
-    """
-    ms = event.get("origin_server_ts")
-    if isinstance(ms, bool) or not isinstance(ms, int) or not 0 <= ms <= LAST_TIME_MS:
-        return None
-    return EPOCH + timedelta(milliseconds=ms)
 
 
 def duration_ms(content: Json) -> DurationMs | None:

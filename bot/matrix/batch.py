@@ -50,7 +50,8 @@ class Signal:
     type: str
     content: Json
     encrypted: bool = False  # it came sealed by Olm, or (`room_id`) by Megolm
-    device_id: DeviceId | None = None  # Olm: the sender's device whose keys sealed it; None: not known
+    device_id: DeviceId | None = None  # Olm: the sender's device whose keys sealed it; None: not looked up yet
+    sealed_by: tuple[str, str] | None = None  # Olm: its Curve25519 key, and the Ed25519 key that it claims
     room_id: RoomId | None = None  # set: it came in the room's timeline; None: it came to this device
     sent_at: datetime | None = None  # timeline: origin_server_ts, the sender's word
 

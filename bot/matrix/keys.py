@@ -20,8 +20,9 @@ from typing import Any
 from nio.events import ForwardedRoomKeyEvent, RoomKeyEvent, ToDeviceEvent
 
 from bot.errors import StartError, TryLater
-from bot.event_types import ENCRYPTED
+from bot.event_types import CALL_MESSAGES, ENCRYPTED
 from bot.matrix import key_export, nesting
+from bot.matrix.batch import Signal
 from bot.matrix.key_export import MEGOLM, Refusal, RefusedError
 from bot.matrix.olm import CarefulOlm, KeyStore
 from storage.private import FILE_MODE, narrow, sync
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 WITHHELD = frozenset({"m.room_key.withheld", "org.matrix.room_key.withheld"})
 IMPORTED_AT_ONCE = 10  # room keys in one commit: a few milliseconds
 HEARD_AT_ONCE = 50  # events decrypted before other tasks run: a few milliseconds
+MOST_SIGNALS, MOST_OF_A_SENDER = 500, 100  # messages about calls out of one answer
 
 KeyPair = tuple[str, str]  # Curve25519 and Ed25519 key of a device; nobody can publish both of another's
 
@@ -54,6 +56,7 @@ class Keys:
         self._olm: Any | None = None
         self._owners: dict[KeyPair, UserId] | None = None  # by the devices' published keys; None: rebuild
         self._olm_senders: dict[KeyPair, UserId] = {}  # by the Olm messages that brought room keys
+        self._signals: list[Signal] = []
         self._unsettled = False
 
     # ---- opening and closing
@@ -105,11 +108,13 @@ class Keys:
     # ---- receiving keys
 
     async def take_to_device(self, events: Iterable[Json]) -> tuple[Withheld, ...]:
-        """Take in Olm messages; give the notes on withheld keys. `new_sessions` then names the new room keys.
+        """Take in Olm messages; give the notes on withheld keys. `new_sessions` then names the new room keys, and
+        `signals` gives the messages about calls.
 
         Other to-device events are ignored: key requests, verification, forwarded keys in clear.
         """
         withheld = []
+        self._signals = [signal for signal in self._signals if signal.encrypted]  # plain ones come again
         for event in events:
             kind, content = event.get("type"), event.get("content")
             if not isinstance(content, dict) or not isinstance(kind, str):
@@ -121,10 +126,13 @@ class Keys:
             elif kind == ENCRYPTED:
                 self._take_olm(dict(event))
                 await asyncio.sleep(0)  # each is a commit
+            elif kind in CALL_MESSAGES and isinstance(event.get("sender"), str):
+                self._take_signal(Signal(UserId(event["sender"]), kind, content))
         return tuple(withheld)
 
     def _take_olm(self, event: dict[str, Any]) -> None:
         self._unsettled = True
+        self.olm.opened = None
         try:
             parsed = ToDeviceEvent.parse_event(event)
             opened = self.olm.handle_to_device_event(parsed) if parsed else None
@@ -137,6 +145,24 @@ class Keys:
             session = self.olm.find(opened.room_id, opened.session_id)
             if session is not None and session.sender_key == opened.sender_key:
                 self._olm_senders[session.sender_key, session.ed25519] = UserId(opened.sender)
+        if (message := self.olm.opened) is not None:
+            by = (message.curve25519, message.ed25519)
+            self._take_signal(Signal(message.sender, message.type, message.content, encrypted=True, sealed_by=by))
+
+    def _take_signal(self, signal: Signal) -> None:
+        """Keep a message about a call until its batch is stored: Olm opens a message only once."""
+        of_sender = sum(1 for other in self._signals if other.sender == signal.sender)
+        if len(self._signals) < MOST_SIGNALS and of_sender < MOST_OF_A_SENDER:
+            self._signals.append(signal)
+        else:
+            log.info("message about a call dropped: too many: sender=%s", signal.sender)
+
+    def signals(self) -> tuple[Signal, ...]:
+        """List the messages about calls that came to this device since `forget_signals`."""
+        return tuple(self._signals)
+
+    def forget_signals(self) -> None:
+        self._signals.clear()
 
     def new_sessions(self) -> frozenset[SessionId]:
         """List the sessions that got a key since `forget_new`."""

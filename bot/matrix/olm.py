@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from nio.crypto.olm_machine import Olm
@@ -16,8 +17,9 @@ from nio.store import SqliteStore
 from nio.store.database import SqliteDatabase, use_database
 from nio.store.models import ForwardedChains
 
+from bot.event_types import CALL_MESSAGES
 from bot.matrix.key_export import RefusedError
-from storage.records import SessionId
+from storage.records import Json, SessionId, UserId
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +55,45 @@ class KeyStore(SqliteStore):  # type: ignore[misc]  # the library is untyped
         ForwardedChains.delete().where(ForwardedChains.session == session_id).execute()
 
 
+@dataclass(frozen=True, slots=True)
+class OlmMessage:
+    """A message about a call that came sealed. nio checked sender and recipient (Client-Server API,
+    m.olm.v1.curve25519-aes-sha2); whose device has both keys is for the receiver to check."""
+
+    sender: UserId
+    curve25519: str
+    ed25519: str
+    type: str
+    content: Json
+
+
 class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
-    """nio's Olm machine that never replaces a room key by a poorer one. `arrived`: sessions that got a key."""
+    """nio's Olm machine that never replaces a room key by a poorer one, and keeps messages about calls, which nio
+    throws away. `arrived`: sessions that got a key. `opened`: the message that the last event held, if it held one."""
 
     def __init__(self, user_id: str, device_id: str, store: KeyStore) -> None:
         self.arrived: set[SessionId] = set()
+        self.opened: OlmMessage | None = None
         super().__init__(user_id, device_id, store)
+
+    def _handle_olm_event(self, sender: str, sender_key: str, payload: dict[str, Any]) -> Any:
+        if payload["type"] not in CALL_MESSAGES:
+            return super()._handle_olm_event(sender, sender_key, payload)
+        claimed = payload["keys"].get("ed25519")
+        if isinstance(claimed, str):
+            self.opened = OlmMessage(UserId(sender), sender_key, claimed, payload["type"], payload["content"])
+        return None
+
+    def seal(self, device: Any, kind: str, content: Json) -> dict[str, Any] | None:
+        """Encrypt a message for one device; None while there is no Olm session with it."""
+        session = self.session_store.get(device.curve25519)
+        sealed = self._olm_encrypt(session, device, kind, dict(content)) if session is not None else None
+        return sealed if isinstance(sealed, dict) else None
+
+    def device_of(self, user_id: str, curve25519: str, ed25519: str) -> Any | None:
+        """Find the device of a user that published both keys."""
+        device = self.device_store.device_from_sender_key(user_id, curve25519)
+        return device if device is not None and device.ed25519 == ed25519 else None
 
     def find(self, room_id: str, session_id: str) -> Any | None:
         """Find the room key of this Megolm session, whoever sent it."""

@@ -6,14 +6,18 @@ of each room. A token that the homeserver no longer seems to know is dropped.
 
 import json
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from bot import facts
 from bot.errors import TryLater
+from bot.event_types import CALL_SIGNAL
 from bot.matrix import sync
-from bot.matrix.batch import LimitedTimeline, RoomBatch, SyncBatch
-from bot.matrix.keys import Keys
+from bot.matrix.batch import LimitedTimeline, RoomBatch, Signal, SyncBatch
+from bot.matrix.keys import MOST_OF_A_SENDER, MOST_SIGNALS, Keys
 from bot.matrix.standing import Standing
 from bot.matrix.upkeep import Upkeep
 from bot.matrix.wire import MAX_STATE_BYTES, Refused, TooLong, Wire, path
@@ -57,6 +61,8 @@ class Poll:
             pause_s = 0.0
             self._standing.accepted()
         batch = await self._batch(answer, since, anew=anew)
+        if not wait:  # of a process: messages from before it are about connections that ended
+            batch = replace(batch, signals=())
         await self._keys.settle()
         return batch, pause_s
 
@@ -101,7 +107,24 @@ class Poll:
             invites=sync.invites(answer, self._user_id),
             new_keys=self._keys.new_sessions(),
             withheld=withheld,
+            signals=(*self._keys.signals(), *signals_of(rooms)),
             retracted=sync.retracted(answer, self._user_id),
             anew=anew,
             without_members=self._asked is sync.Size.LEAST,
         )
+
+
+def signals_of(rooms: Iterable[RoomBatch]) -> tuple[Signal, ...]:
+    """List the messages about calls in the timelines of joined rooms, at most so many of one sender and in all."""
+    signals: list[Signal] = []
+    senders: Counter[UserId] = Counter()
+    for heard in (heard for room in rooms if room.joined for heard in room.timeline):
+        event = heard.event
+        kind, sender, content = event.get("type"), event.get("sender"), event.get("content")
+        if kind != CALL_SIGNAL or "state_key" in event or not isinstance(sender, str) or not isinstance(content, dict):
+            continue
+        senders[UserId(sender)] += 1
+        if len(signals) < MOST_SIGNALS and senders[UserId(sender)] <= MOST_OF_A_SENDER:
+            signal = Signal(UserId(sender), CALL_SIGNAL, content, encrypted=heard.encrypted, room_id=heard.room_id)
+            signals.append(replace(signal, sent_at=facts.sent_at(event)))
+    return tuple(signals)

@@ -26,6 +26,7 @@ from bot.matrix.login import Api, Credentials
 from bot.matrix.media import Media
 from bot.matrix.poll import Poll
 from bot.matrix.sending import Sending
+from bot.matrix.to_device import ToDevice
 from bot.matrix.upkeep import Upkeep
 from bot.matrix.uploads import Uploads
 from bot.matrix.wire import Backoff, TokenRevoked, Wire, pause
@@ -80,6 +81,7 @@ class Session(botlib.Bot):
         self.media = Media(self.wire)
         self.uploads = Uploads(self.wire)
         self.delayed = DelayedEvents(self.wire)
+        self.to_device = ToDevice(self.keys, self.upkeep)
         self.before_sync: Callable[[], Awaitable[None]] | None = None
         self.api = Api(self.creds, config, settings=settings, directory=directory, wire=self.wire)
         self._settings = settings
@@ -132,6 +134,7 @@ class Session(botlib.Bot):
             self._chores.cancel()
             await asyncio.gather(self._chores, return_exceptions=True)
             self._chores = None
+        await self.to_device.close()
         await self.wire.close()
         self.keys.close()
 
@@ -274,6 +277,8 @@ class Session(botlib.Bot):
             raise NotWritten("the batch could not be stored") from None
         self._unwritten = None
         self.keys.forget_new(batch.new_keys)
+        self.keys.forget_signals()
+        self.to_device.hand(batch.signals)
         if batch.anew:
             log.warning("the homeserver did not know the sync token any more: synced anew without one")
         await pause(pause_s, self._stopping)

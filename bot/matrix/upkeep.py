@@ -198,8 +198,8 @@ class Upkeep:
         except Exception as error:  # as above: the owner may have uploaded anything
             log.warning("one-time key refused: user=%s (%s)", user, type(error).__name__)
 
-    async def send_to_device(self, kind: str, body: Json) -> None:
-        await self._wire.call("PUT", path("sendToDevice", kind, uuid.uuid4().hex), body=body)
+    async def send_to_device(self, kind: str, body: Json, *, txn_id: str | None = None) -> None:
+        await self._wire.call("PUT", path("sendToDevice", kind, txn_id or uuid.uuid4().hex), body=body)
 
 
 def _is_sane(user: str, device: str, payload: Any) -> bool:

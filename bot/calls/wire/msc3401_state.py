@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from bot import facts
 from bot.calls.model import Call, Device, Member
 from bot.dialects import fields
 from bot.event_types import CALL, CALL_MEMBER
@@ -146,7 +147,7 @@ def _expiry(device: Mapping[str, Any]) -> datetime | None:
     value = device.get("expires_ts")
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         return None
-    return fields.EPOCH + timedelta(milliseconds=min(value, fields.LAST_TIME_MS))
+    return facts.EPOCH + timedelta(milliseconds=min(value, facts.LAST_TIME_MS))
 
 
 def _others(own: Json | None, us: Device, now: datetime) -> list[dict[str, Any]]:
@@ -154,11 +155,11 @@ def _others(own: Json | None, us: Device, now: datetime) -> list[dict[str, Any]]
     calls = []
     for call in _calls(own):
         listed = [device for device in _listed(call) if device.get("device_id") != us.device_id]
-        devices = [dict(one) for one in listed if _is_complete(one) and (_expiry(one) or fields.EPOCH) > now]
+        devices = [dict(one) for one in listed if _is_complete(one) and (_expiry(one) or facts.EPOCH) > now]
         if devices:
             calls.append({**call, "m.devices": devices})
     return calls
 
 
 def _ms(moment: datetime) -> int:
-    return (moment - fields.EPOCH) // timedelta(milliseconds=1)
+    return (moment - facts.EPOCH) // timedelta(milliseconds=1)

@@ -18,6 +18,8 @@ CAPPED = {
     "peewee": logging.WARNING,  # every statement of nio's store, with its values, at DEBUG
     "aiosqlite": logging.WARNING,
     "sqlalchemy": logging.WARNING,
+    "aiortc": logging.WARNING,  # descriptions of connections, with ICE passwords, at DEBUG
+    "aioice": logging.WARNING,  # addresses of those in a call at INFO
     "aiohttp.access": logging.CRITICAL + 1,  # paths hold listeners' tokens
 }
 

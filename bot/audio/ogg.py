@@ -1,4 +1,4 @@
-"""Ogg pages (RFC 3533): reading, checking and writing them.
+"""Ogg pages (RFC 3533): reading, checking and writing them. Pure.
 
 ffmpeg silently passes over damaged pages, and joining works on packets, so this reader is our own. The pages of a chunk
 are hostile input: every size is bounded by the format itself (a page has at most 65,307 bytes).

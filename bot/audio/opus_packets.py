@@ -1,4 +1,4 @@
-"""Packets of Opus (RFC 6716, section 3): their lengths, their frames, silence, and several merged into one."""
+"""Packets of Opus (RFC 6716, section 3): their lengths, their frames, silence, and several merged into one. Pure."""
 
 from collections.abc import Sequence
 

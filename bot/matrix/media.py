@@ -10,7 +10,6 @@ import binascii
 import errno
 import hashlib
 import hmac
-import ipaddress
 import os
 import re
 import socket
@@ -25,6 +24,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from yarl import URL
 
+from bot.addresses import is_public
 from bot.errors import GiveUp, TryLater, WrongBytes
 from bot.matrix.address import parse_mxc
 from bot.matrix.wire import CONNECT_S, USER_AGENT, NotMatrix, Refused, Wire, failure, path, read_body
@@ -50,21 +50,6 @@ class FetchedMedia:
 
 class PrivateAddress(OSError):
     """A host name or address in a private network, where a redirect must not lead."""
-
-
-def is_public(address: str) -> bool:
-    """Tell whether an address is of the public Internet, also when IPv4 is wrapped in IPv6."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if ip in ipaddress.ip_network("64:ff9b::/96") or ip in ipaddress.ip_network("::/96"):
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            ip = inner
-    return ip.is_global and not ip.is_multicast
 
 
 class PublicResolver(AbstractResolver):

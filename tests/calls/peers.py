@@ -1,0 +1,227 @@
+"""Callers made of aiortc, for tests: each sends sound whose place is known to the sample, over a line that can be bad.
+
+The sound is Opus packets made beforehand: of the shipped speech, if nothing else is asked for. Each bears its number in
+its padding, which players pass over. So a recorded packet tells by itself which part of the source it is, and nothing
+has to be decoded to compare places.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+
+from bot.calls.media.door import Leg, OpusPacket, PcmFrame, Sound
+from bot.demo.slicing import speech
+from storage.records import SAMPLE_RATE
+
+PACKET = 960  # samples in a packet of the shipped speech
+RATE = SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A packet as aiortc's sender takes it in place of a frame."""
+
+    payload: bytes
+    pts: int
+    time_base: Fraction = Fraction(1, RATE)
+
+    def __bytes__(self) -> bytes:
+        return self.payload
+
+
+class Talker(MediaStreamTrack):
+    """A microphone that plays packets, one of them every 20 ms, from the first on; behind the last one it is silent."""
+
+    kind = "audio"
+
+    def __init__(self, packets: Sequence[bytes]) -> None:
+        super().__init__()
+        self.packets = packets
+        self.sent = 0  # packets that were played
+        self.jump = 0  # added to all timestamps from now on
+        self._pauses = asyncio.Event()
+        self._pauses.set()
+        self._began: float | None = None
+        self._late = 0  # packets by which the RTP clock is behind, after stalls
+        self._unsent = 0  # packets' time that passed without any, with the clock going on
+
+    def stall(self) -> None:
+        """Stop capturing: no packets, and the RTP clock stands still, until `resume`."""
+        self._pauses.clear()
+
+    def resume(self) -> None:
+        self._pauses.set()
+
+    def hush(self, packets: int) -> None:
+        """Send nothing for so many packets' time, as in DTX: the RTP clock goes on."""
+        self._unsent += packets
+
+    async def recv(self) -> Prepared:
+        loop = asyncio.get_running_loop()
+        if self._began is None:
+            self._began = loop.time()
+        if not self._pauses.is_set():
+            stalled = loop.time()
+            await self._pauses.wait()
+            self._late += round((loop.time() - stalled) * RATE)
+        if self.sent >= len(self.packets):
+            await asyncio.Event().wait()
+        place = (self.sent + self._unsent) * PACKET
+        await asyncio.sleep(self._began + (place + self._late) / RATE - loop.time())
+        if self.readyState != "live":
+            raise MediaStreamError
+        self.sent += 1
+        return Prepared(self.packets[self.sent - 1], place + self.jump)
+
+
+class Line:
+    """The way from a caller to the bot: drops packets, delays them, and can be cut."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.loss = 0.0  # share of the RTP packets
+        self.jitter_s = 0.0  # each packet is up to so late, so that packets overtake each other
+        self.dropped = 0
+        self._random = random.Random(seed)
+
+    def into(self, transport: Any) -> None:
+        """Put this line between an ICE transport and the network."""
+        send: Callable[[bytes], Awaitable[None]] = transport._send
+
+        async def later(data: bytes, delay_s: float) -> None:
+            await asyncio.sleep(delay_s)
+            await send(data)
+
+        async def lossy(data: bytes) -> None:
+            if 127 < data[0] < 192 and not 192 <= data[1] <= 208:  # RTP (RFC 5761)
+                if self._random.random() < self.loss:
+                    self.dropped += 1
+                    return
+                if self.jitter_s:
+                    task = asyncio.ensure_future(later(data, self._random.random() * self.jitter_s))
+                    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+                    return
+            await send(data)
+
+        transport._send = lossy
+
+
+class Peer:
+    """A caller. `video`, `data`: it offers a video line and a data channel besides its microphone."""
+
+    def __init__(self, packets: Sequence[bytes] | None = None, *, video: bool = False, data: bool = False) -> None:
+        self.talker = Talker(numbered(speech(1) if packets is None else packets))
+        self.line = Line()
+        self.frames: list[Any] = []  # what the bot sent, decoded
+        self._listening: list[asyncio.Task[None]] = []
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.connection.on("track", lambda track: self._listening.append(asyncio.ensure_future(self._listen(track))))
+        self.transceiver = self.connection.addTransceiver(self.talker, "sendrecv")
+        if video:
+            self.connection.addTransceiver("video")
+        if data:
+            self.connection.createDataChannel("data")
+        self.line.into(self.transceiver.receiver.transport.transport)
+
+    @property
+    def dtls(self) -> Any:
+        return self.transceiver.receiver.transport
+
+    async def offer(self) -> str:
+        await self.connection.setLocalDescription(await self.connection.createOffer())
+        return str(self.connection.localDescription.sdp)
+
+    async def accept(self, answer: str) -> None:
+        await self.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+
+    async def answer(self, offer: str) -> str:
+        await self.connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        await self.connection.setLocalDescription(await self.connection.createAnswer())
+        return str(self.connection.localDescription.sdp)
+
+    async def call(self, leg: Leg) -> None:
+        """Call the bot."""
+        await self.accept((await leg.answer(await self.offer())).sdp)
+
+    async def is_called_by(self, leg: Leg) -> None:
+        """Let the bot call."""
+        await leg.accept(await self.answer((await leg.offer()).sdp))
+
+    def new_ssrc(self) -> None:
+        """Go on as another stream, as after a track was replaced."""
+        self.transceiver.sender._ssrc ^= 0x5A5A5A5A
+
+    async def send(self, packet: bytes) -> None:
+        """Send an RTP packet of any form."""
+        await self.dtls._send_rtp(packet)
+
+    def kill(self) -> None:
+        """Be gone without a good-bye: nothing goes out any longer, and nothing is answered."""
+
+        async def nothing(*args: Any) -> None: ...
+
+        for protocol in self.dtls.transport._connection._protocols:
+            protocol.datagram_received = protocol.send_stun = lambda *args: None
+            protocol.send_data = nothing
+
+    async def close(self) -> None:
+        await self.connection.close()
+        for task in self._listening:
+            task.cancel()
+
+    async def _listen(self, track: MediaStreamTrack) -> None:
+        while True:
+            try:
+                self.frames.append(await track.recv())
+            except MediaStreamError:
+                return
+
+
+@dataclass
+class Ear:
+    """A listener that keeps what it is told."""
+
+    sounds: list[Sound] = field(default_factory=list)
+    connects: asyncio.Event = field(default_factory=asyncio.Event)
+    ends: asyncio.Event = field(default_factory=asyncio.Event)
+    ended_times: int = 0
+    _more: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def connected(self) -> None:
+        self.connects.set()
+
+    def heard(self, sound: Sound) -> None:
+        self.sounds.append(sound)
+        self._more.set()
+
+    def ended(self) -> None:
+        self.ended_times += 1
+        self.ends.set()
+
+    async def hears(self, packets: int) -> None:
+        """Wait until so many packets were heard."""
+        while len(self.sounds) < packets:
+            self._more.clear()
+            await asyncio.wait_for(self._more.wait(), 10)
+
+    @property
+    def opus(self) -> list[OpusPacket]:
+        assert not any(isinstance(sound, PcmFrame) for sound in self.sounds)
+        return [sound for sound in self.sounds if isinstance(sound, OpusPacket)]
+
+
+def numbered(packets: Sequence[bytes]) -> list[bytes]:
+    """Write the number of each packet, from 0, into its padding (RFC 6716, section 3.2.5). The sound stays the same."""
+    assert all(packet[0] & 3 == 0 for packet in packets)  # one frame each
+    frames = ((packet[0] | 3, packet[1:]) for packet in packets)
+    return [bytes([first, 0x41, 4]) + frame + number.to_bytes(4) for number, (first, frame) in enumerate(frames)]
+
+
+def places(heard: Sequence[OpusPacket]) -> list[tuple[int, int]]:
+    """Return for each packet that was heard its place in the source and on the clock of the call, in samples."""
+    return [(int.from_bytes(packet.payload[-4:]) * PACKET, packet.at) for packet in heard]

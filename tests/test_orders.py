@@ -218,9 +218,10 @@ def test_nobody_else_writes_jobs_or_reads_their_payloads() -> None:
     for path in sorted(BOT.rglob("*.py")):
         if path == BOT / "orders.py":
             continue
+        of_packets = path.is_relative_to(BOT / "calls")  # packets have payloads, too
         for node in ast.walk(ast.parse(path.read_text())):
             makes = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in OF_ORDERS_ALONE
-            reads = isinstance(node, ast.Attribute) and node.attr == "payload"
+            reads = isinstance(node, ast.Attribute) and node.attr == "payload" and not of_packets
             if makes or reads:
                 written.append(f"{path.relative_to(BOT)}: {ast.unparse(node)}")
     assert written == []

@@ -10,6 +10,8 @@ from storage.records import Change, ConsentNotice, Json, Recorded, Retention, Ro
 RECORD = "record"
 RECORD_MESSAGES = "record messages"
 RECORD_CALLS = "record calls"
+RECORD_CALL = "record call"
+"""The command, and so the name in the log of changes, that has the call recorded that runs now."""
 SWITCHES: Mapping[Recorded, str] = {
     Recorded.BROADCASTS: RECORD,
     Recorded.MESSAGES: RECORD_MESSAGES,
@@ -133,7 +135,8 @@ def notice(
 def _nothing(prefix: str) -> str:
     return _(
         "I record nothing here yet: a moderator can say `{prefix} record on` for voice broadcasts, `{prefix} record "
-        "messages on` for voice messages, and I will publish them as a podcast for the members of this room."
+        "messages on` for voice messages, `{prefix} record calls on` for calls, and I will publish them as a podcast "
+        "for the members of this room."
     ).format(prefix=prefix)
 
 

@@ -1,5 +1,9 @@
 """Types of events that several modules name: of the Client-Server API, and our own. Pure."""
 
+from collections.abc import Mapping
+
+from storage.records import CallProtocol
+
 # ---- of a room's state
 
 CREATE = "m.room.create"
@@ -23,6 +27,12 @@ CALL_STATE = "de.mtorials.test.callstate"
 """A device that is in an MXVC voice channel, or was."""
 CALLS = frozenset({CALL, CALL_MEMBER, CALL_STATE})
 """All types of state that tell who is in a call."""
+SHOWN_IN_CALL: Mapping[CallProtocol, str] = {
+    CallProtocol.MSC3401: CALL_MEMBER,
+    CallProtocol.MATRIXRTC: CALL_MEMBER,
+    CallProtocol.MXVC: CALL_STATE,
+}
+"""The types of state by which a member is shown in a call."""
 
 # ---- of the timeline
 

@@ -112,7 +112,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.Forget.kind: Forgetting(store),
         orders.Tick.kind: recorder.tick,
         orders.End.kind: recorder.end,
-        orders.Notice.kind: Notices(store, sending, settings, clock=clock),
+        orders.Notice.kind: Notices(store, sending, settings, apply=recorder.apply, clock=clock),
         orders.ShowRoom.kind: ShowingRoom(
             store, sending, us=session.user_id, max_days=settings.retention.max_days, clock=clock
         ),

@@ -17,6 +17,7 @@ def policies(room: Room) -> dict[str, str | None]:
     return {
         "record": switch(room.recording_on),
         "record messages": switch(room.messages_on),
+        "record calls": switch(room.calls_on),
         "publish": room.visibility,
         "announce": room.announce,
         "language": room.language,

@@ -601,11 +601,12 @@ class React(_OnceInRoom):
 @dataclass(frozen=True, slots=True)
 class Notice(Order):
     """Say something in a room, once for each topic: in a thread, or as an answer to an event. One that `greets` has its
-    words made when it is said; `asks`: the command that it asks a question about; `announces`: the recording
-    whose episode it announces; `replaces`: the notice of the bot's own that it is put in place of; `begins`: the
-    recording whose beginning it tells; `panel`: members react to it; `prefixed`: the body has `{prefix}` in front of
-    the commands that it names. Once the homeserver `refused` it, it waits until the bot may speak, but not longer than
-    `until`."""
+    words made when it is said; `asks`: the command that it asks a question about; `announces`: the recording whose
+    episode it announces; `replaces`: the notice of the bot's own that it is put in place of; `begins`: the recording
+    whose beginning it tells; `panel`: members react to it; `prefixed`: the body has `{prefix}` in front of the commands
+    that it names; `during`: the recording outside of which it is not true; `opens`: the sound of that recording waits
+    for it; `mentions`: the users whom it notifies. Once the homeserver `refused` it, it waits until the bot may speak,
+    but not longer than `until`."""
 
     kind = JobKind("notice")
     subject_field = "topic"
@@ -622,6 +623,9 @@ class Notice(Order):
     begins: RecordingId | None = None
     panel: bool = False
     prefixed: bool = False
+    during: RecordingId | None = None
+    opens: bool = False
+    mentions: tuple[UserId, ...] = ()
     until: datetime | None = None
     refused: bool = False
 

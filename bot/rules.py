@@ -8,9 +8,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
-from bot.event_types import HISTORY_VISIBILITY
+from bot.event_types import HISTORY_VISIBILITY, SHOWN_IN_CALL
 from bot.facts import JOIN, is_joined, membership
-from storage.records import HistoryVisibility, Json, Position, RoomPower, StateEvent, UserId
+from storage.records import CallProtocol, HistoryVisibility, Json, Position, RoomPower, StateEvent, UserId
 
 CREATOR = 1 << 53
 """The power of a room version 12 creator, above every level that an event can hold."""
@@ -75,6 +75,11 @@ def may_send_state(user: UserId, kind: str, room: RoomPower) -> bool:
         level = _level(events[kind], _version(room.create))
         return power_of(user, room) >= (CREATOR if level is None else level)
     return power_of(user, room) >= _state_default(room)
+
+
+def may_show_in_call(user: UserId, protocol: CallProtocol, room: RoomPower) -> bool:
+    """Return whether the user may be shown in a call of the room, and so take part in it."""
+    return may_send_state(user, SHOWN_IN_CALL[protocol], room)
 
 
 def may_send(user: UserId, kind: str, room: RoomPower) -> bool:

@@ -70,6 +70,21 @@ def forgotten_in(command: EventId, room_id: RoomId) -> str:
     return f"forgotten:{command}:{room_id}"
 
 
+def call_joined(call: EventId, number: int) -> str:
+    """Name the reply to a member who joins a call that is recorded. `number`: of those who were told."""
+    return f"joined:{call}:{number}"
+
+
+def call_silent(call: EventId) -> str:
+    """Name the notice that nobody is heard in a call."""
+    return f"silent:{call}"
+
+
+def call_hindered(room_id: RoomId, cause: str) -> str:
+    """Name the notice of what keeps the bot out of a call."""
+    return f"call:{room_id}:{cause}"
+
+
 def told_of(what: str, broadcast: EventId) -> str:
     """Name the notice of something that a broadcast met; `what` is a key of `wording.TOLD`."""
     return f"tell:{what}:{broadcast}"

@@ -9,6 +9,7 @@ from storage.records import CallEvent, Recording, RecordingId, RecordingKind, Re
 from storage.rows import columns, put_all, record, records
 from storage.tables import call_events, call_told
 from storage.tables import recordings as recording_table
+from storage.tables import rooms as room_table
 
 
 async def running(db: Connection, room_id: RoomId | None = None) -> tuple[Recording, ...]:
@@ -17,6 +18,13 @@ async def running(db: Connection, room_id: RoomId | None = None) -> tuple[Record
     is_live = (recording_table.c.kind == RecordingKind.CALL, recording_table.c.state == RecordingState.LIVE)
     rows = await db.execute(select(recording_table).where(*is_live, *here).order_by(recording_table.c.id))
     return tuple(record(Recording, row) for row in rows)
+
+
+async def rooms_of(db: Connection) -> frozenset[RoomId]:
+    """Return the rooms whose calls are to be recorded, and those in which one is."""
+    wanting = select(room_table.c.room_id).where(room_table.c.joined, room_table.c.calls_on | room_table.c.call_wanted)
+    wanted = {RoomId(room_id) for room_id in (await db.execute(wanting)).scalars()}
+    return frozenset(wanted | {recording.room_id for recording in await running(db)})
 
 
 async def note(db: Connection, recording_id: RecordingId, events: Sequence[CallEvent]) -> None:

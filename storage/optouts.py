@@ -67,7 +67,8 @@ async def running(
     if user_id is not None:
         speaks = exists().where(chunks.c.recording_id == recordings.c.id, chunks.c.sender == user_id)
         begins = exists().where(transmissions.c.recording_id == recordings.c.id)  # perhaps another's
-        theirs = [or_(recordings.c.broadcaster == user_id, speaks, begins)]
+        in_call = recordings.c.protocol.is_not(None)  # the same
+        theirs = [or_(recordings.c.broadcaster == user_id, speaks, begins, in_call)]
     found = select(recordings).where(are_open, *theirs, *_in(room_ids)).order_by(recordings.c.position)
     return tuple(record(Recording, row) for row in await db.execute(found))
 

@@ -46,7 +46,9 @@ class Told:
 
     def begin(self) -> None:
         world, sending = self.world, cast("Sending", self.room)
-        world.handlers[orders.Notice.kind] = Notices(world.store, sending, world.settings, clock=world.clock)
+        world.handlers[orders.Notice.kind] = Notices(
+            world.store, sending, world.settings, apply=world.recorder.apply, clock=world.clock
+        )
         world.handlers[orders.React.kind] = Reacting(world.store, sending)
 
     async def choose(self, announce: Announce) -> None:

@@ -58,7 +58,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: Room) -> 
 
 
 def speak(world: World, room: Room) -> None:
-    notices = Notices(world.store, cast("Sending", room), world.settings, clock=world.clock)
+    notices = Notices(world.store, cast("Sending", room), world.settings, apply=world.recorder.apply, clock=world.clock)
     world.handlers[orders.Notice.kind] = notices
 
 

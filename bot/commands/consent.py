@@ -17,7 +17,7 @@ from bot.commands.replies import consent as replies
 from bot.commands.replies import general
 from bot.commands.replies.manual import Form, Group, Who
 from bot.event_types import ROOM_NAME
-from bot.intake import consent, unrecorded
+from bot.intake import calls, consent, unrecorded
 from bot.intake.consent import Refused
 from bot.intake.naming import names_of
 from bot.language import N_
@@ -38,6 +38,7 @@ async def _opt_out(context: Context) -> str:
         return replies.out_already(context.prefix, everywhere=everywhere)
     await _note_word(context, out=True, everywhere=everywhere)
     line = None if everywhere else await heirs.line(context.db, context.room.room_id)
+    await calls.look_again(context.db, line, context.now)
     objection = orders.CloseRefused(context.command, context.position, user_id, line)
     refused = await consent.close_refused(context.db, context.apply, objection, context.now)
     if refused:
@@ -59,6 +60,7 @@ async def _opt_in(context: Context) -> str:
     await consent.look_again(context.db, user_id, context.position, context.now)
     line = None if everywhere else await heirs.line(context.db, context.room.room_id)
     await unrecorded.look_again(context.db, line, context.position, context.now)
+    await calls.look_again(context.db, line, context.now)
     return replies.back_in(context.prefix, everywhere=everywhere)
 
 
@@ -128,6 +130,7 @@ async def _set_speakers(context: Context, speakers: tuple[UserId, ...] | None) -
     objection = orders.CloseRefused(context.command, context.position, room_ids=line)
     refused = await consent.close_refused(context.db, context.apply, objection, context.now)
     await unrecorded.look_again(context.db, line, context.position, context.now)
+    await calls.look_again(context.db, line, context.now)
     return replies.speakers_changed(
         context.asker.name, names, context.prefix, closed=_closed(refused), left=_left(refused)
     )

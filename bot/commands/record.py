@@ -1,4 +1,4 @@
-"""`record`, `record on|off`, `record messages on|off`: what is recorded in a room."""
+"""`record`, `record on|off`, `record messages on|off`, `record calls on|off`: what is recorded in a room."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -12,7 +12,7 @@ from bot.commands.replies import general
 from bot.commands.replies import record as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.event_types import CREATE
-from bot.intake import unrecorded
+from bot.intake import calls, unrecorded
 from bot.intake.greeting import told_by_command
 from bot.intake.succession import succeed, take_back
 from bot.language import N_
@@ -34,22 +34,35 @@ async def _switch(context: Context, kinds: Collection[Recorded], *, on: bool) ->
         room = back
     if not context.asker.moderates:
         return general.ONLY_MODS
+    if on and Recorded.CALLS in kinds and not calls.installed():
+        return replies.NO_CALLS_HERE
     heir = await _heir(context) if lets_in else None
     was = room.recorded if on else room.switched_on
     changing = [kind for kind in kinds if heir or (kind in was) != on]
     after = heir or room
     for kind in changing:
         after = _switched(after, kind, context.position, on=on)
-    if changing:
+    unwanted = not on and Recorded.CALLS in kinds and room.call_wanted
+    after = replace(after, call_wanted=after.call_wanted and not unwanted)
+    if changing or unwanted:
         await rooms.save_room(context.db, replace(after, changed_at=context.now))
-    if not after.messages_on:
-        for room_id in await heirs.line(context.db, room.room_id):
-            await sealed_messages.forget_room(context.db, room_id)
-    if on and Recorded.MESSAGES in changing:
-        await unrecorded.look_again(context.db, [room.room_id], context.position, context.now)
+    await _look_again(context, after, kinds, on=on)
     for kind in changing:
         await context.note(disclosure.SWITCHES[kind], logged.switch(kind in was), logged.switch(on))
-    return await _answer(context, kinds, after, heir, changed=bool(changing), on=on)
+    if unwanted:
+        await context.note(disclosure.RECORD_CALL, logged.switch(True), logged.switch(False))
+    return await _answer(context, kinds, after, heir, changed=bool(changing) or unwanted, on=on)
+
+
+async def _look_again(context: Context, after: Room, kinds: Collection[Recorded], *, on: bool) -> None:
+    """Have that looked at which a switch of these kinds concerns: messages that wait, and calls that run."""
+    if not after.messages_on:
+        for room_id in await heirs.line(context.db, after.room_id):
+            await sealed_messages.forget_room(context.db, room_id)
+    if on and Recorded.MESSAGES in kinds:
+        await unrecorded.look_again(context.db, [after.room_id], context.position, context.now)
+    if Recorded.CALLS in kinds:
+        await calls.order(context.db, after.room_id, context.now)
 
 
 async def _answer(
@@ -60,7 +73,7 @@ async def _answer(
         answer = replies.recording_on(who, kind, changed=changed)
         public = heir is not None and heir.visibility is Visibility.PUBLIC
         return f"{answer} {continues_podcast(public=public)}" if heir else answer
-    running = await _end_what_runs(context, after)
+    running = await _end_what_runs(context, after, kinds)
     if after.switched_on:
         return replies.kind_off(who, kind, running, changed=changed)
     return replies.recording_off(who, running, changed=changed)
@@ -91,14 +104,15 @@ async def _heir(context: Context) -> Room | None:
     return await succeed(context.db, old, context.room.room_id, context.now, publishes=publishes)
 
 
-async def _end_what_runs(context: Context, room: Room) -> int:
-    """End the live recordings of what is switched off, and return how many. One that is finishing has already ended by
-    itself."""
-    running = [
-        recording
-        for recording in await archive.open_recordings(context.db, await heirs.line(context.db, room.room_id))
-        if recording.state is RecordingState.LIVE and kind_of(recording).recorded_with.isdisjoint(room.switched_on)
-    ]
+async def _end_what_runs(context: Context, room: Room, kinds: Collection[Recorded]) -> int:
+    """End the live recordings of what was switched off, and return how many. One that is finishing has already ended by
+    itself; one that a moderator chose goes on unless its own kind is among the `kinds` that were switched off."""
+    running = []
+    for recording in await archive.open_recordings(context.db, await heirs.line(context.db, room.room_id)):
+        switches = kind_of(recording).recorded_with
+        goes_on = recording.chosen and switches.isdisjoint(kinds)
+        if recording.state is RecordingState.LIVE and switches.isdisjoint(room.switched_on) and not goes_on:
+            running.append(recording)
     for recording in running:
         await context.apply(context.db, recording.id, Ended(EndedBy.SWITCHED_OFF, context.position))
     return len(running)
@@ -128,6 +142,8 @@ def _read(words: Words) -> Action | None:
             return partial(_switch, kinds=tuple(Recorded), on=False)
         case ["messages", "on" | "off" as word]:
             return partial(_switch, kinds=(Recorded.MESSAGES,), on=word == "on")
+        case ["calls", "on" | "off" as word]:
+            return partial(_switch, kinds=(Recorded.CALLS,), on=word == "on")
         case _:
             return None
 
@@ -155,6 +171,13 @@ VERBS = (
                 Who.MODERATORS,
                 N_("starts or stops recording this room's voice messages"),
                 "record messages on",
+                Group.RECORDING,
+            ),
+            Form(
+                "record calls on|off",
+                Who.MODERATORS,
+                N_("joins and records this room's calls, as a member whom everybody sees, or does so no longer"),
+                "record calls on",
                 Group.RECORDING,
             ),
         ),

@@ -7,7 +7,7 @@ from datetime import datetime
 from bot import disclosure, facts, orders, rules
 from bot.dialects.state import makes_a_space
 from bot.event_types import CREATE
-from bot.intake import disclosing, turning, walkie
+from bot.intake import calls, disclosing, turning, walkie
 from bot.intake.greeting import greet
 from bot.intake.succession import Publishes, begin_anew, succeed, take_back
 from bot.matrix.batch import Invite
@@ -73,7 +73,9 @@ async def joined(db: Connection, room_id: RoomId, now: datetime, *, us: UserId, 
 
 
 def _nothing_on(room: Room) -> Room:
-    return replace(room, recording_on=False, messages_since=None, messages_wait=False)
+    return replace(
+        room, recording_on=False, messages_since=None, messages_wait=False, calls_on=False, call_wanted=False
+    )
 
 
 async def leave_space(db: Connection, room_id: RoomId, now: datetime) -> bool:
@@ -91,12 +93,14 @@ async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:
     current."""
     room = await rooms.room(db, room_id)
     assert room is not None
-    await rooms.save_room(db, replace(room, joined=False, inviter=None, changed_at=now, revision=room.revision + 1))
+    gone = replace(room, joined=False, call_wanted=False, inviter=None, changed_at=now, revision=room.revision + 1)
+    await rooms.save_room(db, gone)
     await rooms.forget_state(db, room_id)
     await heirs.forget_hosts(db, room_id)
     await gaps.forget_room(db, room_id)
     await sealed_messages.forget_room(db, room_id)
     await walkie.removed(db, room_id, now)
+    await calls.look(db, room_id, now)
     for recording in await archive.open_recordings(db, room_id):
         await jobs.add(db, orders.End(recording.id, EndedBy.REMOVED).job(), now)
     log.info("no longer a member: room=%s", room_id)

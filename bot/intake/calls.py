@@ -1,7 +1,13 @@
-"""Calls: what is heard of a room may concern a call that is recorded, or is to be. The engine of calls (`bot.calls`)
-handles the order."""
+"""Calls: what is heard or said in a room may concern a call that is recorded, or is to be. The engine of calls
+(`bot.calls`) handles the order.
 
+A call is begun to be recorded while its room wants that; once begun, its recording goes on until it is ended, whatever
+the room wants meanwhile.
+"""
+
+from collections.abc import Iterable
 from datetime import datetime
+from importlib.util import find_spec
 
 from bot import orders
 from storage import calls, jobs, rooms
@@ -9,9 +15,26 @@ from storage.database import Connection
 from storage.records import RoomId
 
 
+def installed() -> bool:
+    """Return whether the program was installed with what it needs for calls: the extra `calls`."""
+    return find_spec("aiortc") is not None
+
+
 async def look(db: Connection, room_id: RoomId, now: datetime) -> None:
     """Have a room's calls looked at, if they are recorded, or one is."""
     room = await rooms.room(db, room_id)
     wanted = room is not None and (room.calls_on or room.call_wanted)
     if wanted or await calls.running(db, room_id):
-        await jobs.add(db, orders.KeepCalls(room_id).job(), now)
+        await order(db, room_id, now)
+
+
+async def look_again(db: Connection, room_ids: Iterable[RoomId] | None, now: datetime) -> None:
+    """Have the calls of these rooms looked at (None: of all), where they are recorded: who may be recorded there has
+    changed."""
+    for room_id in await calls.rooms_of(db) if room_ids is None else room_ids:
+        await look(db, room_id, now)
+
+
+async def order(db: Connection, room_id: RoomId, now: datetime) -> None:
+    """Have a room's calls looked at: what is wanted of them has changed."""
+    await jobs.add(db, orders.KeepCalls(room_id).job(), now)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bot import orders
 from bot.recording.chunks import NOT_WANTED, OUT_OF_TURN
 from bot.recording.model import Deleted, Forgotten, RecordingEvent
-from storage import archive, jobs, journal, listener_uses, sealed_messages, spoken, withheld_keys
+from storage import archive, calls, jobs, journal, listener_uses, sealed_messages, spoken, withheld_keys
 from storage.database import Connection
 from storage.records import Recording, RecordingId, RoomId, UserId
 
@@ -31,8 +31,18 @@ class Traces:
 
 
 async def traces(db: Connection, user_id: UserId, room_ids: Sequence[RoomId] | None) -> Traces:
-    """Find what there is of a member in these rooms; None: everywhere."""
-    return Traces(user_id, room_ids, *await spoken.by(db, user_id, room_ids, WITHOUT_SOUND))
+    """Find what there is of a member in these rooms; None: everywhere. A call that is recorded now is never theirs
+    alone: not all of its sound is in chunks yet."""
+    alone, shared = await spoken.by(db, user_id, room_ids, WITHOUT_SOUND)
+    running = [call for call in await calls.running(db) if room_ids is None or call.room_id in room_ids]
+    theirs = [call for call in running if call in shared or _speaks_in(user_id, call)]
+    alone, shared = (tuple(each for each in found if each not in running) for found in (alone, shared))
+    return Traces(user_id, room_ids, alone, (*shared, *theirs))
+
+
+def _speaks_in(user_id: UserId, call: Recording) -> bool:
+    """Return whether a call has a stem of a member's."""
+    return any(stem.user_id == user_id and not stem.removed for stem in call.stems)
 
 
 async def remove(

@@ -39,6 +39,8 @@ EMPTIED = (TOMBSTONE, CANONICAL_ALIAS, DISCLOSURE, PERMIT, FLOOR, *sorted(SHOWN 
 SHOW_AGAIN = frozenset({POWER_LEVELS, DISCLOSURE})
 """Types of state after which the bot's own state event is compared with the room: it may be written now, or somebody
 replaced it."""
+CONCERN_CALLS = CALLS | {ENCRYPTION, POWER_LEVELS}
+"""Types of state that tell who is in a call, or decide whether the bot may be, and how it signals there."""
 MEMBERS_AT_ONCE = 200
 
 
@@ -100,7 +102,7 @@ async def _save(db: Connection, old: StateEvent | None, state: StateEvent, now: 
     await rooms.save_state(db, state)
     if state.type == PERMIT:
         await walkie.permit_heard(db, old, state, now)
-    if state.type in CALLS:
+    if state.type in CONCERN_CALLS:
         await calls.look(db, state.room_id, now)
     if state.type in SHOWN:
         await rooms.touch(db, state.room_id, now)
@@ -150,6 +152,8 @@ async def apply_members(
     gone = [UserId(user) for user, member in changed.items() if not facts.is_joined(member)]
     if gone:
         await walkie.left(db, room_id, gone, now)
+    if changed:
+        await calls.look(db, room_id, now)
     return {member.state_key for member in members if facts.is_joined(member)}
 
 

@@ -17,7 +17,7 @@ from datetime import datetime
 
 from bot import disclosure, facts, logged, orders, rules, topics, words
 from bot.event_types import CREATE, MEMBER, POWER_LEVELS, TOMBSTONE
-from bot.intake import consent, disclosing, reviewing, walkie
+from bot.intake import calls, consent, disclosing, reviewing, walkie
 from bot.intake.greeting import greet
 from bot.language import _, speaking
 from storage import archive, changes, heirs, jobs, journal, optouts, rooms, sealed_messages
@@ -87,11 +87,20 @@ async def succeed(
         await archive.close(db, await heirs.line(db, heir.room_id))
     heir = await _with_policies_of(db, old, await _with_picture_of(db, old, heir, now), now)
     await rooms.save_room(db, heir)
-    left = replace(old, recording_on=False, messages_since=None, messages_wait=False, changed_at=now)
+    left = replace(
+        old,
+        recording_on=False,
+        messages_since=None,
+        messages_wait=False,
+        calls_on=False,
+        call_wanted=False,
+        changed_at=now,
+    )
     await rooms.save_room(db, left)
     if not heir.messages_on:  # else those that wait for their key are recorded when it comes
         await sealed_messages.forget_room(db, old_id)
     await walkie.inherit(db, old_id, new_id, now)
+    await calls.look(db, new_id, now)
     await disclosing.compare(db, old, left, now)
     await disclosing.compare(db, new, heir, now)
     await _close_refused(db, heir, now)
@@ -227,6 +236,8 @@ async def _with_policies_of(db: Connection, old: Room, heir: Room, now: datetime
     chosen = {what: change for what, change in newest.items() if change.by is not None}
     if old.messages_on and not heir.messages_on and not _switched_off(chosen):
         heir = replace(heir, messages_since=await journal.position(db))
+    if old.calls_on and not _switched_off(chosen):
+        heir = replace(heir, calls_on=True)
     policies = {name: getattr(old, name) for name in POLICIES if name not in chosen}
     texts = {name: getattr(old.podcast, name) for name in TEXTS if f"podcast {name}" not in chosen}
     heir = replace(heir, **policies, podcast=replace(heir.podcast, **texts))
@@ -238,8 +249,8 @@ async def _with_policies_of(db: Connection, old: Room, heir: Room, now: datetime
 
 
 def _switched_off(newest: Mapping[str, Change]) -> bool:
-    """Return whether people have switched off the recording of voice messages, or all recording. `newest`: their newest
-    change of each policy."""
+    """Return whether people have switched off the recording of a kind, or all recording. `newest`: their newest change
+    of each policy."""
     return any(newest[what].after == logged.switch(False) for what in disclosure.SWITCHES.values() if what in newest)
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 
 from bot import orders
-from bot.intake import announcements
+from bot.intake import announcements, calls
 from bot.language import speaking
 from bot.recorder import asking, floor
 from bot.recorder.erasing import erase, forget, forget_older_audio, hand_back, take_back, withdraw
@@ -20,16 +20,20 @@ from bot.recording.kinds import kind_of
 from bot.recording.model import (
     Ask,
     ChunkSent,
+    Deleted,
     Effect,
+    Ended,
     Erase,
     FetchChunk,
     Finish,
     Forget,
+    Forgotten,
     HandBack,
     LookAgain,
     Outcome,
     RecordingEvent,
     Release,
+    Silenced,
     Spoke,
     TakeBack,
     Tell,
@@ -48,6 +52,9 @@ log = logging.getLogger(__name__)
 
 LONG = 300  # chunks; more take longer than the event loop may be held
 
+
+FOR_CALLS = (Ended, Silenced, Forgotten, Deleted)
+"""Events after which the bot has to leave the call that it records, or to let go of somebody's sound."""
 
 Releases = Callable[[Connection, Recording, Release], Awaitable[None]]
 """A function that takes a released voice message into a session, where its room records them (`joining`)."""
@@ -102,6 +109,7 @@ class Applying:
         await self.effects(db, outcome.recording, outcome.effects)
         if _lost_a_speaker(recording, outcome.recording):
             await announcements.take_name_out(db, outcome.recording, now)
+        await _wake_engine(db, recording, event, now)
         removed = _removed(before, outcome.chunks)
         for part in {None, *removed} if removed else ():
             await take_back(db, outcome.recording, now, part)
@@ -191,6 +199,12 @@ async def _of_transmission(
             await take_back(db, recording, now, part)
         case Spoke(sender=sender, since=since):
             await floor.spoke(db, recording.room_id, sender, since, now)
+
+
+async def _wake_engine(db: Connection, recording: Recording, event: RecordingEvent, now: datetime) -> None:
+    """Have a call looked at whose recording is changed by others than the bot's part in it."""
+    if recording.protocol is not None and isinstance(event, FOR_CALLS):
+        await calls.order(db, recording.room_id, now)
 
 
 def _removed(before: Sequence[Chunk], after: Sequence[Chunk]) -> set[EventId | None]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from storage.records import EndedBy
+from storage.records import EndedBy, Recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +18,5 @@ class Words:
     waiting: str  # at the live edge
     part: str  # names the first column of the table of its parts
     parts: str  # above that table; {n}
+    live: Callable[[Recording], str] | None = None  # a line on one that is recorded now, where {who} does not fit:
+    # {time}, {length}, {code}

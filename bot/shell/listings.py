@@ -99,6 +99,7 @@ async def room_json(db: Connection, room: Room) -> dict[str, Any]:
         "direct": room.direct,
         "recording": room.recording_on,
         "recording_messages": room.messages_on,
+        "recording_calls": room.calls_on,
         "waiting": room.waits,
         "podcast": str(podcast.visibility),
         "retention": str(podcast.retention),
@@ -115,7 +116,13 @@ async def room_json(db: Connection, room: Room) -> dict[str, Any]:
 
 def _room_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
     recording = " + ".join(
-        kind for kind, name in (("broadcasts", "recording"), ("messages", "recording_messages")) if entry[name]
+        kind
+        for kind, name in (
+            ("broadcasts", "recording"),
+            ("messages", "recording_messages"),
+            ("calls", "recording_calls"),
+        )
+        if entry[name]
     )
     recording = "waiting for its notice" if entry["waiting"] else recording or "off"
     return (

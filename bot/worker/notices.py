@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -10,13 +10,15 @@ from typing import Any
 from bot import orders, words
 from bot.errors import GiveUp, TryLater
 from bot.event_types import MESSAGE
-from bot.intake import announcements, greeting, panels
+from bot.intake import announcements, calls, greeting, panels
+from bot.intake.consent import Apply
 from bot.matrix.sending import Sending
+from bot.recording.model import NoticeSent
 from bot.settings import Settings
 from bot.worker.formatting import formatted
 from storage import archive, jobs, questions, rooms
 from storage.database import Connection
-from storage.records import EventId, Job, Json, RecordingState, Room
+from storage.records import EventId, Job, Json, RecordingState, Room, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -30,10 +32,13 @@ LONGEST_CONTENT = 44_000
 class Notices:
     """The handler of Notice orders."""
 
-    def __init__(self, store: Store, sending: Sending, settings: Settings, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, sending: Sending, settings: Settings, *, apply: Apply, clock: Callable[[], datetime]
+    ) -> None:
         self._store = store
         self._sending = sending
         self._settings = settings
+        self._apply = apply
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
@@ -50,11 +55,11 @@ class Notices:
             return
         prefix = self._settings.commands.prefix
         body = order.body.format(prefix=prefix) if order.prefixed else order.body
-        content = notice(body, reply_to=order.reply_to, thread=order.thread)
+        content = notice(body, reply_to=order.reply_to, thread=order.thread, mentions=order.mentions)
         if order.replaces is not None:
             content = edit(content, order.replaces)
         event_id = await self._send(job, order, content)
-        if order.asks is not None or order.announces is not None or order.panel:
+        if order.asks is not None or order.announces is not None or order.panel or order.opens:
             async with self._store.write() as db:
                 await self._note(db, order, event_id)
         if job.attempts:
@@ -69,8 +74,9 @@ class Notices:
         first = order.refused or not job.attempts
         if order.announces is not None and first and await announcements.is_untrue(db, order):
             return True
-        if order.begins is not None and job.attempts:
-            recording = await archive.recording(db, order.begins)
+        during = order.during or (order.begins if job.attempts else None)
+        if during is not None:
+            recording = await archive.recording(db, during)
             return recording is None or recording.state is not RecordingState.LIVE
         return order.refused and order.until is not None and order.until < self._clock()
 
@@ -86,7 +92,7 @@ class Notices:
         raise TryLater("the bot may not speak in the room", after_s=REFUSED_S, room=order.room_id)
 
     async def _note(self, db: Connection, order: orders.Notice, event_id: EventId) -> None:
-        """Note as which event a question, a panel, or a recording's announcement is in the room."""
+        """Note as which event a question, a panel, or the notice of a recording is in the room."""
         now = self._clock()
         if order.asks is not None:
             await questions.said(db, order.asks, event_id, now)
@@ -94,6 +100,9 @@ class Notices:
             await announcements.said(db, order, event_id, now)
         if order.panel:
             await panels.said(db, order.room_id, event_id, now)
+        if order.opens and order.during is not None:
+            await self._apply(db, order.during, NoticeSent(event_id))
+            await calls.order(db, order.room_id, now)
 
     async def _greet(self, job: Job, room: Room) -> None:
         """Send the greeting with the room's present settings. Raises TryLater while the bot may not speak in the
@@ -112,11 +121,14 @@ class Notices:
             await greeting.said(db, room.room_id, event_id, body, self._clock())
 
 
-def notice(body: str, *, reply_to: str | None = None, thread: str | None = None) -> Json:
-    """Build an m.notice that mentions nobody, in a thread or as a reply (Client-Server API, rich replies and
-    threading). A body so long that one event can't hold it twice has no formatted form."""
+def notice(
+    body: str, *, reply_to: str | None = None, thread: str | None = None, mentions: Sequence[UserId] = ()
+) -> Json:
+    """Build an m.notice that mentions these users alone, in a thread or as a reply (Client-Server API, user mentions,
+    rich replies and threading). A body so long that one event can't hold it twice has no formatted form."""
     body = words.without_ping(body)
-    content: dict[str, Any] = {"msgtype": "m.notice", "body": body, "m.mentions": {}}
+    mentioned = {"user_ids": list(mentions)} if mentions else {}
+    content: dict[str, Any] = {"msgtype": "m.notice", "body": body, "m.mentions": mentioned}
     html = formatted(body)
     if len(json.dumps([body, html])) <= LONGEST_CONTENT:
         content |= {"format": "org.matrix.custom.html", "formatted_body": html}

@@ -23,6 +23,7 @@ async def test_settings_of_a_fresh_room_are_all_defaults(world: World) -> None:
     assert await lines(world, "settings") == [
         "`record`: on · set before I kept a log",
         "`record messages`: off · default",
+        "`record calls`: off · default",
         "`publish`: private · default",
         "`announce`: quiet · default",
         "`language`: en · default",
@@ -44,10 +45,10 @@ async def test_settings_tell_who_set_what_and_when_in_the_rooms_time(world: Worl
         await world.say(MOD, f"!aircheck {command}")
         world.clock.pass_by(60)
     told = await lines(world, "settings")
-    assert told[2] == "`publish`: public · Mo, 20 November 2026, 15:05 (Europe/Berlin)"
-    assert told[5] == "`retention`: 90 days · Mo, 20 November 2026, 15:07 (Europe/Berlin)"
-    assert told[7] == "`replay`: on · Mo, 20 November 2026, 15:08 (Europe/Berlin)"
-    assert told[10] == "`podcast title`: “Soup @all” · Mo, 20 November 2026, 15:09 (Europe/Berlin)"
+    assert told[3] == "`publish`: public · Mo, 20 November 2026, 15:05 (Europe/Berlin)"
+    assert told[6] == "`retention`: 90 days · Mo, 20 November 2026, 15:07 (Europe/Berlin)"
+    assert told[8] == "`replay`: on · Mo, 20 November 2026, 15:08 (Europe/Berlin)"
+    assert told[11] == "`podcast title`: “Soup @all” · Mo, 20 November 2026, 15:09 (Europe/Berlin)"
 
 
 async def test_what_a_rule_changed_is_nobodys_decision(world: World) -> None:
@@ -71,7 +72,8 @@ async def test_record_tells_what_is_recorded_and_who_switched_it(world: World) -
     await world.member(MOD, name="Mo")
     await world.say(MOD, "!aircheck record off")
     assert await world.say(MEMBER, "!aircheck record") == (
-        "I record nothing here. A moderator can say `!aircheck record on` or `!aircheck record messages on`. "
+        "I record nothing here. A moderator can say `!aircheck record on`, `!aircheck record messages on` or "
+        "`!aircheck record calls on`. "
         f"Voice broadcasts: switched off by Mo, {WHEN}."
     )
     await world.say(MOD, "!aircheck record on")

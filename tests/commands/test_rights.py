@@ -36,6 +36,8 @@ MAY = {
     "record off": MODS,
     "record messages on": MODS,
     "record messages off": MODS,
+    "record calls on": MODS,
+    "record calls off": MODS,
     "episode": EVERYBODY,  # whose message it is a job finds out
     "backfill": MODS,
     "backfill messages": MODS,

@@ -68,7 +68,9 @@ async def coming(tmp_path: Path) -> AsyncIterator[Coming]:
     async with world_of(tmp_path / "data") as world:
         homeserver = Homeserver()
         sending = cast("Sending", homeserver)
-        world.handlers[orders.Notice.kind] = Notices(world.store, sending, world.settings, clock=world.clock)
+        world.handlers[orders.Notice.kind] = Notices(
+            world.store, sending, world.settings, apply=world.recorder.apply, clock=world.clock
+        )
         await world.intake.take(SyncBatch("asked", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
         await world.intake.take(batch(before=room_state()))
         yield Coming(world, homeserver)

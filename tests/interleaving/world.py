@@ -176,7 +176,13 @@ class World(RoomHistory):
         self.bot.download = self._download
         self.bot.opens = self.homeserver.opens
         self.bot.use(self._codec)
-        notices = Notices(self.bot.store, cast("Sending", self.said), self.bot.settings, clock=self.clock)
+        notices = Notices(
+            self.bot.store,
+            cast("Sending", self.said),
+            self.bot.settings,
+            apply=self.bot.recorder.apply,
+            clock=self.clock,
+        )
         self.bot.handlers[orders.Notice.kind] = notices
         self.bot.handlers[orders.Refresh.kind] = self._nothing
         for order in (orders.ShowRoom, orders.Pin, orders.React):

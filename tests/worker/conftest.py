@@ -37,7 +37,7 @@ async def post(tmp_path: Path) -> AsyncIterator[Post]:
         yield Post(
             world,
             homeserver,
-            notices=Notices(store, sending, world.settings, clock=world.clock),
+            notices=Notices(store, sending, world.settings, apply=world.recorder.apply, clock=world.clock),
             directs=directs,
             invites=Invites(store, sending, allowed=("*:hs",)),
             refreshing=Refreshing(store, sending, take_state=world.intake.refresh),

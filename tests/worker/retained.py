@@ -67,7 +67,7 @@ class Retained(World):
             orders.Command.kind: Commands(store, settings, lambda: b"s" * 32, clock, apply=apply),
             orders.Expire.kind: Expiring(store, settings, apply=apply, clock=clock),
             orders.Forewarn.kind: Forewarning(store, settings, sending, clock),
-            orders.Notice.kind: Notices(store, sending, settings, clock=clock),
+            orders.Notice.kind: Notices(store, sending, settings, apply=apply, clock=clock),
         }
 
     async def done(self) -> None:

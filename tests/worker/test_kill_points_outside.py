@@ -145,7 +145,7 @@ class Town(World):
         chats = Chats(store, sending, us=BOT, clock=clock)
         commands = Commands(store, self.settings, lambda: b"s" * 32, clock, apply=self.recorder.apply)
         self.handlers |= {
-            orders.Notice.kind: Notices(store, sending, self.settings, clock=clock),
+            orders.Notice.kind: Notices(store, sending, self.settings, apply=self.recorder.apply, clock=clock),
             orders.Direct.kind: Directs(store, sending, chats, addresses=addresses, prefix=PREFIX),
             orders.Invite.kind: Invites(store, sending, allowed=("*:hs",)),
             orders.Refresh.kind: Refreshing(store, sending, take_state=self.intake.refresh),

@@ -10,6 +10,7 @@ from bot.feeds.shown import people, title_of
 from bot.language import N_, _, plural, spoken_moment
 from bot.recording import account
 from bot.recording.lengths import spoken_length
+from bot.recording.wording import words_of
 from storage.records import DurationMs, Loss, Recorded, Recording, Visibility
 
 
@@ -87,6 +88,8 @@ def all_live(running: Sequence[Recording], now: datetime, zone: ZoneInfo) -> lis
 def live(recording: Recording, now: datetime, zone: ZoneInfo) -> str:
     lasted = max(now - recording.started_at, timedelta()) // timedelta(milliseconds=1)
     form = _("Live: {who}, since {time}, for {length}. Code: {code}")
+    if special := words_of(recording).live:
+        form = special(recording)
     if recording.paused:
         form = _("Live: {who}, since {time}, for {length}, paused. Code: {code}")
     since = spoken_moment(recording.started_at, zone)

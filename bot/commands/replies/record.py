@@ -3,8 +3,12 @@
 from collections.abc import Collection
 
 from bot import disclosure
-from bot.language import _, plural
+from bot.language import N_, _, plural
 from storage.records import Recorded
+
+NO_CALLS_HERE = N_(
+    "This Aircheck can't join calls: it was installed without the extra `calls`. Its administrator can change that."
+)
 
 
 def told(recorded: Collection[Recorded], waiting: Collection[Recorded], prefix: str) -> list[str]:
@@ -19,7 +23,10 @@ def told(recorded: Collection[Recorded], waiting: Collection[Recorded], prefix: 
             "says {commands}."
         )
         told.append(form.format(kinds=disclosure.spoken(waiting), commands=disclosure.commands(waiting, prefix)))
-    nothing = _("I record nothing here. A moderator can say `{prefix} record on` or `{prefix} record messages on`.")
+    nothing = _(
+        "I record nothing here. A moderator can say `{prefix} record on`, `{prefix} record messages on` or `{prefix} "
+        "record calls on`."
+    )
     return told or [nothing.format(prefix=prefix)]
 
 

@@ -1,12 +1,25 @@
 """The words for calls. Pure."""
 
-from bot.language import N_, plural
+from bot.event_types import SHOWN_IN_CALL
+from bot.language import N_, _, plural
 from bot.recording.kind_words import Words
-from storage.records import EndedBy
+from storage.records import CallProtocol, EndedBy, Recording
 
 
 def _trouble(code: str, what: str, count: int) -> str:
     return plural("1 part of {code} {what}.", "{count} parts of {code} {what}.", count, code=code, what=what)
+
+
+def _live(recording: Recording) -> str:
+    speakers = {stem.user_id for stem in recording.stems if stem.left is None}
+    return plural(
+        "Live: recording a call with {count} speaker since {time}, for {length}. Code: {code}",
+        "Live: recording a call with {count} speakers since {time}, for {length}. Code: {code}",
+        len(speakers),
+        time="{time}",
+        length="{length}",
+        code="{code}",
+    )
 
 
 CALLS = Words(
@@ -25,4 +38,49 @@ CALLS = Words(
     waiting=N_("Waiting for the sound of the call."),
     part=N_("Speaker"),
     parts=N_("All parts of the call in playback order ({n})"),
+    live=_live,
+)
+
+
+def begun(who: str | None, prefix: str, *, public: bool) -> str:
+    """Tell a room that the bot records the call that runs now, who switched that on, for whom, and how to object."""
+    told = [_("I am recording this call."), *([_("{who} switched that on.").format(who=who)] if who else [])]
+    if public:
+        told.append(_("The recording goes into this room's public podcast, which anybody can hear."))
+    else:
+        told.append(_("The recording is for the members of this room only."))
+    objection = _("If you do not want to be recorded, say `{prefix} optout`: then I receive no sound of yours.")
+    stop = _("A moderator can stop it with `{prefix} record calls off`.")
+    return " ".join([*told, objection.format(prefix=prefix), stop.format(prefix=prefix)])
+
+
+def joined_late(who: str, prefix: str) -> str:
+    """Tell a member who has joined a call that it is recorded, and how to object."""
+    return _(
+        "{who}, this call is recorded. If you do not want to be recorded, say `{prefix} optout`: then I receive no "
+        "sound of yours."
+    ).format(who=who, prefix=prefix)
+
+
+def nobody_heard(seconds: int) -> str:
+    """Tell a room that nothing arrives of a call that is recorded."""
+    return plural(
+        "I am recording this call, but have heard nobody for {count} second. Is everybody muted?",
+        "I am recording this call, but have heard nobody for {count} seconds. Is everybody muted?",
+        seconds,
+    )
+
+
+def lacks(protocol: CallProtocol) -> str:
+    """Tell what the bot lacks to show itself in a call, and what a moderator can do."""
+    return _(
+        "I can't record the call here: I join no call in which nobody can see me, and this room does not let me send "
+        "`{type}`. A moderator can give me the power for it, or lower the level of that event in the room's power "
+        "levels."
+    ).format(type=SHOWN_IN_CALL[protocol])
+
+
+UNENCRYPTED = N_(
+    "I can't record the voice channel here: what it sends is not encrypted, and this room is. I record it in rooms "
+    "that are not encrypted."
 )

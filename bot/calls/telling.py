@@ -1,4 +1,4 @@
-"""What a room is told of its calls: orders of notices, in the caller's transaction.
+"""Telling a room of its calls: orders of notices, in the caller's transaction.
 
 A call's sound is received only once its notice is in the room (`Recording.notice`, noted by whoever sends it). The
 first members read that notice; each who joins later is told by a reply to it.

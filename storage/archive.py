@@ -29,7 +29,7 @@ from storage.records import (
 )
 from storage.rows import columns, put, put_all, record, records
 from storage.tables import chunks as chunk_table
-from storage.tables import episodes, extents, transmissions
+from storage.tables import episodes, extents, stem_blobs, transmissions
 from storage.tables import recordings as recording_table
 from storage.tables import rooms as room_table
 
@@ -220,6 +220,24 @@ async def add_recording(db: Connection, value: Recording) -> Recording:
 
 async def save_recording(db: Connection, value: Recording) -> None:
     await put(db, recording_table, columns(value))
+    if value.stems:
+        await _index_stems(db, value)
+
+
+async def _index_stems(db: Connection, value: Recording) -> None:
+    """Bring the index of the files of stems up to a recording."""
+    mine = select(stem_blobs.c.number, stem_blobs.c.blob).where(stem_blobs.c.recording_id == value.id)
+    before = {(number, blob) for number, blob in await db.execute(mine)}
+    after = {(stem.number, stem.blob): stem.bytes or 0 for stem in value.stems if stem.blob is not None}
+    for number, blob in before - after.keys():
+        of_stem = (stem_blobs.c.recording_id == value.id) & (stem_blobs.c.number == number)
+        await db.execute(delete(stem_blobs).where(of_stem, stem_blobs.c.blob == blob))
+    new = [
+        {"recording_id": value.id, "number": number, "blob": blob, "bytes": size}
+        for (number, blob), size in after.items()
+        if (number, blob) not in before
+    ]
+    await put_all(db, stem_blobs, new)
 
 
 async def count_public(db: Connection, room_id: RoomId | Sequence[RoomId]) -> int:
@@ -369,11 +387,12 @@ async def _with_episodes(
 
 
 async def referenced(db: Connection, blobs: Sequence[BlobKey]) -> frozenset[BlobKey]:
-    """Return the blobs among these that a chunk, track, episode or room still needs."""
+    """Return the blobs among these that a chunk, stem, track, episode or room still needs."""
     statement = union_all(
         select(chunk_table.c.blob).where(chunk_table.c.blob.in_(blobs)),
         select(episodes.c.blob).where(episodes.c.blob.in_(blobs)),
         select(extents.c.blob).where(extents.c.blob.in_(blobs)),
+        select(stem_blobs.c.blob).where(stem_blobs.c.blob.in_(blobs)),
         select(room_table.c.cover).where(room_table.c.cover.in_(blobs)),
         select(room_table.c.own_cover).where(room_table.c.own_cover.in_(blobs)),
     )
@@ -381,10 +400,10 @@ async def referenced(db: Connection, blobs: Sequence[BlobKey]) -> frozenset[Blob
 
 
 async def bytes_of_room(db: Connection, room_id: RoomId) -> int:
-    """Return the size of a room's chunks and episodes, in bytes."""
+    """Return the size of a room's chunks, stems and episodes, in bytes."""
     of_room = select(recording_table.c.id).where(recording_table.c.room_id == room_id)
     total = 0
-    for table in (chunk_table, episodes):
+    for table in (chunk_table, stem_blobs, episodes):
         result = await db.execute(select(func.sum(table.c.bytes)).where(table.c.recording_id.in_(of_room)))
         total += int(result.scalar_one_or_none() or 0)
     return total

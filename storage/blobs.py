@@ -6,14 +6,19 @@ Callers know a blob's key and no path: they read it, open it, or get a local fil
 import errno
 import hashlib
 import os
+import shutil
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from io import FileIO
 from pathlib import Path
 
 from storage.errors import DiskFullError
-from storage.private import FILE_MODE, FOLDER_MODE, sync
+from storage.private import FILE_MODE, FOLDER_MODE, sync, synced
 from storage.records import BlobKey
+
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.EMLINK)
+"""The errors of file systems on which a file can't have a second name."""
 
 
 class Blobs:
@@ -80,9 +85,40 @@ class Blobs:
             part.replace(target)
             sync(target.parent)
         except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise DiskFullError("the disk is full: a file could not be stored") from None
-            raise
+            raise _full(error) from None
+
+    def add_bytes(self, data: bytes, key: BlobKey) -> None:
+        """Store bytes that have this key, unless they are stored. Raises DiskFullError. Blocking."""
+        if self.exists(key):
+            return
+        part = self.part(f"bytes-{key}-{threading.get_ident()}")
+        try:
+            with synced(part) as out:
+                out.write(data)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise _full(error) from None
+        self.add(part, key)
+
+    def add_copy(self, file: Path, key: BlobKey) -> None:
+        """Store a finished, synced file that has this key and stays where it is, unless it is stored. It shares its
+        bytes with the blob where the file system can do that. Raises DiskFullError. Blocking."""
+        if self.exists(key):
+            return
+        part = self.part(f"copy-{key}")
+        part.unlink(missing_ok=True)
+        try:
+            os.link(file, part)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise _full(error) from None
+            try:
+                with synced(part) as out, file.open("rb") as source:
+                    shutil.copyfileobj(source, out)
+            except OSError as full:
+                part.unlink(missing_ok=True)
+                raise _full(full) from None
+        self.add(part, key)
 
     def key_batches(self) -> Iterator[list[BlobKey]]:
         """Yield all keys, folder by folder. Blocking, short each."""
@@ -91,6 +127,11 @@ class Blobs:
 
     def remove(self, key: BlobKey) -> None:
         self._path(key).unlink(missing_ok=True)
+
+
+def _full(error: OSError) -> OSError | DiskFullError:
+    """Return the error to raise for one of the file system."""
+    return DiskFullError("the disk is full: a file could not be stored") if error.errno == errno.ENOSPC else error
 
 
 def _remove(path: Path) -> None:

@@ -1,13 +1,13 @@
-"""Calls: their recordings, the events that those list, and the members who were told."""
+"""Calls: their recordings, the events and the files of stems that those list, and the members who were told."""
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from storage.database import Connection
-from storage.records import CallEvent, Recording, RecordingId, RecordingKind, RecordingState, RoomId, UserId
+from storage.records import BlobKey, CallEvent, Recording, RecordingId, RecordingKind, RecordingState, RoomId, UserId
 from storage.rows import columns, put_all, record, records
-from storage.tables import call_events, call_told
+from storage.tables import call_events, call_told, stem_blobs
 from storage.tables import recordings as recording_table
 from storage.tables import rooms as room_table
 
@@ -47,3 +47,15 @@ async def told(db: Connection, recording_id: RecordingId) -> frozenset[UserId]:
 
 async def note_told(db: Connection, recording_id: RecordingId, users: Sequence[UserId]) -> None:
     await put_all(db, call_told, [{"recording_id": recording_id, "user_id": user} for user in users])
+
+
+async def stem_files(db: Connection, recording_id: RecordingId) -> tuple[BlobKey, ...]:
+    """Return the files of the stems of a call that are whole."""
+    mine = select(stem_blobs.c.blob).where(stem_blobs.c.recording_id == recording_id)
+    return tuple(BlobKey(key) for key in (await db.execute(mine)).scalars())
+
+
+async def erase(db: Connection, recording_id: RecordingId) -> None:
+    """Remove what only a recording of a call has: its events, who was told of it, and the index of its stems."""
+    for table in (call_events, call_told, stem_blobs):
+        await db.execute(delete(table).where(table.c.recording_id == recording_id))

@@ -1,4 +1,4 @@
-"""The store as a whole: one folder with one owner, which holds the database and the blobs."""
+"""The store as a whole: one folder with one owner, which holds the database, the blobs, and the stems that grow."""
 
 import fcntl
 import os
@@ -11,6 +11,7 @@ from storage.database import Changes, Connection, Database
 from storage.errors import StoreError, StoreLockedError
 from storage.private import make_folder
 from storage.secret import Secret
+from storage.stem_files import StemFiles
 
 LOCK_NAME = "aircheck.lock"
 
@@ -22,6 +23,7 @@ class Store:
         self.directory = directory
         self.database = database
         self.blobs = Blobs(directory)
+        self.stems = StemFiles(directory)
         self.chunks = Chunks()
         self.secret = Secret(directory)
         self._lock = lock

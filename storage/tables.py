@@ -261,6 +261,15 @@ call_told = Table(
     Column("user_id", String(255), primary_key=True),
 )
 
+stem_blobs = Table(
+    "stem_blobs",
+    metadata,
+    Column("recording_id", BIG, ForeignKey("recordings.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("blob", String(64), nullable=False, index=True),
+    Column("bytes", BIG, nullable=False),
+)
+
 floor_marks = Table(
     "floor_marks",
     metadata,

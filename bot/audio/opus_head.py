@@ -54,7 +54,12 @@ def read_head(packet: bytes) -> Head:
     return Head(packet, packet[9], sensible, rate, pre_skip)
 
 
+def head_of(*, channels: int, pre_skip: Samples) -> Head:
+    """Return the head of a stream that is written (1 or 2 channels)."""
+    packet = b"OpusHead" + struct.pack("<BBHIhB", 1, channels, pre_skip, SAMPLE_RATE, 0, 0)
+    return Head(packet, channels, pre_skip, SAMPLE_RATE, pre_skip)
+
+
 def usual_head(channels: int) -> Head:
     """Return the head for a stream without one (1 or 2 channels)."""
-    packet = b"OpusHead" + struct.pack("<BBHIhB", 1, channels, USUAL_PRE_SKIP, SAMPLE_RATE, 0, 0)
-    return Head(packet, channels, USUAL_PRE_SKIP, SAMPLE_RATE, USUAL_PRE_SKIP)
+    return head_of(channels=channels, pre_skip=USUAL_PRE_SKIP)

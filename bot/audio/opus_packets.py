@@ -114,3 +114,36 @@ def _size(count: int) -> bytes:
         return bytes([count])
     first = _ONE_BYTE + count % 4
     return bytes([first, (count - first) // 4])
+
+
+SILENT_UNIT = 120  # samples: the shortest frame
+_SILENT_FRAME = b"\xff\xfe"  # of CELT: its silence flag and nothing else
+_SILENT_CELT = 28  # the first configuration of CELT in full band
+
+
+def digital_silence(samples: int, mark: int) -> list[bytes]:
+    """Return packets of mono silence, for a multiple of SILENT_UNIT samples. `mark` is the length of their padding
+    (1 to 254 bytes), which `mark_of` finds again.
+
+    They decode to zeros everywhere. Packets with empty frames do not: libopus conceals them, for seconds where the
+    coding is SILK, and ffmpeg's own decoder clicks when SILK goes on behind them.
+    """
+    packets: list[bytes] = []
+    for config in reversed(range(_SILENT_CELT, _SILENT_CELT + 4)):
+        most = MAX_DURATION // _FRAMES[config]
+        count, samples = divmod(samples, _FRAMES[config])
+        packets += [_silent(config, most, mark)] * (count // most)
+        packets += [_silent(config, count % most, mark)] if count % most else []
+    return packets
+
+
+def _silent(config: int, count: int, mark: int) -> bytes:
+    return bytes([config << 3 | _ANY_NUMBER, _PADDED | count, mark]) + _SILENT_FRAME * count + bytes(mark)
+
+
+def mark_of(packet: bytes) -> int | None:
+    """Return the mark of a packet of `digital_silence`; None for any other packet."""
+    if len(packet) < 3 or packet[0] >> 3 < _SILENT_CELT or packet[0] & 7 != _ANY_NUMBER:
+        return None
+    mark = packet[2]
+    return mark if packet == _silent(packet[0] >> 3, packet[1] & 63, mark) else None

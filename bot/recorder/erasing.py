@@ -9,7 +9,7 @@ from bot.intake import announcements
 from bot.intake.unsending import unsend
 from bot.recording.kinds import kind_of
 from bot.recording.wording import TOLD
-from storage import archive, handed_back, history_checks, jobs, journal, rooms, sessions, tracks
+from storage import archive, calls, handed_back, history_checks, jobs, journal, rooms, sessions, tracks
 from storage.database import Connection
 from storage.records import BlobKey, EventId, Recording, RecordingId
 
@@ -25,6 +25,8 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
     await _remove_episode(db, recording, now)
     await tracks.forget(db, recording.id)
     await forget(db, [chunk.blob for chunk in chunks if chunk.blob], now)
+    await forget(db, await calls.stem_files(db, recording.id), now)
+    await calls.erase(db, recording.id)
     await forget_older_audio(db, recording.id, now)
     await archive.delete_chunks(db, recording.id)
     events = [chunk.event_id for chunk in chunks if chunk.event_id]

@@ -1,5 +1,6 @@
 """Blobs: whole or not there, and reached by their keys alone."""
 
+import errno
 import hashlib
 import stat
 from pathlib import Path
@@ -72,3 +73,23 @@ def test_a_changed_blob_is_not_whole(blobs: Blobs) -> None:
     assert blobs.is_whole(KEY)
     file.write_bytes(b"x" + DATA[1:])
     assert not blobs.is_whole(KEY)
+
+
+def test_bytes_and_copies_of_files_become_blobs(blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes and files are stored once, the file stays where it is, also where it can have no second name."""
+    blobs.add_bytes(DATA, KEY)
+    blobs.add_bytes(DATA, KEY)
+    assert blobs.is_whole(KEY)
+    grown = tmp_path / "grown"
+    grown.write_bytes(DATA)
+    for links in (True, False):
+        if not links:
+            monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no links")))
+        blobs.remove(KEY)
+        blobs.add_copy(grown, KEY)
+        blobs.add_copy(grown, KEY)
+        assert blobs.is_whole(KEY)
+        assert grown.read_bytes() == DATA
+        blobs.remove(KEY)
+        assert grown.exists()
+        assert not list(blobs.scratch.iterdir())

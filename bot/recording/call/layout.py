@@ -1,6 +1,7 @@
 """The layout of a call's sound: windows of ten seconds on its clock, each a mix of the stems heard in it. Pure.
 
-- A slice of a stem belongs to the window in which it begins. Its end may reach into the next one, by a packet.
+- A slice of a stem belongs to the window in which it begins. Its end may reach into the next one, by a packet. A stem
+  that was stalled may have two slices in a window.
 - Silence between windows stands for nothing: nobody was in the call, or nobody's sound came.
 - A time in which the bot was not in the call is a gap.
 - Lost packets are silence inside a slice, and no gap.
@@ -55,7 +56,8 @@ def _windows(heard: Sequence[Chunk]) -> Mapping[int, tuple[Part, ...]]:
         at = int(chunk.at or 0)
         number, offset = divmod(at, WINDOW)
         continues = before is not None and before.stem == chunk.stem and (before.at or 0) + _samples(before) == at
-        lead = min(offset, _samples(before)) if continues and before is not None else 0
+        of_earlier = continues and before is not None and (before.at or 0) // WINDOW < number
+        lead = min(offset, _samples(before)) if of_earlier and before is not None else 0
         assert chunk.blob is not None, "it is stored"
         windows[number].append(
             Part(

@@ -1,0 +1,123 @@
+"""The stems of one call: written together once a second, kept window by window."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from functools import partial
+from typing import TypeVar
+
+from bot.calls.media.door import Sound
+from bot.calls.stems.keeping import Keeping
+from bot.calls.stems.slices import Slice
+from bot.calls.stems.windows import is_over
+from bot.calls.stems.writer import Encode, StemWriter, refuse_pcm
+from storage.errors import StoreError
+from storage.records import LeftBy, Position, RecordingId, Samples, Stem
+from storage.stem_files import StemFiles
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+class CallStems:
+    """The stems of the call that `recording_id` records. Its methods may be called at the same time."""
+
+    def __init__(self, recording_id: RecordingId, files: StemFiles, keeping: Keeping, threads: Executor) -> None:
+        self._recording_id = recording_id
+        self._files = files
+        self._keeping = keeping
+        self._threads = threads
+        self._writers: dict[int, StemWriter] = {}
+        self._waiting: dict[int, list[Slice]] = defaultdict(list)  # by window
+        self._closed: set[int] = set()  # stems whose file waits until their slices are kept
+        self._stuck: set[int] = set()  # stems whose last write failed
+        self._alone = asyncio.Lock()
+
+    async def open(self, stem: Stem, encode: Encode = refuse_pcm) -> None:
+        """Begin the file of a stem whose row is written (StemOpened). Raises OSError."""
+        file = await self._in_thread(partial(self._files.create, self._recording_id, stem.number))
+        self._writers[stem.number] = StemWriter(stem, file, self._threads, encode)
+
+    def put(self, number: int, sound: Sound) -> None:
+        """Take sound of a stem; what comes before it is open, or after it is closed, is dropped. Returns at once."""
+        if (writer := self._writers.get(number)) is not None:
+            writer.put(sound)
+
+    def end(self, number: int) -> Samples:
+        """Return how far the sound of an open stem reaches: where it ends if its device is lost."""
+        return self._writers[number].end
+
+    async def advance(self, now: Samples, position: Position) -> None:
+        """Write what has come, and keep the windows that are over; once a second. `now`: the present place on the clock
+        of the call, `position`: in the journal. A failure is logged, and made good the next time."""
+        writers = list(self._writers.values())
+        ends = [writer.end for writer in writers]
+        written = await asyncio.gather(*(self._advance(writer, now, position) for writer in writers))
+        self._wait([each for slices in written for each in slices])
+        try:
+            async with self._alone:
+                await self._keep([window for window in self._waiting if is_over(window, ends, now)])
+        except (OSError, StoreError) as error:
+            log.error("slices can't be kept, trying again: recording=%d: %s", self._recording_id, error)
+
+    async def _advance(self, writer: StemWriter, now: Samples, position: Position) -> tuple[Slice, ...]:
+        number = writer.stem.number
+        try:
+            slices = await writer.advance(now, position)
+        except OSError as error:
+            if number not in self._stuck:
+                log.error("a stem can't be written: recording=%d stem=%d: %s", self._recording_id, number, error)
+                self._stuck.add(number)
+            return ()
+        self._stuck.discard(number)
+        return slices
+
+    async def close(self, number: int, at: Samples, by: LeftBy, position: Position) -> None:
+        """End a stem at `at`, or with its last sound if that is later, and write so in its row. Its last slices wait
+        for their windows. Raises OSError, StoreError; it can be tried again."""
+        closed = await self._writers[number].close(at, position)
+        async with self._alone:
+            await self._keeping.keep(self._recording_id, (), ((closed, by),))
+            del self._writers[number]
+            self._wait(closed.slices)
+            self._closed.add(number)
+            await self._let_go()
+
+    async def finish(self, at: Samples, by: LeftBy, position: Position) -> None:
+        """End all stems and keep all that is left of them, before the recording ends. Raises OSError, StoreError; it
+        can be tried again."""
+        for number in sorted(self._writers):
+            await self.close(number, at, by, position)
+        async with self._alone:
+            await self._keep(list(self._waiting))
+
+    def abandon(self) -> None:
+        """Let go of all files as they are: recovery keeps what is in them."""
+        for writer in self._writers.values():
+            writer.abandon()
+        self._writers.clear()
+
+    def _wait(self, slices: Iterable[Slice]) -> None:
+        for each in slices:
+            self._waiting[each.window].append(each)
+
+    async def _keep(self, windows: list[int]) -> None:
+        slices = [each for window in sorted(windows) for each in self._waiting[window]]
+        if slices:
+            await self._keeping.keep(self._recording_id, slices)
+        for window in windows:
+            del self._waiting[window]
+        await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Remove the files of closed stems of which everything is kept."""
+        held = {each.stem.number for slices in self._waiting.values() for each in slices}
+        for number in self._closed - held:
+            await self._in_thread(partial(self._files.remove, self._recording_id, number))
+            self._closed.discard(number)
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -1,0 +1,52 @@
+"""Slices of stems: whole Ogg files of some ten seconds, as Element Web cuts its broadcasts. The header pages are
+repeated; page numbers and granules run on."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+
+from bot.audio.opus import facts_of, opus_streams
+from bot.calls.stems.stream import Run
+from bot.calls.stems.windows import window_of
+from bot.recording.call.layout import WINDOW
+from storage.records import BlobKey, Chunk, ChunkFacts, ChunkId, ChunkState, Position, RecordingId, Samples, Stem
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A slice that is cut. Its stem's file, which is on the disk, has the same pages."""
+
+    stem: Stem
+    at: Samples  # where it begins on the clock of the call
+    first_page: int
+    data: bytes
+    facts: ChunkFacts
+    key: BlobKey
+    position: Position  # in the journal when it was cut
+
+    @property
+    def window(self) -> int:
+        return window_of(self.at)
+
+    def chunk(self, recording_id: RecordingId) -> Chunk:
+        """Return the chunk that it is once its bytes are stored. No two slices of a stem begin with the same page."""
+        return Chunk(
+            id=ChunkId(f"call-{recording_id}-{self.stem.number}-{self.first_page}"),
+            recording_id=recording_id,
+            event_id=None,
+            sender=self.stem.user_id,
+            position=self.position,
+            state=ChunkState.STORED,
+            blob=self.key,
+            bytes=len(self.data),
+            facts=self.facts,
+            stem=self.stem.number,
+            at=self.at,
+        )
+
+
+def slice_of(stem: Stem, headers: bytes, run: Run, position: Position) -> Slice:
+    """Make the slice of a run of pages; its facts are read from its bytes, as of any chunk. Takes milliseconds."""
+    data = headers + run.pages
+    facts = facts_of(opus_streams(io.BytesIO(data), max_samples=2 * WINDOW))
+    return Slice(stem, run.at, run.first_page, data, facts, BlobKey(hashlib.sha256(data).hexdigest()), position)

@@ -12,7 +12,6 @@ from typing import Any
 from bot.calls.model import (
     Answered,
     AnswerSelected,
-    Candidate,
     Candidates,
     Device,
     HungUp,
@@ -24,6 +23,7 @@ from bot.calls.model import (
     Renegotiated,
     Send,
 )
+from bot.calls.wire import webrtc
 from bot.dialects import fields
 from bot.event_types import (
     CALL_ANSWER,
@@ -43,11 +43,8 @@ from storage.records import Json
 METADATA, METADATA_UNSTABLE = "sdp_stream_metadata", "org.matrix.msc3077.sdp_stream_metadata"
 USERMEDIA = "m.usermedia"
 LIFETIME_MS = 60_000
-MOST_SDP = 64 * 1024
-"""Characters of an SDP; a browser's, for audio and video, has 8,000."""
 MOST_CANDIDATES = 100
 """Candidates of one message that are read."""
-MOST_CANDIDATE = 1024
 MOST_STREAMS = 32
 MOST_SEQ = 1 << 53
 _STREAM = re.compile(r"^a=(?:msid|ssrc:\d{1,10} msid):(?!-\s)(\S{1,255})\s", re.ASCII | re.MULTILINE)
@@ -96,12 +93,12 @@ def _astray(content: Json, us: Device, call_id: str) -> str | None:
 
 
 def _offered(content: Json) -> Message | Rejected:
-    sdp = _sdp(content.get("offer"), "offer")
+    sdp = webrtc.sdp(content.get("offer"), "offer")
     return sdp if isinstance(sdp, Rejected) else Offered(sdp, _muted(content))
 
 
 def _answered(content: Json) -> Message | Rejected:
-    sdp = _sdp(content.get("answer"), "answer")
+    sdp = webrtc.sdp(content.get("answer"), "answer")
     return sdp if isinstance(sdp, Rejected) else Answered(sdp, _muted(content))
 
 
@@ -109,7 +106,7 @@ def _renegotiated(content: Json) -> Message | Rejected:
     kind = fields.mapping(content.get("description")).get("type")
     if kind not in ("offer", "answer"):
         return Rejected("sdp")
-    sdp = _sdp(content.get("description"), kind)
+    sdp = webrtc.sdp(content.get("description"), kind)
     return sdp if isinstance(sdp, Rejected) else Renegotiated(kind == "offer", sdp, _muted(content))
 
 
@@ -117,17 +114,8 @@ def _candidates(content: Json) -> Message | Rejected:
     listed = content.get("candidates")
     if not isinstance(listed, list | tuple):
         return Rejected("candidates")
-    read = [_candidate(candidate) for candidate in listed[:MOST_CANDIDATES]]
+    read = [webrtc.candidate(candidate) for candidate in listed[:MOST_CANDIDATES]]
     return Candidates(tuple(candidate for candidate in read if candidate is not None))
-
-
-def _candidate(value: object) -> Candidate | None:
-    """Read a candidate. An empty text is the end of candidates."""
-    init = fields.mapping(value)
-    text, mid = init.get("candidate"), init.get("sdpMid")
-    if not isinstance(text, str) or len(text) > MOST_CANDIDATE or not (text.isascii() and text.isprintable()):
-        return None
-    return Candidate(text, fields.text(mid, 64), fields.whole(init.get("sdpMLineIndex"), 0, 255))
 
 
 def _selected(content: Json) -> Message | Rejected:
@@ -137,6 +125,10 @@ def _selected(content: Json) -> Message | Rejected:
 
 def _hung_up(content: Json) -> Message:
     return HungUp(fields.text(content.get("reason"), 64) or "")
+
+
+def _rejected(content: Json) -> Message:
+    return HungUp(fields.text(content.get("reason"), 64) or "", rejects=True)
 
 
 def _changed(content: Json) -> Message | Rejected:
@@ -151,21 +143,10 @@ _READERS: Mapping[str, Callable[[Json], Message | Rejected]] = {
     CALL_SELECT_ANSWER: _selected,
     CALL_NEGOTIATE: _renegotiated,
     CALL_HANGUP: _hung_up,
-    CALL_REJECT: _hung_up,
+    CALL_REJECT: _rejected,
     CALL_METADATA: _changed,
     CALL_METADATA_UNSTABLE: _changed,
 }
-
-
-def _sdp(value: object, kind: str) -> str | Rejected:
-    description = fields.mapping(value)
-    sdp = description.get("sdp")
-    if description.get("type") != kind or not isinstance(sdp, str) or not sdp:
-        return Rejected("sdp")
-    if len(sdp) > MOST_SDP:
-        return Rejected("too_large")
-    # JSON can hold a lone surrogate, which nothing behind this could encode.
-    return Rejected("sdp") if any("\ud800" <= sign <= "\udfff" for sign in sdp) else sdp
 
 
 def _muted(content: Json) -> bool | None:
@@ -211,18 +192,13 @@ def _special(message: Message, to: Device) -> tuple[str, dict[str, Any]]:
             again = {"description": description, "lifetime": LIFETIME_MS}
             return CALL_NEGOTIATE, {**again, **_streams(sdp, message.muted)}
         case Candidates(candidates=candidates):
-            return CALL_CANDIDATES, {"candidates": [_init(candidate) for candidate in candidates]}
+            return CALL_CANDIDATES, {"candidates": [webrtc.init_of(candidate) for candidate in candidates]}
         case AnswerSelected(party_id=party):
             return CALL_SELECT_ANSWER, {"selected_party_id": party}
-        case HungUp(reason=reason):
-            return CALL_HANGUP, {"reason": reason} if reason else {}
+        case HungUp(reason=reason, rejects=rejects):
+            return CALL_REJECT if rejects else CALL_HANGUP, {"reason": reason} if reason else {}
         case Muted():
             raise ValueError("the bot's own stream never changes")
-
-
-def _init(candidate: Candidate) -> dict[str, Any]:
-    init = {"sdpMid": candidate.sdp_mid, "sdpMLineIndex": candidate.sdp_m_line_index}
-    return {"candidate": candidate.candidate, **{name: value for name, value in init.items() if value is not None}}
 
 
 def _streams(sdp: str, muted: bool | None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from bot.calls.model import (
     Renegotiated,
     Send,
 )
-from bot.calls.wire import msc3401
+from bot.calls.wire import msc3401, webrtc
 from bot.event_types import CALL_MESSAGES
 from bot.matrix.batch import Signal
 from bot.recording.model import Rejected
@@ -70,7 +70,7 @@ SENT: list[tuple[str, Mapping[str, Any], Message]] = [
         Renegotiated(is_offer=True, sdp=SDP),
     ),
     ("m.call.hangup", {**HEAD, "reason": "user_hangup"}, HungUp("user_hangup")),
-    ("m.call.reject", HEAD, HungUp()),
+    ("m.call.reject", HEAD, HungUp(rejects=True)),
     ("org.matrix.call.sdp_stream_metadata_changed", {**HEAD, OLD: METADATA}, Muted(audio=False)),
     (
         "m.call.sdp_stream_metadata_changed",
@@ -114,7 +114,7 @@ def test_messages_of_js_sdk_are_read(kind: str, content: Mapping[str, Any], mess
         ({"offer": {"type": "answer", "sdp": SDP}}, "sdp"),
         ({"offer": "v=0"}, "sdp"),
         ({"offer": {"type": "offer", "sdp": "\ud800"}}, "sdp"),
-        ({"offer": {"type": "offer", "sdp": "v" * (msc3401.MOST_SDP + 1)}}, "too_large"),
+        ({"offer": {"type": "offer", "sdp": "v" * (webrtc.MOST_SDP + 1)}}, "too_large"),
     ],
 )
 def test_other_messages_are_rejected(change: Mapping[str, Any], rule: str) -> None:
@@ -199,7 +199,7 @@ messages = st.one_of(
     st.builds(Answered, sdps, st.booleans()),
     st.builds(Renegotiated, st.booleans(), sdps, st.booleans()),
     st.builds(AnswerSelected, ids),
-    st.builds(HungUp, ids | st.just("")),
+    st.builds(HungUp, ids | st.just(""), st.booleans()),
     st.builds(
         Candidates,
         st.lists(st.builds(Candidate, ids, st.none() | ids, st.none() | st.integers(0, 9)), max_size=3).map(tuple),

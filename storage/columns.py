@@ -40,6 +40,7 @@ from storage.records import (
     Samples,
     SavedLevel,
     Stem,
+    StemPart,
     Timing,
     Transmission,
     Turn,
@@ -267,6 +268,19 @@ class Stems(TypeDecorator[tuple[Stem, ...]]):
         return tuple(
             Stem(**{**stem, "left_by": LeftBy(stem["left_by"]) if stem["left_by"] else None}) for stem in value or ()
         )
+
+
+class StemParts(TypeDecorator[tuple[StemPart, ...]]):
+    """StemParts as JSON: rows of their fields. None stays NULL."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[StemPart, ...] | None, dialect: Dialect) -> Any:
+        return value or None
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[StemPart, ...]:
+        return tuple(StemPart(*part) for part in value or ())
 
 
 class Aways(TypeDecorator[tuple[Away, ...]]):

@@ -30,6 +30,7 @@ from storage.columns import (
     RaisedUsers,
     SavedLevels,
     Source,
+    StemParts,
     Stems,
     Texts,
     Transmissions,
@@ -326,6 +327,8 @@ cuts = Table(
     Column("gains", LargeBinary),
     Column("level", Text),
     Column("off_by", BIG, nullable=False),
+    Column("parts", StemParts),  # of a window of a call
+    Column("kept", LargeBinary),
     Column("peaks", LargeBinary),  # of 10 ms each
 )
 

@@ -74,7 +74,8 @@ async def decide(db: Connection, recording_id: RecordingId, decided: Collection[
         statement = update(cut_table).where(
             cut_table.c.recording_id == recording_id, cut_table.c.ordinal == piece.ordinal, cut_table.c.key == piece.key
         )
-        await db.execute(statement.values(gains=piece.gains, level=piece.level, off_by=piece.off_by, peaks=peaks))
+        decision = {"gains": piece.gains, "level": piece.level, "off_by": piece.off_by, "kept": piece.kept}
+        await db.execute(statement.values(**decision, peaks=peaks))
 
 
 async def peaks(db: Connection, recording_id: RecordingId) -> tuple[tuple[Samples, bytes | None], ...]:

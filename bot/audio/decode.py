@@ -14,18 +14,21 @@ import numpy as np
 
 from bot.audio.containers import LEFT_IN
 from bot.audio.ffmpeg import BOTH, Ffmpeg
-from bot.audio.peaks import Pcm
-from bot.audio.plan import LocalFile, Mismatch, Piece, Silence, Sound
+from bot.audio.peaks import Pcm, tamed
+from bot.audio.plan import LocalFile, Mismatch, Mix, Piece, Silence, Sound
 from bot.audio.prepare import Prepared, prepare, run_before
 from bot.audio.repair import Pause
 from bot.audio.resampling import Resampler
+from bot.audio.stems import StemSound, stem_sounds
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container, Samples
 
 Report = Callable[[Mismatch], Any]
 
+StemGain = Callable[[int, StemSound], Pcm]
+"""A function that returns the sound of a stem in the piece of this number with its gain. Blocking: some 10 ms."""
+
 BLOCK = 1 << 18  # samples
-LOUDEST = 8.0  # full scale is 1; a float file may claim anything
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +42,14 @@ async def decode_pieces(
     first: int = 0,
     channels: int = 1,
     report: Report | None = None,
+    stem_gain: StemGain | None = None,
 ) -> AsyncGenerator[Pcm, None]:
     """Yield all pieces from number `first` on in a row: float32, 48 kHz, (samples, channels), in blocks of at most
     BLOCK samples, exactly as long as the plan. A piece sounds the same whichever piece is the first.
 
-    A piece that decodes to another length, or not at all, is cut or filled with silence, and passed to `report`, which
-    logs it by default. Raises TryLater when ffmpeg hangs, OSError when a file is not there.
+    The stems of a window of a call are added up, each with its `stem_gain`, if there is any. A piece that decodes to
+    another length, or not at all, is cut or filled with silence, and passed to `report`, which logs it by default.
+    Raises TryLater when ffmpeg hangs, OSError when a file is not there.
     """
     run = await run_before(pieces, local, first)
     with tempfile.TemporaryDirectory(prefix="decode-", dir=workdir, ignore_cleanup_errors=True) as folder:
@@ -53,12 +58,41 @@ async def decode_pieces(
                 for block in _silence(piece.samples, channels):
                     yield block
                 continue
+            if isinstance(piece, Mix):
+                stems = stem_sounds(piece, local, ffmpeg, Path(folder), channels)
+                for block in _parts(await _added_up(index, piece, stems, channels, report or _log, stem_gain)):
+                    yield block
+                continue
             async with local(piece.blob) as file:
                 prepared = await asyncio.to_thread(prepare, piece, file, run, Path(folder) / "piece.ogg")
                 run = prepared.run
                 async with aclosing(_fitted(index, piece, prepared, ffmpeg, channels, report or _log)) as blocks:
                     async for block in blocks:
                         yield block
+
+
+async def _added_up(
+    index: int,
+    mix: Mix,
+    stems: AsyncGenerator[StemSound, None],
+    channels: int,
+    report: Report,
+    stem_gain: StemGain | None,
+) -> Pcm:
+    """Return the sum of the stems in a window."""
+    mixed = np.zeros((mix.samples, channels), np.float32)
+    missing, reason = 0, None
+    async with aclosing(stems):
+        async for stem in stems:
+            await asyncio.to_thread(_add, mixed, index, stem, stem_gain)
+            missing, reason = max(missing, stem.missing), reason or stem.reason
+    if missing:
+        report(Mismatch(index, mix.samples, Samples(max(0, mix.samples - missing)), reason))
+    return mixed
+
+
+def _add(mixed: Pcm, index: int, stem: StemSound, stem_gain: StemGain | None) -> None:
+    mixed += stem.sound if stem_gain is None else stem_gain(index, stem)
 
 
 def _log(mismatch: Mismatch) -> None:
@@ -171,7 +205,7 @@ async def _blocks(
             data = rest + data
             whole = len(data) // size * size
             rest = data[whole:]
-            yield _tamed(np.frombuffer(data[:whole], dtype="<f4").reshape(-1, channels))
+            yield tamed(np.frombuffer(data[:whole], dtype="<f4").reshape(-1, channels))
 
 
 async def _with_pauses(
@@ -188,10 +222,3 @@ async def _with_pauses(
                 block, at = block[max(0, before) :], at + max(0, before)
             yield block
             at += len(block)
-
-
-def _tamed(block: Pcm) -> Pcm:
-    """Return the block as it is if all its numbers are finite and in range, else a clipped copy."""
-    if not len(block) or (block.min() >= -LOUDEST and block.max() <= LOUDEST):
-        return block
-    return np.clip(np.nan_to_num(block, nan=0.0, posinf=LOUDEST, neginf=-LOUDEST), -LOUDEST, LOUDEST)

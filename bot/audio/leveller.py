@@ -13,9 +13,9 @@ reach the target.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -26,6 +26,7 @@ from bot.audio.loudness import HOP, Energies, Meter, SlotPeaks, lufs, predict_li
 from bot.audio.peaks import Pcm
 
 Gains = NDArray[np.int16]  # hundredths of a dB, at the borders of hops
+Speech = NDArray[np.bool_]  # one per whole hop: whether its sound counts
 
 CEILING_DBTP = -3.0  # directories ask for -1; MP3 at speech rates puts up to 1.6 dB on top, most on noise
 LOWEST_DB, HIGHEST_DB = -20.0, 30.0  # sound that needs more is mostly noise
@@ -58,7 +59,11 @@ class LevelState:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read the state that `to_json` wrote."""
-        values = json.loads(text)
+        return cls.of(json.loads(text))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Read the state from its fields as JSON."""
         return cls(**{**values, "recent": tuple(values["recent"])})
 
 
@@ -77,11 +82,13 @@ def curve(pcm: Pcm, state: LevelState, target_lufs: float | None) -> tuple[Gains
         return np.zeros(_borders(len(pcm)), np.int16), state
     meter = Meter()
     meter.add(pcm)
-    return decided(meter, len(pcm), state, target_lufs)
+    gains, _, after = decided(meter, len(pcm), state, target_lufs)
+    return gains, after
 
 
-def decided(meter: Meter, samples: int, state: LevelState, target_lufs: float) -> tuple[Gains, LevelState]:
-    """Return the gains and the state as `curve` does, for a piece that was measured in blocks."""
+def decided(meter: Meter, samples: int, state: LevelState, target_lufs: float) -> tuple[Gains, Speech, LevelState]:
+    """Return the gains and the state as `curve` does, for a piece that was measured in blocks, and which of its hops
+    count."""
     energies, slots = meter.hops()
     levels, loudest = listened(energies, slots, _loudest(state, target_lufs))
     counted = ~np.isnan(levels)
@@ -98,7 +105,7 @@ def decided(meter: Meter, samples: int, state: LevelState, target_lufs: float) -
         heard_ds,
         recent[-WINDOW:],
     )
-    return gains, after
+    return gains, counted, after
 
 
 def _borders(samples: int) -> int:

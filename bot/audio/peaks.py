@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Pcm = NDArray[np.float32]  # samples, channels; 48 kHz, one or two channels, full scale is 1
 
+LOUDEST = 8.0  # full scale is 1; a float file may claim anything
 SPAN = 8  # samples that the interpolation uses on each side
 _AT_ONCE = 256  # parts, which fit the processor's cache
 
@@ -68,3 +69,10 @@ def _between(parts: Pcm, steep: float) -> NDArray[np.float32]:
         heights += np.float32(steep) * np.abs(step)  # of the last tap: the two in the middle
     highest: NDArray[np.float32] = heights.max(axis=0)
     return highest
+
+
+def tamed(block: Pcm) -> Pcm:
+    """Return the block as it is if all its numbers are finite and in range, else a clipped copy."""
+    if not len(block) or (block.min() >= -LOUDEST and block.max() <= LOUDEST):
+        return block
+    return np.clip(np.nan_to_num(block, nan=0.0, posinf=LOUDEST, neginf=-LOUDEST), -LOUDEST, LOUDEST)

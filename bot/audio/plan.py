@@ -8,9 +8,10 @@ continues a run is decoded after the last packets of the chunk before it, and th
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
-from storage.records import BlobKey, Container, Samples
+from storage.records import BlobKey, Container, Samples, StemPart
 
 DECODER_PRE_ROLL = Samples(19_200)  # 400 ms: below one 16-bit step from there on; 80 ms leaves errors of -17 dBFS
 
@@ -37,7 +38,26 @@ class Silence:
     pause: bool = False
 
 
-Piece = Sound | Silence
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """A window of a call: the stems that are heard together in it. It needs no piece before it. Each part names the
+    slice that it continues."""
+
+    parts: tuple[StemPart, ...]  # in the order of the stems, and of their sound
+    samples: Samples
+
+    @property
+    def stems(self) -> dict[int, tuple[StemPart, ...]]:
+        """The parts of each stem, by its number."""
+        return {stem: tuple(parts) for stem, parts in groupby(self.parts, key=lambda part: part.stem)}
+
+    @property
+    def blobs(self) -> set[BlobKey]:
+        """All slices that are needed."""
+        return {blob for part in self.parts for blob in (part.blob, part.before) if blob is not None}
+
+
+Piece = Sound | Silence | Mix
 
 
 @dataclass(frozen=True, slots=True)

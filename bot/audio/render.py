@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bot.audio import leveller
-from bot.audio.deciding import Decided, Deciding
+from bot.audio import leveller, mix, waveform
+from bot.audio.deciding import ENCODER_TAKES_LU, Decided, Deciding
 from bot.audio.decode import decode_pieces
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import Form, frames_in, samples_of, whole_frames
@@ -26,6 +26,7 @@ from bot.audio.limiter import CONTEXT as LIMITER_REACH
 from bot.audio.limiter import limited
 from bot.audio.peaks import Pcm
 from bot.audio.plan import LocalFile, Mismatch, Piece, Silence
+from bot.audio.stems import StemSound
 from bot.audio.track import AHEAD, ENCODER_PRE_ROLL, identity
 from bot.errors import TryLater
 from storage.private import synced
@@ -43,7 +44,7 @@ class Warm:
     """The last samples of a layout, gain included, kept in memory so that the piece before the next stretch need not be
     decoded again."""
 
-    identity: str | None  # hash of all sound up to `end`; None while it is not decided
+    identity: str | None  # hash of the sound up to `end`; None while it is not decided
     end: Samples
     pcm: Pcm
 
@@ -78,10 +79,12 @@ class Rendering:
         self.cuts = list(cuts)
         self.form = form
         self._start_db = start_db
+        self._target = None if form.target_lufs is None else form.target_lufs + ENCODER_TAKES_LU
         self._local = local
         self._ffmpeg = ffmpeg
         self._workdir = workdir
         self._off_by: dict[int, int] = {}
+        self._windows: dict[int, mix.Deciding] = {}  # that are decided now
         self._ends = [*accumulate(piece.samples for piece in pieces)]
 
     async def make(self, first: int, frames: int | None, out: Path, warm: Warm | None = None) -> Rendered:
@@ -143,6 +146,7 @@ class Rendering:
             first=index,
             channels=self.form.channels,
             report=self._note,
+            stem_gain=self._gained_stem,
         )
         async with aclosing(decoded), aclosing(self._gained(decoded, index)) as blocks:
             async for block in blocks:
@@ -170,11 +174,17 @@ class Rendering:
         return index if warm.end - len(warm.pcm) <= start <= warm.end else None
 
     def _identity_of(self, count: int) -> str | None:
-        """Return a hash of the sound of the first pieces; None while their gain is not decided."""
-        first = self.cuts[:count]
-        if any(cut.gains is None for cut in first):
-            return None
-        return hashlib.sha256("".join(map(identity, first)).encode()).hexdigest()
+        """Return a hash of the last samples of the first pieces, as many as are kept warm; None while their gain is not
+        decided."""
+        digest, end = hashlib.sha256(), self._ends[count - 1]
+        for index in range(count - 1, -1, -1):
+            cut = self.cuts[index]
+            if cut.gains is None:
+                return None
+            digest.update(identity(cut).encode())
+            if end - self._ends[index] + cut.samples >= WARM:
+                break
+        return digest.hexdigest()
 
     def _is_decided(self, at: int) -> bool:
         """Return whether the piece that ends at this sample, or contains it, is decided."""
@@ -187,10 +197,16 @@ class Rendering:
         """Yield decoded blocks with their gain; decide the gain of pieces that have none."""
         heard = 0
         deciding: Deciding | None = None
+        mixed: list[Pcm] = []  # of a window
         async for block in blocks:
             cut = self.cuts[index]
             last = heard + len(block) == cut.samples
-            if cut.gains is not None:
+            if cut.parts:  # its stems have their gains already
+                mixed.append(block)
+                if last and cut.gains is None:
+                    await asyncio.to_thread(self._decide_window, index, mixed)
+                yield block
+            elif cut.gains is not None:
                 yield await asyncio.to_thread(leveller.apply, block, np.frombuffer(cut.gains, "<i2"), heard)
             else:
                 deciding = deciding or Deciding(
@@ -203,13 +219,41 @@ class Rendering:
                     yield gained
             heard += len(block)
             if last:
-                index, heard, deciding = index + 1, 0, None
+                index, heard, deciding, mixed = index + 1, 0, None, []
 
     def _decide(self, index: int, deciding: Deciding) -> None:
-        off_by = Samples(self._off_by.get(index, 0))
-        cut = replace(self.cuts[index], gains=deciding.gains, level=deciding.level, off_by=off_by)
-        self.cuts[index] = cut
-        self.decided[index] = Decided(cut, deciding.peaks)
+        self._keep(index, replace(self.cuts[index], gains=deciding.gains, level=deciding.level), deciding.peaks)
+
+    def _keep(self, index: int, cut: Cut, peaks: bytes) -> None:
+        self.cuts[index] = replace(cut, off_by=Samples(self._off_by.get(index, 0)))
+        self.decided[index] = Decided(self.cuts[index], peaks)
+
+    def _gained_stem(self, index: int, stem: StemSound) -> Pcm:
+        """Return the sound of a stem in a window with its gain, which is decided where it is not yet. Blocking."""
+        cut = self.cuts[index]
+        if cut.gains is not None:
+            gains = mix.levels_of(cut)[stem.stem].gains
+        else:
+            if index not in self._windows:
+                before, behind = self._states_before(index), self._gains_behind(index)
+                self._windows[index] = mix.Deciding(cut, self._target, before, behind)
+            gains = self._windows[index].gains(stem.stem, stem.sound)
+        return leveller.apply(stem.sound, gains, 0)
+
+    def _decide_window(self, index: int, mixed: Sequence[Pcm]) -> None:
+        """Write down the gains of all stems in a window. Blocking."""
+        self._keep(index, self._windows.pop(index).decided(), waveform.peaks(np.concatenate(mixed)))
+
+    def _states_before(self, index: int) -> mix.States:
+        """Return the level states of the stems before a window. They outlast gaps and pauses."""
+        earlier = reversed(self.cuts[:index])
+        return next((mix.states_of(cut) for cut in earlier if cut.parts and cut.gains is not None), {})
+
+    def _gains_behind(self, index: int) -> dict[int, int]:
+        """Return the gains that the stems in the next window begin with, if they are decided."""
+        behind = self.cuts[index + 1] if index + 1 < len(self.cuts) else None
+        levels = mix.levels_of(behind) if behind is not None else {}
+        return {stem: int(level.gains[0]) for stem, level in levels.items()}
 
     def _level_before(self, index: int) -> LevelState:
         """Return the level state that the piece before this one left. A pause forgets it."""

@@ -15,7 +15,7 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.opus import facts_of, filled, opus_streams
 from bot.audio.opus_packets import well_formed
 from bot.audio.opus_parts import Part, Parts
-from bot.audio.plan import LocalFile, Piece, Silence, Sound, head_skip, length
+from bot.audio.plan import LocalFile, Piece, Sound, head_skip, length
 from bot.errors import GiveUp, TryLater
 from storage.records import SAMPLE_RATE, BlobKey, Container, OggFacts, Samples
 
@@ -42,7 +42,7 @@ async def _copied(pieces: Sequence[Piece], folder: Path, local: LocalFile, max_b
     before: OggFacts | None = None
     with _parts(folder, length(pieces), max_bytes) as parts:
         for piece in pieces:
-            if isinstance(piece, Silence) or piece.container is not Container.OGG_OPUS:
+            if not isinstance(piece, Sound) or piece.container is not Container.OGG_OPUS:
                 raise _not_one_stream()
             async with local(piece.blob) as path:
                 before = await asyncio.to_thread(_copy, path, piece, before, parts)

@@ -9,22 +9,21 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from storage.records import BlobKey, Chunk, ChunkId, ChunkState, Container, Hole, Recording, Samples, Timing, UserId
+from storage.records import (
+    BlobKey,
+    Chunk,
+    ChunkId,
+    ChunkState,
+    Container,
+    Hole,
+    Recording,
+    Samples,
+    StemPart,
+    Timing,
+    UserId,
+)
 
 NOTHING = Samples(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The sound of one stem in a window of a call: a slice, and the end of the slice before it that reaches in."""
-
-    chunk_id: ChunkId
-    blob: BlobKey
-    stem: int  # the stem's number
-    at: Samples  # where the slice begins, from the start of the window on
-    samples: Samples  # of the slice
-    continues: bool  # the slice continues the stem's slice before it
-    lead: Samples = NOTHING  # samples of the slice before it that lie in this window, directly before `at`
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Entry:
     holes: tuple[Hole, ...] = ()  # inside its sound, from its first sample on
     sequence: int | None = None  # of a voice broadcast alone
     sender: UserId | None = None  # of a transmission alone: who sent a chunk that was never seen
-    parts: tuple[Part, ...] = ()  # of a call alone: the stems that are heard together in this window
+    parts: tuple[StemPart, ...] = ()  # of a call alone: the stems that are heard together in this window
 
     @property
     def sounds(self) -> bool:
@@ -109,8 +108,7 @@ def fingerprint(ledger: Ledger) -> str:
         if entry.pause:
             pieces.append(("", False, int(entry.pause)))
         if entry.parts:
-            mixed = [(part.blob, part.stem, part.at, part.samples, part.continues, part.lead) for part in entry.parts]
-            pieces.append((repr(mixed), False, entry.samples))
+            pieces.append((repr([tuple(part) for part in entry.parts]), False, entry.samples))
         elif entry.sounds:
             pieces.append((entry.blob or "", entry.continues, entry.samples))
         elif entry.samples and pieces and not pieces[-1][0]:

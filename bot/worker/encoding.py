@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot import orders
-from bot.audio.plan import Piece, Silence
+from bot.audio.plan import Mix, Piece, Silence, Sound
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
-from bot.worker.pieces import channels_of, pieces_of
+from bot.worker.pieces import channels_of, piece_of_entry, pieces_of
 from bot.worker.tracks import Tracks
 from storage import archive, jobs
-from storage.records import BlobKey, Chunk, Cut, Job, Recording, RecordingId
+from storage.records import BlobKey, Chunk, Job, Recording, RecordingId
 from storage.store import Store
 
 HELD_FOR = timedelta(seconds=10)
@@ -60,8 +60,7 @@ class Encoding:
                 chunks = await self._store.chunks.of(db, recording_id)
                 whole = await self._tracks.read(db, recording_id)
             before = whole.pieces if whole else ()
-            cuts = whole.cuts if whole else ()
-            ledger, there = await asyncio.to_thread(_compared, recording, chunks, cuts)
+            ledger, there = await asyncio.to_thread(_compared, recording, chunks, before)
             channels = channels_of(ledger.entries, chunks)
             if before and there is not None and self._listened(recording_id):
                 channels = whole.track.channels if whole else channels
@@ -126,13 +125,26 @@ class _There:
     late: bool  # before that entry there is sound that the track does not hold
 
 
-def _compared(recording: Recording, chunks: Iterable[Chunk], before: Iterable[Cut]) -> tuple[Ledger, _There | None]:
+def _compared(recording: Recording, chunks: Iterable[Chunk], before: Iterable[Piece]) -> tuple[Ledger, _There | None]:
     """Lay out the ledger and find the part that a track holds; None if the track holds sound that was removed."""
     ledger = lay_out(recording, chunks)
-    heard = [entry.blob if entry.sounds else None for entry in ledger.entries]
-    held = [cut.blob for cut in before if cut.blob is not None]
-    if not held or Counter[BlobKey | None](held) - Counter(heard):
+    heard = [_sound_of(piece_of_entry(entry)) for entry in ledger.entries]
+    held = [sound for piece in before if (sound := _sound_of(piece)) is not None]
+    if not held or Counter[_Heard | None](held) - Counter(heard):
         return ledger, None
-    same = [index for index, blob in enumerate(heard) if blob == held[-1]]  # silence may be the same file many times
+    same = [index for index, sound in enumerate(heard) if sound == held[-1]]  # silence may be the same file many times
     behind = same[held.count(held[-1]) - 1] + 1
-    return ledger, _There(behind, late=sum(blob is not None for blob in heard[:behind]) > len(held))
+    return ledger, _There(behind, late=sum(sound is not None for sound in heard[:behind]) > len(held))
+
+
+_Heard = BlobKey | Mix
+
+
+def _sound_of(piece: Piece) -> _Heard | None:
+    """Return what tells the sound of a piece from others; None for silence."""
+    match piece:
+        case Sound():
+            return piece.blob
+        case Mix():
+            return piece
+    return None

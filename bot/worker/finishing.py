@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from io import FileIO
@@ -11,7 +11,7 @@ from pathlib import Path
 from bot import facts, orders
 from bot.audio.episode import Stretch, put_together
 from bot.audio.grid import byte_range
-from bot.audio.plan import Piece, Sound
+from bot.audio.plan import Mix, Piece, Silence
 from bot.audio.tags import EpisodeTags
 from bot.errors import GiveUp
 from bot.event_types import ROOM_NAME
@@ -160,12 +160,21 @@ class Finishing:
 
 def _refuse_damaged(blobs: Blobs, pieces: Iterable[Piece]) -> None:
     """Raise GiveUp when a chunk's file has changed since it was stored: the old episode is better. Blocking."""
-    chunks = [piece.blob for piece in pieces if isinstance(piece, Sound)]
+    chunks = [*dict.fromkeys(blob for piece in pieces for blob in _blobs_of(piece))]
     damaged = [chunk for chunk in chunks if not blobs.is_whole(chunk)]
     if damaged:
         which = "a chunk is" if len(damaged) == 1 else f"{len(damaged)} chunks are"
         told = f"{which} not on the disk as stored, see {blobs.relative(damaged[0])}"
         raise GiveUp(told, reason="damaged")
+
+
+def _blobs_of(piece: Piece) -> Collection[BlobKey]:
+    match piece:
+        case Silence():
+            return ()
+        case Mix():
+            return sorted(piece.blobs)
+    return (piece.blob,)
 
 
 def _is_made(subject: Subject) -> bool:

@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from bot.audio.grid import Form, Span, clip, frames_for, unbroken
 from bot.audio.layout import layout
+from bot.audio.mix import keep_levels, slice_of
 from bot.audio.plan import DECODER_PRE_ROLL, Piece
 from bot.audio.track import Reused, settled_frames
 from storage.cache import Edition
@@ -76,7 +77,21 @@ def match_cuts(old: Sequence[Cut], new: Sequence[Cut]) -> dict[int, int]:
 
 def decided_as(old: Cut, new: Cut) -> Cut:
     """Return the new cut with everything that was decided for the same piece in its old place."""
-    return replace(new, gains=old.gains, level=old.level, off_by=old.off_by)
+    return replace(new, gains=old.gains, level=old.level, off_by=old.off_by, kept=old.kept)
+
+
+def with_kept_levels(old: Sequence[Cut], new: Sequence[Cut], matches: Mapping[int, int]) -> list[Cut]:
+    """Return the new cuts with everything that was decided, for the same pieces or for the same stems in a window that
+    has changed."""
+    windows = {slice_of(part): cut for cut in old for part in cut.parts}
+    cuts: list[Cut] = []
+    for cut in new:
+        if cut.ordinal in matches:
+            cuts.append(decided_as(old[matches[cut.ordinal]], cut))
+        else:
+            earlier = {there.ordinal: there for part in cut.parts if (there := windows.get(slice_of(part)))}
+            cuts.append(keep_levels(earlier.values(), cut))
+    return cuts
 
 
 def moved_extents(old: StoredTrack, reused: Reused) -> list[Extent]:

@@ -28,7 +28,7 @@ from bot.audio.track import message_ends, missing_spans, place_pieces, reusable,
 from bot.errors import TryLater
 from bot.recording.kinds import kind_of
 from bot.settings import Settings
-from bot.worker.stored_track import StoredTrack, appended_cuts, batch_size, decided_as, match_cuts, moved_extents
+from bot.worker.stored_track import StoredTrack, appended_cuts, batch_size, match_cuts, moved_extents, with_kept_levels
 from storage import archive, jobs, tracks
 from storage.cache import Edition, EditionCache
 from storage.database import Connection
@@ -238,7 +238,7 @@ class Tracks:
         same are reused."""
         new = layout(pieces, old.form)
         kept = match_cuts(old.cuts, new)
-        cuts = [decided_as(old.cuts[kept[cut.ordinal]], cut) if cut.ordinal in kept else cut for cut in new]
+        cuts = with_kept_levels(old.cuts, new, kept)
         reused = reusable(place_pieces(old.cuts), old.spans, place_pieces(cuts))
         episode = await archive.episode(db, recording.id)
         finished = episode.blob if episode else None  # which is dropped as a whole when the next episode is made

@@ -2,105 +2,162 @@
 
 - A slice of a stem belongs to the window in which it begins. Its end may reach into the next one, by a packet. A stem
   that was stalled may have two slices in a window.
+- A window is laid out whole. While the call runs, the last one is left out as long as it may still grow.
 - Silence between windows stands for nothing: nobody was in the call, or nobody's sound came.
-- A time in which the bot was not in the call is a gap.
+- A time in which the bot was not in the call is a gap, also within a window.
 - Lost packets are silence inside a slice, and no gap.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import pairwise
 
 from bot.recording.chunks import is_removed
-from bot.recording.ledger import NOTHING, Entry, Ledger, Part, gaps_of
-from storage.records import SAMPLE_RATE, Chunk, ChunkState, Recording, Samples, Timing
+from bot.recording.ledger import NOTHING, Entry, Gap, Ledger
+from storage.records import (
+    SAMPLE_RATE,
+    Away,
+    Chunk,
+    ChunkState,
+    Recording,
+    RecordingState,
+    Samples,
+    Stem,
+    StemPart,
+    Timing,
+)
 
 WINDOW = Samples(10 * SAMPLE_RATE)
 """The length of a window, and of a slice."""
 
+_Windows = Mapping[int, tuple[StemPart, ...]]
+
 
 def lay_out(recording: Recording, chunks: Iterable[Chunk]) -> Ledger:
     """Lay out a call: place every window and every time away. The order of `chunks` doesn't matter."""
-    heard = sorted(filter(_is_heard, chunks), key=lambda chunk: (chunk.stem or 0, chunk.at or 0))
-    end = max(((chunk.at or 0) + _samples(chunk) for chunk in heard), default=0)
-    aways = tuple((away.begins, min(end, end if away.ends is None else away.ends)) for away in recording.aways)
-    windows = _windows(heard)
-    entries = tuple(_placed(windows, aways, end))
-    gaps = tuple(gaps_of(entries))
-    complete = bool(windows) and not gaps
+    windows, end = _windows(chunks, _followed(recording.stems))
+    if recording.state is RecordingState.LIVE:
+        end = _settled(windows, end)
+    aways = tuple(_times_away(recording.aways, end))
     return Ledger(
-        entries=entries,
-        gaps=gaps,
+        entries=tuple(_placed(windows, aways, end)),
+        gaps=tuple(Gap(Samples(begins), Samples(ends - begins), ChunkState.AWAY) for begins, ends in aways),
         samples=Samples(end),
         proved=False,
-        complete=complete,
+        complete=bool(windows) and not recording.aways,  # nobody knows what was said after the last sound
         certain=all(stem.left is not None for stem in recording.stems),
         waiting=False,
     )
 
 
-def _is_heard(chunk: Chunk) -> bool:
-    return chunk.state is ChunkState.STORED and not is_removed(chunk) and chunk.at is not None and _samples(chunk) > 0
+def _times_away(aways: Iterable[Away], end: int) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of each time away before the end of the sound."""
+    for away in aways:
+        until = end if away.ends is None else min(end, away.ends)
+        if away.begins < until:
+            yield away.begins, until
 
 
-def _samples(chunk: Chunk) -> int:
-    return int(chunk.facts.samples) if chunk.facts else 0
+def _followed(stems: Iterable[Stem]) -> dict[int, int | None]:
+    """Return the stem that the user of each stem had before it: of the same device, if there is one."""
+    before: dict[int, int | None] = {}
+    of_user: dict[str, int] = {}
+    of_device: dict[tuple[str, str], int] = {}
+    for stem in stems:
+        device = stem.user_id, stem.device_id
+        before[stem.number] = of_device.get(device, of_user.get(stem.user_id))
+        of_device[device] = of_user[stem.user_id] = stem.number
+    return before
 
 
-def _windows(heard: Sequence[Chunk]) -> Mapping[int, tuple[Part, ...]]:
-    """Return the parts of each window that has any. `heard`: the slices of each stem in their order."""
-    windows: dict[int, list[Part]] = defaultdict(list)
+def _windows(chunks: Iterable[Chunk], followed: Mapping[int, int | None]) -> tuple[_Windows, int]:
+    """Return the parts of each window that has any, and the end of the sound."""
+    stems: dict[int, list[tuple[int, int, Chunk]]] = defaultdict(list)
+    for chunk in chunks:
+        if chunk.at is not None and chunk.stem is not None and (samples := _heard(chunk)):
+            stems[chunk.stem].append((chunk.at, samples, chunk))
+    windows: dict[int, list[StemPart]] = defaultdict(list)
+    end = 0
+    for number in sorted(stems):
+        slices = sorted(stems[number], key=lambda each: each[:2])
+        for part_of, part in _parts(number, slices, followed.get(number)):
+            windows[part_of].append(part)
+        end = max(end, *(at + samples for at, samples, _ in slices))
+    return {number: tuple(parts) for number, parts in windows.items()}, end
+
+
+def _heard(chunk: Chunk) -> int:
+    """Return how many samples of a slice are heard; 0 if it is not kept."""
+    if chunk.state is not ChunkState.STORED or chunk.facts is None or is_removed(chunk):
+        return 0
+    ogg = chunk.facts.ogg
+    if ogg is None:
+        return max(0, chunk.facts.samples)
+    return max(0, ogg.packet_samples - ogg.end_trim() - (ogg.pre_skip if ogg.begins_run else 0))
+
+
+def _parts(
+    number: int, slices: Iterable[tuple[int, int, Chunk]], follows: int | None
+) -> Iterator[tuple[int, StemPart]]:
+    """Yield the parts of a stem, each with the number of its window. `slices`: place, length and chunk, in order."""
     before: Chunk | None = None
-    for chunk in heard:
-        at = int(chunk.at or 0)
-        number, offset = divmod(at, WINDOW)
-        continues = before is not None and before.stem == chunk.stem and (before.at or 0) + _samples(before) == at
-        of_earlier = continues and before is not None and (before.at or 0) // WINDOW < number
-        lead = min(offset, _samples(before)) if of_earlier and before is not None else 0
-        assert chunk.blob is not None, "it is stored"
-        windows[number].append(
-            Part(
-                chunk.id,
-                chunk.blob,
-                chunk.stem or 0,
-                Samples(offset),
-                Samples(_samples(chunk)),
-                continues,
-                Samples(lead),
-            )
-        )
-        before = chunk
-    return {number: tuple(sorted(parts, key=lambda part: part.stem)) for number, parts in windows.items()}
+    ended, reaches = 0, 0  # where the slice before ends, and how much of it lies in the window of its end
+    for at, samples, chunk in slices:
+        if at < ended:
+            continue  # the same sound again
+        window, offset = divmod(at, WINDOW)
+        continues = before is not None and ended == at
+        if reaches and not (continues and reaches == offset):
+            yield _tail(number, before, ended, reaches, follows)
+        inside = min(samples, WINDOW - offset)
+        lead = Samples(reaches) if continues and reaches == offset else NOTHING
+        previous = before.blob if continues and before is not None else None
+        yield window, StemPart(number, chunk.blob, Samples(offset), Samples(inside), previous, lead, follows)
+        before, ended = chunk, at + samples
+        reaches = max(0, ended - (window + 1) * WINDOW)
+    if reaches:
+        yield _tail(number, before, ended, reaches, follows)
 
 
-def _placed(windows: Mapping[int, tuple[Part, ...]], aways: Sequence[tuple[int, int]], end: int) -> Iterator[Entry]:
+def _tail(number: int, before: Chunk | None, ended: int, reaches: int, follows: int | None) -> tuple[int, StemPart]:
+    """Return the part for the end of a slice that reaches into a window, where the slice after it is not there."""
+    assert before is not None
+    window = (ended - 1) // WINDOW
+    lead = Samples(min(reaches, ended - window * WINDOW))
+    at = Samples(ended - window * WINDOW)
+    return window, StemPart(number, None, at, NOTHING, before.blob, lead, follows)
+
+
+def _settled(windows: _Windows, end: int) -> int:
+    """Return the end of the last window that can't grow any more, but for slices that come late."""
+    return max(((number + 1) * WINDOW for number in windows if number < end // WINDOW), default=0)
+
+
+def _placed(windows: _Windows, aways: Sequence[tuple[int, int]], end: int) -> Iterator[Entry]:
     """Yield windows and times away in the order of the sound, with the silence between them as a pause."""
-    borders = {0, end, *(min(end, place) for away in aways for place in away)}
-    for number in windows:
-        borders |= {number * WINDOW, min(end, (number + 1) * WINDOW)}
-    pending = 0
-    for begin, until in pairwise(sorted(borders)):
-        number, offset = divmod(begin, WINDOW)
-        if offset == 0 and number in windows:
-            yield _entry(begin, min(end, begin + WINDOW), pending, parts=windows[number])
-            pending = 0
-        elif number in windows:
-            continue  # the bot went away or came back within this window
-        elif any(first <= begin and until <= last for first, last in aways):
-            yield replace(_entry(begin, until, pending), state=ChunkState.AWAY, silence=True)
-            pending = 0
-        else:
-            pending += until - begin
+    reached = 0
+    for number in sorted(windows):
+        begin, until = number * WINDOW, min(end, (number + 1) * WINDOW)
+        if begin >= end:
+            break
+        for first, last in aways:
+            first, last = max(first, reached), min(last, begin)
+            if first < last:
+                yield _entry(first, last, first - reached, state=ChunkState.AWAY)
+                reached = last
+        yield _entry(begin, until, begin - reached, parts=windows[number])
+        reached = until
 
 
-def _entry(begin: int, until: int, pause: int, parts: tuple[Part, ...] = ()) -> Entry:
+def _entry(
+    begin: int, until: int, pause: int, *, state: ChunkState = ChunkState.STORED, parts: tuple[StemPart, ...] = ()
+) -> Entry:
     return Entry(
         chunk_id=None,
-        state=ChunkState.STORED,
+        state=state,
         position=Samples(begin),
         samples=Samples(until - begin),
         timing=Timing.EXACT,
-        pause=Samples(pause) if pause else NOTHING,
+        pause=Samples(pause),
+        silence=not parts,
         parts=parts,
     )

@@ -13,7 +13,18 @@ from bot.audio.opus import facts_of, filled, opus_streams
 from bot.audio.opus_head import TAGS, usual_head
 from bot.audio.opus_packets import duration
 from bot.recording.call.layout import WINDOW
-from storage.records import SAMPLE_RATE, BlobKey, Chunk, ChunkFacts, ChunkId, ChunkState, Position, RecordingId, Samples
+from storage.records import (
+    SAMPLE_RATE,
+    BlobKey,
+    Chunk,
+    ChunkFacts,
+    ChunkId,
+    ChunkState,
+    Position,
+    RecordingId,
+    Samples,
+    UserId,
+)
 from tests.factories import ALICE
 
 ENCODER_DELAY = 312  # samples by which sound comes out of a decoder late; a packet is placed so much earlier
@@ -36,7 +47,7 @@ class Slice:
             id=ChunkId(f"call-{recording}-{self.stem}-{self.at}"),
             recording_id=recording,
             event_id=None,
-            sender=ALICE,
+            sender=UserId(sender),
             position=Position(self.at // WINDOW + 10),
             state=ChunkState.STORED,
             blob=self.key,
@@ -50,8 +61,20 @@ class Slice:
 def packets_of(exe: str, sound: NDArray[np.float32], kbps: int = 32) -> list[bytes]:
     """Encode a sound as WebRTC clients do: libopus, 20 ms a packet."""
     source = ("-f", "f32le", "-ar", str(SAMPLE_RATE), "-ac", "1", "-i", "pipe:")
-    form = ("-c:a", "libopus", "-b:a", f"{kbps}k", "-application", "voip", "-frame_duration", "20", "-f", "ogg", "pipe:")
-    command = [exe, "-v", "error", *source, *form]
+    form = (
+        "-c:a",
+        "libopus",
+        "-b:a",
+        f"{kbps}k",
+        "-application",
+        "voip",
+        "-frame_duration",
+        "20",
+        "-f",
+        "ogg",
+        "pipe:",
+    )
+    command = [exe, "-v", "error", *source, *form, "-f", "ogg", "pipe:"]
     made = subprocess.run(command, input=sound.astype("<f4").tobytes(), capture_output=True, check=True).stdout
     file = io.BytesIO(made)
     streams = opus_streams(file, max_samples=1 << 40)

@@ -43,7 +43,7 @@ def lay_out(recording: Recording, chunks: Iterable[Chunk]) -> Ledger:
         gaps=tuple(Gap(Samples(begins), Samples(ends - begins), ChunkState.AWAY) for begins, ends in aways),
         samples=Samples(end),
         proved=False,
-        complete=bool(windows) and not recording.aways,  # nobody knows what was said after the last sound
+        complete=bool(windows) and not aways,  # behind the last sound the call may have been over
         certain=all(stem.left is not None for stem in recording.stems),
         waiting=False,
     )

@@ -17,7 +17,7 @@ from storage.interrupted_upgrade import take_back
 from storage.revisions import run_migrations, transaction
 from storage.upgrade_copy import VERSION, copy_before
 
-HEAD = "0036"
+HEAD = "0037"
 """The newest revision in `migrations/versions`; a test keeps the two together."""
 
 

@@ -18,7 +18,7 @@ from bot.audio.ffmpeg import BOTH, Ffmpeg
 from bot.audio.opus import facts_of, filled, opus_streams
 from bot.audio.opus_clock import Fill
 from bot.audio.opus_head import usual_head
-from bot.audio.opus_packets import duration
+from bot.audio.opus_packets import digital_silence, duration
 from bot.audio.opus_writer import OpusWriter
 from bot.audio.peaks import Pcm, tamed
 from bot.audio.plan import DECODER_PRE_ROLL, LocalFile, Mix, pre_roll
@@ -27,7 +27,7 @@ from storage.records import SAMPLE_RATE, BlobKey, Container, StemPart
 
 TOGETHER = 8  # stems that are decoded at once: 16 MB
 _MAX_SAMPLES = 1 << 40
-_SILENT = bytes([0xF8])  # a packet without sound: CELT, fullband, 20 ms, mono
+_SILENCE = digital_silence(DECODER_PRE_ROLL, 1)
 
 
 @dataclass(slots=True)
@@ -124,7 +124,7 @@ def _write(
             except GiveUp as damage:
                 place.reason = damage.reason
                 continue
-            for packet in before or [_SILENT] * (DECODER_PRE_ROLL // duration(_SILENT)):
+            for packet in before or _SILENCE:
                 writer.put(packet)
                 length += duration(packet)
             place.at = part.at - lead

@@ -98,7 +98,7 @@ async def test_slices_of_a_window_are_kept_together(studio: Studio) -> None:
     assert last.at == before.facts.samples  # the silence before it is its own
     ledger = lay_out(await studio.recording(), await studio.chunks())
     parts = [part for part in ledger.entries[0].parts if part.stem == 2]
-    assert [(part.at, part.continues, part.lead) for part in parts] == [(0, False, 0), (last.at, True, 0)]
+    assert [(part.at, part.before is not None, part.lead) for part in parts] == [(0, False, 0), (last.at, True, 0)]
     assert len(await studio.chunks(1)) == 2
 
 

@@ -71,7 +71,7 @@ def test_slices_lie_where_the_layout_of_a_call_expects_them() -> None:
     _, slices = written(StemStream(Samples(500), 77), list(packets(500, 25 * SAMPLE_RATE)), 25 * SAMPLE_RATE)
     ledger = lay_out(a_recording(), [each.chunk(RecordingId(1)) for each in slices])
     parts = [part for entry in ledger.entries for part in entry.parts]
-    assert [part.continues for part in parts] == [False, True, True]
+    assert [part.before is not None for part in parts] == [False, True, True]
     assert parts[0].at == 500
     for part in parts[1:]:
         assert part.at == part.lead < FRAME

@@ -270,17 +270,26 @@ async def close(db: Connection, room_id: RoomId | Sequence[RoomId], after: Posit
     await db.execute(update(recording_table).where(of_these).values(public=False))
 
 
-def _spoken_by(user_id: UserId) -> ColumnElement[bool]:
-    """Make the condition that this user spoke in a recording: began it, or sent some of its sound."""
+def _sounds_of(user_id: UserId) -> ColumnElement[bool]:
+    """Make the condition that this user began a recording, or sent some of its sound."""
     of_it = chunk_table.c.recording_id == recording_table.c.id
     sent = exists().where(of_it, chunk_table.c.sender == user_id, chunk_table.c.state == ChunkState.STORED)
     return or_(recording_table.c.broadcaster == user_id, sent)
 
 
+def _is_speaker(user_id: UserId, recording: Recording) -> bool:
+    """Return whether a user who began a recording, or sent some of its sound, is a speaker of it. In a call everybody
+    sends sound, also who only listens."""
+    if recording.protocol is None or recording.broadcaster == user_id:
+        return True
+    return any(credit.user_id == user_id for credit in recording.speakers)
+
+
 async def spoke_in(db: Connection, user_id: UserId, recording_id: RecordingId) -> bool:
     """Return whether this user is one of a recording's speakers, who may approve it."""
-    statement = select(recording_table.c.id).where(recording_table.c.id == recording_id, _spoken_by(user_id))
-    return (await db.execute(statement)).first() is not None
+    statement = select(recording_table).where(recording_table.c.id == recording_id, _sounds_of(user_id))
+    row = (await db.execute(statement)).one_or_none()
+    return row is not None and _is_speaker(user_id, record(Recording, row))
 
 
 async def unreviewed(
@@ -289,11 +298,13 @@ async def unreviewed(
     """Return the codes of the recordings that wait for approval, the newest first; only those of `speaker` if named."""
     waiting = recording_table.c.unreviewed & recording_table.c.room_id.in_(_rooms(room_id))
     has_sound = recording_table.c.state.in_(MAY_HAVE_AUDIO)
-    statement = select(recording_table.c.id, recording_table.c.code).where(waiting, has_sound)
-    if speaker is not None:
-        statement = statement.where(_spoken_by(speaker))
-    newest_first = statement.order_by(recording_table.c.started_at.desc(), recording_table.c.id.desc())
-    return {RecordingId(row.id): row.code for row in await db.execute(newest_first)}
+    newest_first = (recording_table.c.started_at.desc(), recording_table.c.id.desc())
+    if speaker is None:
+        statement = select(recording_table.c.id, recording_table.c.code).where(waiting, has_sound)
+        return {RecordingId(row.id): row.code for row in await db.execute(statement.order_by(*newest_first))}
+    theirs = select(recording_table).where(waiting, has_sound, _sounds_of(speaker))
+    found = await records(Recording, await db.execute(theirs.order_by(*newest_first)))
+    return {each.id: each.code for each in found if _is_speaker(speaker, each)}
 
 
 async def chunks(db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]:

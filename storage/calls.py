@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select
 
 from storage.database import Connection
+from storage.dialect import insert
 from storage.records import BlobKey, CallEvent, Recording, RecordingId, RecordingKind, RecordingState, RoomId, UserId
-from storage.rows import columns, put_all, record, records
+from storage.rows import columns, record, records
 from storage.tables import call_events, call_told, stem_blobs
 from storage.tables import recordings as recording_table
 from storage.tables import rooms as room_table
@@ -46,7 +47,10 @@ async def told(db: Connection, recording_id: RecordingId) -> frozenset[UserId]:
 
 
 async def note_told(db: Connection, recording_id: RecordingId, users: Sequence[UserId]) -> None:
-    await put_all(db, call_told, [{"recording_id": recording_id, "user_id": user} for user in users])
+    """Note that these members were told, each once."""
+    rows = [{"recording_id": recording_id, "user_id": user} for user in users]
+    if rows:
+        await db.execute(insert(call_told).on_conflict_do_nothing(), rows)
 
 
 async def stem_files(db: Connection, recording_id: RecordingId) -> tuple[BlobKey, ...]:

@@ -15,7 +15,7 @@ async def by(
 ) -> tuple[tuple[Recording, ...], tuple[Recording, ...]]:
     """Return the recordings in these rooms (None: in all) of this speaker alone, and those with other speakers too,
     without those that were deleted, or that hold nothing of the speaker any more. A chunk holds nothing that was
-    redacted, or has one of the reasons `without`."""
+    redacted, or has one of the reasons `without`; a call holds something of everybody with a stem."""
     in_it = chunks.c.recording_id == recordings.c.id
     holds = (chunks.c.state != ChunkState.REDACTED) & or_(chunks.c.reason.is_(None), chunks.c.reason.not_in(without))
     others = exists().where(in_it, chunks.c.sender != user_id, holds)
@@ -25,13 +25,28 @@ async def by(
     # Found by two indexes: an OR would read every recording.
     sent_in = select(chunks.c.recording_id).where(chunks.c.sender == user_id)
     begun = select(recordings.c.id).where(began)
+    is_call = recordings.c.protocol.is_not(None)
+    calls = select(recordings.c.id).where(is_call, recordings.c.state == RecordingState.LIVE)
     of_them = select(recordings, others.label("shared")).where(
-        recordings.c.id.in_(union(sent_in, begun)),
+        recordings.c.id.in_(union(sent_in, begun, calls)),
         recordings.c.state != RecordingState.DELETED,
-        or_(~others, left, and_(began, recordings.c.broadcaster_name.is_not(None))),
+        or_(~others, left, is_call, and_(began, recordings.c.broadcaster_name.is_not(None))),
     )
     if room_ids is not None:
         of_them = of_them.where(recordings.c.room_id.in_(list(room_ids)))
-    rows = (await db.execute(of_them.order_by(recordings.c.id))).all()
-    alone, shared = ([record(Recording, row) for row in rows if row.shared == is_shared] for is_shared in (False, True))
+    alone, shared = list[Recording](), list[Recording]()
+    for row in await db.execute(of_them.order_by(recordings.c.id)):
+        recording = record(Recording, row)
+        is_shared = row.shared if recording.protocol is None else _shares_call(recording, user_id)
+        if is_shared is not None:
+            (shared if is_shared else alone).append(recording)
     return tuple(alone), tuple(shared)
+
+
+def _shares_call(recording: Recording, user_id: UserId) -> bool | None:
+    """Return whether others are in a call beside this user; None: nothing of this user is in it. A stem counts from
+    its beginning on: its first slice is kept later."""
+    in_it = {stem.user_id for stem in recording.stems if not stem.removed}
+    others = bool(in_it - {user_id})
+    named = recording.broadcaster == user_id and (recording.broadcaster_name is not None or not others)
+    return others if named or user_id in in_it else None

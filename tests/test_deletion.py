@@ -1,5 +1,6 @@
 """A deleted recording leaves its tombstone, and nothing else: in no table, in no file, in no message of the bot's."""
 
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,13 +14,32 @@ from bot.event_types import FLOOR, POWER_LEVELS
 from bot.intake import announcements
 from bot.matrix.sending import Sending
 from bot.recording.broadcast.words import WORDS as BROADCAST
-from bot.recording.model import Deleted
+from bot.recording.model import Deleted, Ended, NoticeSent, SlicesKept, WentAway
 from bot.worker.notices import Notices
-from storage import archive, history_checks, jobs, journal, rooms, tables
-from storage.records import Announce, EventId, HeardEvent, Job, JobState, Json, Position, RecordingState, RoomId
+from storage import archive, calls, history_checks, jobs, journal, rooms, tables
+from storage.records import (
+    Announce,
+    BlobKey,
+    CallEvent,
+    CallEventKind,
+    CallProtocol,
+    EndedBy,
+    EventId,
+    HeardEvent,
+    Job,
+    JobState,
+    Json,
+    Position,
+    RecordingId,
+    RecordingState,
+    RoomId,
+    Samples,
+    UserId,
+)
 from tests.factories import NOW
 from tests.recorder import talk
 from tests.recorder.test_transmitting import a_round
+from tests.recording.call.world import closed, slice_of
 from tests.worker.quick import without_ffmpeg
 from tests.world import ALICE, INFO, ROOM, START, Killed, World, chunk, heard, info, sealed, world_of
 
@@ -109,7 +129,9 @@ def added(before: Rows, after: Rows) -> Rows:
 
 
 def is_tombstone(row: dict[str, Any]) -> bool:
-    empty = ("title", "description", "broadcaster_name", "device_id", "quiet_until", "speakers", "transmissions")
+    texts = ("title", "description", "broadcaster_name", "device_id", "quiet_until", "notice")
+    lists = ("speakers", "transmissions", "stems", "aways", "turns")
+    empty = (*texts, *lists)
     return row["state"] is RecordingState.DELETED and not any(row[name] for name in empty)
 
 
@@ -223,6 +245,61 @@ async def test_a_deleted_session_of_a_walkie_talkie_leaves_the_ids_of_its_messag
                 for event in said:
                     await journal.requeue(db, replace(event, history=True), world.clock())
             await all_done(world)
+
+
+def put(world: World, sound: bytes) -> BlobKey:
+    """Store sound as a file, as a slice or a stem that is closed."""
+    key = BlobKey(hashlib.sha256(sound).hexdigest())
+    part = world.store.blobs.part(key)
+    part.write_bytes(sound)
+    world.store.blobs.add(part, key)
+    return key
+
+
+async def call(world: World) -> RecordingId:
+    """Record a call with all that belongs to one: slices, a stem that is closed and one that is open, events, and who
+    was told."""
+    async with world.store.write() as db:
+        known = await rooms.room(db, ROOM)
+        assert known is not None
+        await rooms.save_room(db, replace(known, calls_on=True))
+        calling, apply = world.recorder.calling, world.recorder.apply
+        begun = await calling.begin(
+            db, ROOM, CallProtocol.MSC3401, "call", events=[EventId("$call")], broadcaster=UserId(ALICE)
+        )
+        assert begun is not None
+        await apply(db, begun.id, NoticeSent(EventId("$notice")))
+        for number, device in enumerate(("ONE", "TWO"), start=1):
+            await calling.open_stem(db, begun.id, UserId(ALICE), device, Samples(0))
+            sound = put(world, f"slice {number}".encode())
+            kept = replace(slice_of(number, 0, UserId(ALICE)), blob=sound, recording_id=begun.id)
+            await apply(db, begun.id, SlicesKept((kept,)))
+        await apply(db, begun.id, replace(closed(1, 10), blob=put(world, b"stem")))
+        await apply(db, begun.id, WentAway(Samples(10)))
+        await calls.note(db, begun.id, [CallEvent(Samples(0), UserId(ALICE), CallEventKind.JOINED, "ONE")])
+        await calls.note_told(db, begun.id, [UserId(ALICE)])
+    return begun.id
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_deleted_call_leaves_nothing_but_its_tombstone(world: World, *, ends: bool) -> None:
+    """Slices, the files of stems, events and the list of who was told go, from a call that runs or has ended; what is
+    still being written then goes too."""
+    before, on_disk = await all_rows(world), files(world)
+    recording_id = await call(world)
+    async with world.store.write() as db:
+        if ends:
+            await world.recorder.apply(db, recording_id, Ended(EndedBy.STOPPED))
+        await world.recorder.apply(db, recording_id, Deleted())
+        late = replace(slice_of(2, 1, UserId(ALICE)), blob=put(world, b"late"), recording_id=recording_id)
+        await world.recorder.apply(db, recording_id, SlicesKept((late,)))
+        await world.recorder.apply(db, recording_id, replace(closed(2, 20), blob=put(world, b"late stem")))
+    await all_done(world)
+    for name, rows in added(before, await all_rows(world)).items():
+        for row in rows:
+            assert name in ALLOWED, f"left in {name}: {row}"
+            assert ALLOWED[name](row), f"left in {name}: {row}"
+    assert files(world) == on_disk
 
 
 async def waiting(world: World) -> list[Job]:

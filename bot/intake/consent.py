@@ -162,7 +162,7 @@ async def _refuse(db: Connection, apply: Apply, recording: Recording, objection:
     members, refused = await _taking_part(db, recording, objection.since)
     if not refused or objection.user_id not in (None, *refused):
         return None
-    closed = refused == members
+    closed = _closes(recording, members, refused)
     objecting = refused if closed or objection.user_id is None else {objection.user_id}
     await _silence(db, apply, recording, dict.fromkeys(sorted(objecting), objection.since), closed=closed)
     return Refused(recording, closed)
@@ -178,7 +178,12 @@ async def refuse_what_runs(db: Connection, apply: Apply, recording: Recording, s
         member: before_all if await is_out(db, recording.room_id, member) else since for member in sorted(refused)
     }
     if refused:
-        await _silence(db, apply, recording, places, closed=refused == members)
+        await _silence(db, apply, recording, places, closed=_closes(recording, members, refused))
+
+
+def _closes(recording: Recording, members: frozenset[UserId], refused: frozenset[UserId]) -> bool:
+    """Return whether a recording ends: nobody may be recorded who takes part in it."""
+    return refused == members and not kind_of(recording).goes_on
 
 
 async def refused_of(db: Connection, recording: Recording, since: Position) -> frozenset[UserId]:
@@ -191,8 +196,9 @@ async def _taking_part(
     db: Connection, recording: Recording, since: Position
 ) -> tuple[frozenset[UserId], frozenset[UserId]]:
     """Return all who take part in a recording, and those of them who may not be recorded in it from a position on."""
+    kind = kind_of(recording)
     members = taking_part(recording, await archive.chunks(db, recording.id))
-    place = since if kind_of(recording).several_speakers else recording.position
+    place = since if kind.several_speakers else recording.position
     refused = [user for user in members if not await may_record(db, recording.room_id, user, began=place)]
     return members, frozenset(refused)
 

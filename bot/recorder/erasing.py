@@ -35,7 +35,8 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
         await sessions.erase(db, recording.id, [event_id for event_id in events if event_id != recording.event_id])
     await history_checks.forget(db, recording.id)
     parts = await archive.transmissions_of(db, recording.id)
-    await jobs.cancel(db, orders.of_recording(recording, [chunk.id for chunk in chunks], TOLD, parts))
+    fetched = [chunk.id for chunk in chunks if chunk.event_id]
+    await jobs.cancel(db, orders.of_recording(recording, fetched, TOLD, parts))
     for part in (None, *parts):
         await take_back(db, recording, now, part)
         await handed_back.forget(db, recording.id, part)

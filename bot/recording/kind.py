@@ -8,6 +8,7 @@ from typing import Protocol
 from bot.recording.ledger import LayOut, Ledger
 from bot.recording.model import Outcome, RecordingEvent
 from bot.recording.policy import Limits
+from bot.recording.speakers import Speaker, speakers
 from storage.records import Chunk, EventId, Mark, Position, Recorded, Recording
 
 
@@ -46,3 +47,5 @@ class Kind:
     # missing, and one that lost its relation is looked for
     recorded_with: frozenset[Recorded]  # one runs only while its room has any of these switched on
     replayed: bool = True  # it is handed back as one voice message, where the room wants that
+    speakers: Callable[[Recording, Iterable[Chunk], Ledger], tuple[Speaker, ...]] = speakers  # in the audio
+    goes_on: bool = False  # also when nobody who takes part may be recorded: others may come

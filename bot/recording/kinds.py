@@ -12,6 +12,7 @@ from bot.recording.broadcast import machine as broadcast_machine
 from bot.recording.broadcast import pauses
 from bot.recording.call import layout as call_layout
 from bot.recording.call import machine as call_machine
+from bot.recording.call import speakers as call_speakers
 from bot.recording.call import turns as call_turns
 from bot.recording.kind import Kind
 from bot.recording.ledger import Ledger
@@ -51,6 +52,8 @@ KINDS: Mapping[RecordingKind, Kind] = {
         several_speakers=True,
         related=False,
         recorded_with=frozenset({Recorded.CALLS}),
+        speakers=call_speakers.speakers,
+        goes_on=True,
     ),
 }
 

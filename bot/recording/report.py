@@ -7,7 +7,7 @@ from typing import Any
 from bot.recording.kind import Named
 from bot.recording.kinds import kind_of, lay_out
 from bot.recording.ledger import Entry, Ledger
-from bot.recording.speakers import Speaker, speakers
+from bot.recording.speakers import Speaker
 from storage.records import Chunk, ChunkId, Episode, Mark, Recording, RecordingState, to_ms
 
 MIME = "audio/mpeg"
@@ -28,7 +28,7 @@ def recording_json(
     deleted = recording.state is RecordingState.DELETED
     known = {} if deleted else {chunk.id: chunk for chunk in chunks}
     kind, ledger = kind_of(recording), lay_out(recording, known.values())
-    spoke = speakers(recording, known.values(), ledger)
+    spoke = kind.speakers(recording, known.values(), ledger)
     chapters = kind.chapters(recording, known.values(), ledger, given_title, named)
     return {
         "id": recording.event_id,

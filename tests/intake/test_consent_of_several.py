@@ -11,9 +11,11 @@ from bot import orders
 from bot.intake import consent
 from bot.intake.consent import Refused
 from bot.matrix.media import FetchedMedia
+from bot.recording.model import SlicesKept
 from storage import archive, journal, optouts, rooms
 from storage.records import (
     EVERYWHERE,
+    CallProtocol,
     Chunk,
     ChunkState,
     EndedBy,
@@ -25,9 +27,11 @@ from storage.records import (
     Position,
     Recording,
     RecordingState,
+    Samples,
     UserId,
 )
 from tests.factories import NOW
+from tests.recording.call.world import slice_of
 from tests.world import ALICE, ROOM, World, heard, media_of, world_of
 
 BOB, CAROL = UserId("@bob:hs"), UserId("@carol:hs")
@@ -186,3 +190,52 @@ async def test_a_session_that_has_ended_waits_no_more_for_one_who_opts_out(world
     assert await opts(world, CAROL) == ()
     await opts(world, BOB)
     assert await chunks(world) == {"$a1": (ChunkState.WAITING_FOR_MEDIA, None), "$b1": NOT_WANTED}
+
+
+# ---- calls
+
+
+async def call_of(world: World, *users: UserId) -> Recording:
+    """Record a call of these members; each has a stem with a slice."""
+    async with world.store.write() as db:
+        room = await rooms.room(db, ROOM)
+        assert room is not None
+        await rooms.save_room(db, replace(room, calls_on=True))
+        begun = await world.recorder.calling.begin(
+            db, ROOM, CallProtocol.MSC3401, "call", events=[EventId("$call")], broadcaster=ALICE
+        )
+        assert begun is not None
+        for number, user in enumerate(users, start=1):
+            await world.recorder.calling.open_stem(db, begun.id, user, "DEV", Samples(0))
+            await world.recorder.apply(
+                db, begun.id, SlicesKept((replace(slice_of(number, 0, user), recording_id=begun.id),))
+            )
+    return await session(world)
+
+
+async def test_a_call_goes_on_without_its_only_member(world: World) -> None:
+    """Others may come, and the bot leaves by itself when nobody does. Whoever began the call need not be in it."""
+    await call_of(world, BOB)
+    (refused,) = await opts(world, BOB)
+    call = await session(world)
+    assert (refused.closed, call.state) == (False, RecordingState.LIVE)
+    assert [stem.cut_at is not None for stem in call.stems] == [True]
+    assert await opts(world, ALICE) == ()
+
+
+async def test_a_member_whose_first_slice_is_not_kept_yet_is_silenced(world: World) -> None:
+    """Their stem counts from its beginning on."""
+    call = await call_of(world, BOB)
+    async with world.store.write() as db:
+        await world.recorder.calling.open_stem(db, call.id, CAROL, "DEV", Samples(0))
+    (refused,) = await opts(world, CAROL)
+    assert refused.recording.id == call.id
+    assert [stem.cut_at is not None for stem in (await session(world)).stems] == [False, True]
+
+
+async def test_a_choice_of_speakers_silences_all_others_in_a_call(world: World) -> None:
+    """The call goes on, though nobody in it is chosen."""
+    await call_of(world, BOB, CAROL)
+    await chooses(world, ALICE)
+    call = await session(world)
+    assert (call.state, [stem.cut_at is not None for stem in call.stems]) == (RecordingState.LIVE, [True, True])

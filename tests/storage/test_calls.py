@@ -1,0 +1,119 @@
+"""The rows of calls: the files of stems, events, who was told, and who speaks."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from storage import archive, calls, spoken
+from storage.database import Connection
+from storage.records import (
+    BlobKey,
+    CallEvent,
+    CallEventKind,
+    CallProtocol,
+    ChunkId,
+    Credit,
+    EventId,
+    Position,
+    Recording,
+    RecordingKind,
+    RecordingState,
+    Samples,
+    Stem,
+    UserId,
+)
+from storage.store import Store
+from tests.factories import ALICE, ROOM, a_chunk, a_recording
+
+BOB, CAROL = UserId("@bob:hs"), UserId("@carol:hs")
+FILE, OTHER = BlobKey("ab" * 32), BlobKey("cd" * 32)
+
+
+def stem(number: int, user: UserId = ALICE, **changes: Any) -> Stem:
+    return replace(Stem(number, user, "DEV", "Name", Samples(0), Position(1), serial=number), **changes)
+
+
+async def call(db: Connection, *stems: Stem, **changes: Any) -> Recording:
+    """Store the recording of a call with these stems, and a slice of each that has a file."""
+    wanted = {"kind": RecordingKind.CALL, "protocol": CallProtocol.MXVC, "call_id": "", "stems": stems}
+    made = await archive.add_recording(db, a_recording(**(wanted | changes)))
+    await archive.save_recording(db, made)
+    for each in stems:
+        if each.blob is not None:
+            slice_ = a_chunk(id=ChunkId(f"{made.id}-{each.number}"), event_id=None, recording_id=made.id,
+                             sender=each.user_id, stem=each.number, sequence=None, position=Position(1))  # fmt: skip
+            await archive.save_chunks(db, [slice_])
+    return made
+
+
+async def test_a_stems_file_is_needed_until_its_stem_needs_it_no_more(store: Store) -> None:
+    """A file that two stems share is needed until neither does."""
+    async with store.write() as db:
+        stems = (stem(1, blob=FILE, bytes=10), stem(2, blob=FILE, bytes=10), stem(3, blob=OTHER, bytes=5))
+        made = await call(db, *stems)
+        after = (stem(1), stem(2, blob=FILE, bytes=10), stem(3))
+        await archive.save_recording(db, replace(made, stems=after))
+        assert await archive.referenced(db, [FILE, OTHER]) == {FILE}
+        assert await calls.stem_files(db, made.id) == (FILE,)
+        assert await archive.bytes_of_room(db, ROOM) == 10
+        await calls.erase(db, made.id)
+        assert await archive.referenced(db, [FILE, OTHER]) == frozenset()
+
+
+async def test_events_stand_in_their_order_and_members_are_told_once(store: Store) -> None:
+    """Nothing of either stays after a deletion."""
+    async with store.write() as db:
+        made = await call(db)
+        late, early = (CallEvent(Samples(at), BOB, CallEventKind.JOINED, "DEV") for at in (9, 3))
+        await calls.note(db, made.id, [late])
+        await calls.note(db, made.id, [early])
+        await calls.note_told(db, made.id, [BOB])
+        await calls.note_told(db, made.id, [BOB, ALICE])
+        assert await calls.events(db, made.id) == (early, late)
+        assert await calls.told(db, made.id) == {ALICE, BOB}
+        await calls.erase(db, made.id)
+        assert await calls.events(db, made.id) == ()
+        assert await calls.told(db, made.id) == frozenset()
+
+
+async def test_who_only_listens_is_no_speaker(store: Store) -> None:
+    """Everybody in a call sends sound; those who speak may approve it."""
+    async with store.write() as db:
+        made = await call(
+            db, stem(1, ALICE, blob=FILE), stem(2, BOB, blob=FILE), broadcaster=CAROL, unreviewed=True,
+            speakers=(Credit(ALICE, "Alice"),),
+        )  # fmt: skip
+        spoke = [await archive.spoke_in(db, user, made.id) for user in (ALICE, BOB, CAROL)]
+        waits = [len(await archive.unreviewed(db, ROOM, user)) for user in (ALICE, BOB, CAROL)]
+        every = len(await archive.unreviewed(db, ROOM))
+    assert (spoke, waits, every) == ([True, False, True], [1, 0, 1], 1)
+
+
+LIVE = RecordingState.LIVE
+
+
+@pytest.mark.parametrize(
+    ("stems", "changes", "found"),
+    [
+        ((stem(1, ALICE, blob=FILE),), {}, "alone"),
+        ((stem(1, ALICE, blob=FILE), stem(2, BOB, blob=FILE)), {"broadcaster": BOB}, "shared"),
+        ((stem(1, ALICE, blob=FILE), stem(2, BOB)), {"state": LIVE}, "shared"),
+        ((stem(1, BOB, blob=FILE), stem(2, ALICE)), {"broadcaster": BOB, "state": LIVE}, "shared"),
+        ((stem(1, ALICE),), {"broadcaster": BOB, "state": LIVE}, "alone"),
+        ((stem(1, BOB, blob=FILE),), {"broadcaster": BOB, "state": LIVE}, None),
+        ((stem(1, BOB),), {"broadcaster": BOB, "state": LIVE}, None),
+        ((stem(1, BOB, blob=FILE),), {"broadcaster_name": "Alice"}, "shared"),
+        ((stem(1, BOB, blob=FILE),), {"broadcaster_name": None}, None),
+        ((stem(1, ALICE, removed=True), stem(2, BOB, blob=FILE)), {"broadcaster": BOB}, None),
+        ((), {}, "alone"),
+    ],
+)
+async def test_calls_are_found_by_who_is_in_them(
+    store: Store, stems: tuple[Stem, ...], changes: dict[str, Any], found: str | None
+) -> None:
+    """Whoever has a stem is in a call, also before its first slice is kept; who was taken out is not."""
+    async with store.write() as db:
+        await call(db, *stems, event_id=EventId("$call"), **changes)
+        alone, shared = await spoken.by(db, ALICE, None, ())
+    assert (len(alone), len(shared)) == (int(found == "alone"), int(found == "shared"))

@@ -316,6 +316,7 @@ class Stem:
     lost: Samples = Samples(0)  # silence for sound that was sent and did not arrive
     blob: BlobKey | None = None  # the whole stem as one file; None: not closed yet, or removed
     bytes: int | None = None
+    slices: int = 0  # of the whole stem, once it is closed: the last ones are kept a little later
     removed: bool = False  # at the wish of its speaker: nothing of it is kept
     cut_at: Position | None = None  # nothing of it is kept that begins behind this place in the journal: an objection
 

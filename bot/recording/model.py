@@ -219,6 +219,7 @@ class StemClosed:
     lost: Samples
     blob: BlobKey | None  # None: nothing was received
     bytes: int | None
+    slices: int = 0  # of the whole stem, kept so far or not
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,4 +62,4 @@ class Keeping:
 
 def _closed(stem: Closed, by: LeftBy) -> StemClosed:
     size = stem.bytes if stem.key is not None else None
-    return StemClosed(stem.stem.number, stem.left, by, stem.received, stem.lost, stem.key, size)
+    return StemClosed(stem.stem.number, stem.left, by, stem.received, stem.lost, stem.key, size, stem.count)

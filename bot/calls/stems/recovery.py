@@ -34,6 +34,7 @@ def recovered(
     end = b"" if found.ended or not found.number else found.end()
     if end or found.size < path.stat().st_size:
         files.cut(recording_id, stem.number, found.size, end)
+    slices = tuple(slice_of(stem, found.headers, run, position) for run in found.finished())
     return Closed(
         stem,
         Samples(stem.joined + found.granule),
@@ -41,7 +42,8 @@ def recovered(
         Samples(found.lost),
         _key(path) if found.received else None,
         found.size + len(end),
-        tuple(slice_of(stem, found.headers, run, position) for run in found.finished()),
+        slices,
+        len(kept) + len(slices),
     )
 
 

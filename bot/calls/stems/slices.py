@@ -22,7 +22,7 @@ class Slice:
     data: bytes
     facts: ChunkFacts
     key: BlobKey
-    position: Position  # in the journal when it was cut
+    position: Position  # in the journal when it began
 
     @property
     def window(self) -> int:

@@ -52,7 +52,7 @@ class Stems:
                 position = max((chunk.position for chunk in mine), default=stem.position)
                 found = await asyncio.to_thread(recovered, files, recording_id, stem, mine, position)
             elif stem.left is None:
-                found = Closed(stem, stem.joined, Samples(0), Samples(0), None, 0, ())
+                found = Closed(stem, stem.joined, Samples(0), Samples(0), None, 0, (), 0)
             else:
                 continue
             closed = () if stem.left is not None else ((found, LeftBy.LOST),)

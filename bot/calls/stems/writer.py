@@ -37,6 +37,7 @@ class Closed:
     key: BlobKey | None  # None: nothing was received
     bytes: int
     slices: tuple[Slice, ...]  # the last ones
+    count: int  # of all its slices
 
 
 class StemWriter:
@@ -55,6 +56,9 @@ class StemWriter:
         self._dropped = 0  # samples
         self._left: Samples | None = None
         self._closed: Closed | None = None
+        self._begun = stem.position  # of the run that grows, or before it
+        self._seen = stem.position
+        self._count = 0  # slices so far
         self._alone = asyncio.Lock()
 
     def put(self, sound: Sound) -> None:
@@ -107,6 +111,7 @@ class StemWriter:
             self._left = self._stream.finish(at)
         self._write()
         self._file.close()
+        slices = self._slices(position)
         self._closed = Closed(
             self.stem,
             self._left,
@@ -114,7 +119,8 @@ class StemWriter:
             Samples(self._stream.lost + self._dropped),
             self._file.key if self._stream.received else None,
             self._file.size,
-            self._slices(position),
+            slices,
+            self._count,
         )
         return self._closed
 
@@ -132,4 +138,11 @@ class StemWriter:
             self._unwritten = b""
 
     def _slices(self, position: Position) -> tuple[Slice, ...]:
-        return tuple(slice_of(self.stem, self._stream.headers, run, position) for run in self._stream.runs())
+        """Return the slices that have ended, each with a place in the journal that was reached when it began."""
+        slices = []
+        for run in self._stream.runs():
+            slices.append(slice_of(self.stem, self._stream.headers, run, self._begun))
+            self._begun = self._seen
+        self._seen = position
+        self._count += len(slices)
+        return tuple(slices)

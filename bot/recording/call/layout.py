@@ -8,7 +8,7 @@
 - Lost packets are silence inside a slice, and no gap.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bot.recording.chunks import is_removed
@@ -34,6 +34,7 @@ _Windows = Mapping[int, tuple[StemPart, ...]]
 
 def lay_out(recording: Recording, chunks: Iterable[Chunk]) -> Ledger:
     """Lay out a call: place every window and every time away. The order of `chunks` doesn't matter."""
+    chunks = tuple(chunks)
     windows, end = _windows(chunks, _followed(recording.stems))
     if recording.state is RecordingState.LIVE:
         end = _settled(windows, end)
@@ -44,9 +45,17 @@ def lay_out(recording: Recording, chunks: Iterable[Chunk]) -> Ledger:
         samples=Samples(end),
         proved=False,
         complete=bool(windows) and not aways,  # behind the last sound the call may have been over
-        certain=all(stem.left is not None for stem in recording.stems),
+        certain=_is_all_here(recording, chunks),
         waiting=False,
     )
+
+
+def _is_all_here(recording: Recording, chunks: Iterable[Chunk]) -> bool:
+    """Return whether every stem is closed, and its slices are known, whether they may be kept or not."""
+    if recording.state is RecordingState.LIVE:
+        return False
+    known = Counter(chunk.stem for chunk in chunks)
+    return all(stem.left is not None and known[stem.number] >= stem.slices for stem in recording.stems)
 
 
 def _times_away(aways: Iterable[Away], end: int) -> Iterator[tuple[int, int]]:

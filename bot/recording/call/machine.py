@@ -6,8 +6,8 @@ in.
 What is hard to see in the code:
 
 - The recording ends when the bot decides so, or a command; the stems end a moment later, with their last slices. So it
-  is decided once no stem is open any more, or after the quiet period. Stems that a crash left open are closed later,
-  and their slices heal it.
+  is decided once every stem is closed and all of its slices are here, or after the quiet period. Stems that a crash
+  left open are closed later, and their slices heal it.
 - An objection has a position in the timeline. A slice that begins behind it is not kept, whether it is here already or
   still comes: its stem remembers the position (`Stem.cut_at`). It is listed without its sound, as are the slices of a
   speaker who wants to be forgotten.
@@ -270,6 +270,7 @@ def _closed(outcome: Outcome, event: StemClosed) -> Outcome:
         lost=event.lost,
         blob=event.blob,
         bytes=event.bytes,
+        slices=event.slices,
     )
     return _with_stems(outcome, [closed])
 

@@ -88,6 +88,18 @@ def test_the_last_slices_and_stems_are_waited_for() -> None:
     assert (call.state, call.effects) == (RecordingState.COMPLETE, [Finish()])
 
 
+def test_a_closed_stem_is_waited_for_until_its_slices_are_here() -> None:
+    """The last ones are kept with those of the others, a little later; what may not be kept counts too."""
+    call = Call()
+    call.join()
+    call.keep(slice_of(1, 0))
+    call.tell(replace(closed(1, 12), slices=2))
+    call.tell(Ended(EndedBy.SWITCHED_OFF, since=Position(5)))
+    assert call.state is RecordingState.FINISHING
+    call.keep(slice_of(1, 1, position=9))
+    assert (call.state, Finish() in call.effects) == (RecordingState.COMPLETE, True)
+
+
 def test_stems_that_nobody_closes_hold_nothing_back_for_long_and_heal_it() -> None:
     """The bot crashed while it left: what it repairs later is added."""
     call = Call()

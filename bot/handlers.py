@@ -24,7 +24,7 @@ from bot.worker.encoding import Encoding
 from bot.worker.expiring import Expiring, Forewarning
 from bot.worker.fetching import Fetched, Fetching
 from bot.worker.finishing import Finishing
-from bot.worker.forgetting import Forgetting
+from bot.worker.forgetting import Forgetting, ForgettingStems
 from bot.worker.forgetting_member import ForgettingMember
 from bot.worker.handing_back import HandingBack
 from bot.worker.hearing_again import HearingAgain
@@ -110,6 +110,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.RenewAddresses.kind: RenewingAddresses(store),
         orders.ImportKeys.kind: ImportingKeys(session, open_all=intake.open_all),
         orders.Forget.kind: Forgetting(store),
+        orders.ForgetStems.kind: ForgettingStems(store),
         orders.Tick.kind: recorder.tick,
         orders.End.kind: recorder.end,
         orders.Notice.kind: Notices(store, sending, settings, apply=recorder.apply, clock=clock),

@@ -768,6 +768,14 @@ class Forget(Order):
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetStems(_OfRecording):
+    """Remove the files into which the stems of a deleted call were written."""
+
+    kind = JobKind("forget_stems")
+    lasting = True
+
+
+@dataclass(frozen=True, slots=True)
 class ImportKeys(Order):
     """Take in the room keys that lie in `file`."""
 
@@ -818,6 +826,6 @@ ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, HandBackPart, Unsend,
     Pin, ChooseCover, Leave, ForgetMember, React, CloseRefused, KeepFloor, MakeEpisode, BackfillMessages,
-    TakeAway, PutButtons, MakeWalkie, HearAgain,
+    TakeAway, PutButtons, MakeWalkie, HearAgain, ForgetStems,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

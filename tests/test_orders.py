@@ -148,6 +148,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     (orders.Direct.address(ALICE, ROOM), {"user_id": ALICE, "room_id": ROOM}, ALICE),
     (orders.Direct.closed(ALICE, EVENT, "closed"), {"user_id": ALICE, "body": "closed"}, ALICE),
     (orders.Direct.disk_full(ALICE, NOW, "full"), {"user_id": ALICE, "body": "full"}, ALICE),
+    (orders.ForgetStems(RECORDING), {}, None),
     (orders.Forget((BlobKey("a"), BlobKey("b"))), {"blobs": ["a", "b"]}, None),
     (orders.ImportKeys(Path("/data/keys-1"), "once"), {"file": "/data/keys-1", "passphrase": "once"}, None),
     (orders.RenewAddresses(), {}, None),

@@ -44,7 +44,7 @@ from bot.recording.policy import Limits
 from bot.recording.session import transmissions
 from bot.recording.wording import told
 from storage import archive, jobs, orphans, rooms
-from storage.chunks import Chunks
+from storage.chunks import Chunks, appended
 from storage.database import Connection
 from storage.records import BlobKey, Chunk, EventId, NewJob, Position, Recording, RecordingId, RecordingState
 
@@ -209,6 +209,8 @@ async def _wake_engine(db: Connection, recording: Recording, event: RecordingEve
 
 def _removed(before: Sequence[Chunk], after: Sequence[Chunk]) -> set[EventId | None]:
     """Return the transmissions from which the sound of a chunk was taken out; None: it was a part of none."""
+    if appended(before, after) is not None:
+        return set()
     had_sound = {chunk.id for chunk in before if chunk.blob is not None and not is_removed(chunk)}
     return {chunk.transmission for chunk in after if is_removed(chunk) and chunk.id in had_sound}
 

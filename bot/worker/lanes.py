@@ -64,7 +64,12 @@ LANES = (
     Lane("direct", (orders.Direct,), 2, long=16, of_one=1),
     Lane("join", (orders.Invite, orders.Leave, orders.MakeWalkie), 2, long=16, of_one=2),
     Lane("expire", (orders.Expire,), 1),  # one podcast after the other: nothing else waits for it
-    Lane("desk", (orders.Tick, orders.End, orders.Forget, orders.ImportKeys, orders.RenewAddresses), 1, long=4),
+    Lane(
+        "desk",
+        (orders.Tick, orders.End, orders.Forget, orders.ForgetStems, orders.ImportKeys, orders.RenewAddresses),
+        1,
+        long=4,
+    ),
 )
 
 

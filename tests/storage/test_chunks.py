@@ -1,6 +1,6 @@
 """Chunks are read once while a broadcast runs, and the cache holds what is stored, whoever wrote."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from storage import archive, orphans, withheld_keys
 from storage.cache import EditionCache, new_edition
-from storage.chunks import Chunks
+from storage.chunks import Chunks, appended
 from storage.database import Connection
 from storage.records import (
     Chunk,
@@ -210,6 +210,32 @@ async def test_after_any_writes_what_is_kept_is_what_is_stored(store: Store, ste
         async with store.read() as db:
             for n in (1, 2):
                 assert await chunks.of(db, RecordingId(n)) == await archive.chunks(db, RecordingId(n))
+
+
+async def test_chunks_behind_the_others_are_added_without_a_look_at_those(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the new chunks of a long recording are written; the list itself is cached as it came."""
+    mine, chunks, saved = RecordingId(1), Chunks(), list[int]()
+    save = archive.save_chunks
+
+    async def counted(db: Connection, values: Sequence[Chunk]) -> None:
+        saved.append(len(values))
+        await save(db, values)
+
+    monkeypatch.setattr(archive, "save_chunks", counted)
+    async with store.write() as db:
+        await archive.add_recording(db, recording("$1"))
+        before = tuple(chunk(mine, number, ChunkState.STORED) for number in range(1, 4))
+        await chunks.change(db, mine, (), before)
+        after = (*before, chunk(mine, 4, ChunkState.STORED))
+        assert appended(before, after) == after[3:]
+        assert appended(before, (replace(before[0]), *after[1:])) is None
+        assert appended(after, before) is None
+        await chunks.change(db, mine, before, after)
+        assert await chunks.of(db, mine) is after
+        assert await archive.chunks(db, mine) == after
+    assert saved == [3, 1]
 
 
 def test_no_more_is_kept_than_may_be() -> None:

@@ -16,7 +16,7 @@ from bot.calls.stems.writer import Closed
 from bot.recording.model import RecordingEvent, SlicesKept, StemClosed
 from storage import archive, jobs
 from storage.database import Connection
-from storage.records import LeftBy, RecordingId
+from storage.records import LeftBy, RecordingId, RecordingState
 from storage.store import Store
 
 Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
@@ -35,8 +35,12 @@ class Keeping:
     async def keep(
         self, recording_id: RecordingId, slices: Sequence[Slice], closed: Sequence[tuple[Closed, LeftBy]] = ()
     ) -> None:
-        """Store slices, and stems that have ended, and have the new sound mixed. Raises StoreError, OSError; it can be
-        tried again."""
+        """Store slices, and stems that have ended, and have the new sound mixed; nothing of a deleted recording. Raises
+        StoreError, OSError; it can be tried again."""
+        async with self._store.read() as db:
+            recording = await archive.recording(db, recording_id)
+        if recording is None or recording.state is RecordingState.DELETED:
+            return  # its files are gone, or will be
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._threads, self._store_bytes, recording_id, slices, closed)
         async with self._store.write() as db:

@@ -18,6 +18,7 @@ from bot.keeper import Keeper
 from bot.recording.call.layout import WINDOW, lay_out
 from bot.recording.model import StemOpened
 from bot.settings import RetentionSettings
+from bot.worker.forgetting import ForgettingStems
 from storage import jobs
 from storage.blobs import Blobs
 from storage.records import SAMPLE_RATE, LeftBy, Samples
@@ -137,11 +138,19 @@ async def test_decoded_sound_needs_an_encoder(studio: Studio) -> None:
 
 
 async def test_sound_of_a_deleted_recording_is_not_kept(studio: Studio) -> None:
-    """A call that is deleted while it runs keeps nothing: no blob, no row, no file."""
+    """A call that is deleted while it runs keeps nothing: no blob, no row, no file. Its growing files go at once, by
+    the job that the deletion orders."""
     await studio.open(a_stem())
     studio.speak(1, 0, 11 * S)
+    await studio.advance(11 * S)
     await studio.delete()
-    await studio.finish(11 * S)
+    async with studio.store.read() as db:
+        (job,) = await jobs.unfinished(db, orders.ForgetStems.kind)
+    await ForgettingStems(studio.store)(job)
+    assert not studio.store.stems.recordings()
+    studio.speak(1, 11 * S, 12 * S)
+    await studio.advance(12 * S)
+    await studio.finish(13 * S)
     assert await studio.chunks() == []
     assert (await studio.recording()).stems == ()
     assert not studio.store.stems.recordings()

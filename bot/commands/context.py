@@ -3,7 +3,7 @@
 Rights are read from the room's current state in the same transaction as the change. Unknown state gives no rights.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -18,7 +18,16 @@ from bot.intake.consent import Apply
 from bot.settings import Settings
 from storage import archive, heirs, rooms
 from storage.database import Connection
-from storage.records import Change, EventId, Position, Recording, Room, RoomId, UserId
+from storage.records import CallProtocol, Change, EventId, Position, Recording, Room, RoomId, UserId
+
+CallsIn = Callable[[Connection, RoomId], Awaitable[Sequence[CallProtocol]]]
+"""The protocols of the calls that go on in a room with somebody in them who may be recorded, the one that counts
+first."""
+
+
+async def no_calls(_db: Connection, _room_id: RoomId) -> Sequence[CallProtocol]:
+    """Find no calls: for a program that was installed without what calls need."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,7 @@ class Context:
     command: EventId
     said: Said
     apply: Apply
+    calls_in: CallsIn
     confirmed: bool = False
 
     async def note(

@@ -12,7 +12,7 @@ from functools import partial
 
 from bot import facts, orders, topics
 from bot.commands import confirm, places, unknown
-from bot.commands.context import Action, Context, Said, ToConfirm, Verb, asker_of
+from bot.commands.context import Action, CallsIn, Context, Said, ToConfirm, Verb, asker_of, no_calls
 from bot.commands.parse import IN, Heads, Words, after_head, parse, text_after
 from bot.commands.registry import VERBS
 from bot.commands.replies import general
@@ -56,7 +56,7 @@ class _AnsweredBefore(Exception):
 
 class Commands:
     """The handler of Command orders. `secret` returns the key that personal addresses are made with, `apply` is the
-    recorder's."""
+    recorder's, `calls_in` finds what calls go on in a room."""
 
     def __init__(
         self,
@@ -66,12 +66,14 @@ class Commands:
         clock: Callable[[], datetime],
         *,
         apply: Apply,
+        calls_in: CallsIn = no_calls,
     ) -> None:
         self._store = store
         self._settings = settings
         self._secret = secret
         self._clock = clock
         self._apply = apply
+        self._calls_in = calls_in
 
     async def __call__(self, job: Job) -> None:
         """Carry the command out and answer it, once, however often it is called for the same command."""
@@ -190,6 +192,7 @@ class Commands:
             command=order.event_id,
             said=said,
             apply=self._apply,
+            calls_in=self._calls_in,
         )
 
     async def _say(self, db: Connection, command: orders.Command, answer: _Answer | None) -> None:

@@ -13,13 +13,14 @@ from bot.commands.replies import overview as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.commands.replies.overview import Heard
 from bot.event_types import CREATE
+from bot.intake import calls
 from bot.language import N_, _
 from bot.recording import account, wrong_lengths
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from bot.recording.wording import words_of
 from storage import archive, heirs, orphans, rooms, tracks
-from storage.records import Loss, Recording, RecordingState, to_ms
+from storage.records import Loss, Recorded, Recording, RecordingState, to_ms
 
 LIST_COUNT = 5
 LIST_MOST = 50
@@ -79,6 +80,7 @@ async def _problems(context: Context) -> list[str]:
     problems = []
     if await rooms.state(context.db, context.room.room_id, CREATE) is None:
         problems.append(_(replies.STATE_UNKNOWN))
+    problems += await _hindrances(context)
     for recording in await newest(
         context.db, context.room.room_id, LOOKED_AT, lambda state: state is not RecordingState.DELETED
     ):
@@ -93,6 +95,15 @@ async def _problems(context: Context) -> list[str]:
         if recording.state is not RecordingState.COMPLETE:
             problems += await _candidates(context, recording)
     return problems[:MOST_PROBLEMS]
+
+
+async def _hindrances(context: Context) -> list[str]:
+    """Tell what keeps the bot out of the calls that go on, where it is to record them."""
+    if Recorded.CALLS not in context.room.switched_on:
+        return []
+    going_on = await context.calls_in(context.db, context.room.room_id)
+    told = [await calls.hindrance(context.db, context.room, protocol, context.us) for protocol in going_on]
+    return list(dict.fromkeys(hindrance for hindrance in told if hindrance is not None))
 
 
 async def _candidates(context: Context, recording: Recording) -> list[str]:

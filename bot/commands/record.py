@@ -1,4 +1,5 @@
-"""`record`, `record on|off`, `record messages on|off`, `record calls on|off`: what is recorded in a room."""
+"""`record`, `record on|off`, `record messages on|off`, `record calls on|off`, `record call`: what is recorded in a
+room."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -20,6 +21,7 @@ from bot.recording.kinds import kind_of
 from bot.recording.model import Ended
 from bot.words import CONTINUES_ELSEWHERE, continues_podcast
 from storage import archive, heirs, rooms, sealed_messages
+from storage.calls import running as running_calls
 from storage.records import EndedBy, Position, Recorded, RecordingState, Room, Visibility
 
 
@@ -118,12 +120,37 @@ async def _end_what_runs(context: Context, room: Room, kinds: Collection[Recorde
     return len(running)
 
 
+async def _record_call(context: Context) -> str:
+    """Have the call recorded that runs now, if the bot may be seen in it."""
+    room = context.room
+    if context.podcast.room_id != room.room_id:
+        return CONTINUES_ELSEWHERE
+    if not context.asker.moderates:
+        return general.ONLY_MODS
+    if not calls.installed():
+        return replies.NO_CALLS_HERE
+    if room.call_wanted or await running_calls(context.db, room.room_id):
+        return replies.CALL_ALREADY
+    going_on = await context.calls_in(context.db, room.room_id)
+    if not going_on:
+        return replies.NO_CALL
+    hindrances = [await calls.hindrance(context.db, room, protocol, context.us) for protocol in going_on]
+    if all(hindrances):
+        return hindrances[0] or ""
+    await rooms.save_room(context.db, replace(room, call_wanted=True, changed_at=context.now))
+    await context.note(disclosure.RECORD_CALL, logged.switch(False), logged.switch(True))
+    await calls.order(context.db, room.room_id, context.now)
+    return replies.call_wanted(context.asker.name)
+
+
 async def _tell(context: Context) -> str:
     room = context.room
     if context.podcast.room_id != room.room_id:
         return CONTINUES_ELSEWHERE
-    told = replies.told(room.recorded, room.awaits_notice, context.prefix)
     decided = await decisions(context)
+    is_wanted = room.call_wanted or any(call.chosen for call in await running_calls(context.db, room.room_id))
+    call = (await setter(context, decided.get(disclosure.RECORD_CALL)) or "") if is_wanted else None
+    told = replies.told(room.recorded, room.awaits_notice, context.prefix, call=call)
     for kind in Recorded:
         switched = await setter(context, decided.get(disclosure.SWITCHES[kind]))
         told += [replies.switched(kind, switched, on=kind in room.switched_on)] if switched else []
@@ -142,6 +169,8 @@ def _read(words: Words) -> Action | None:
             return partial(_switch, kinds=tuple(Recorded), on=False)
         case ["messages", "on" | "off" as word]:
             return partial(_switch, kinds=(Recorded.MESSAGES,), on=word == "on")
+        case ["call"]:
+            return _record_call
         case ["calls", "on" | "off" as word]:
             return partial(_switch, kinds=(Recorded.CALLS,), on=word == "on")
         case _:
@@ -171,6 +200,13 @@ VERBS = (
                 Who.MODERATORS,
                 N_("starts or stops recording this room's voice messages"),
                 "record messages on",
+                Group.RECORDING,
+            ),
+            Form(
+                "record call",
+                Who.MODERATORS,
+                N_("joins and records the call that runs now, and no other"),
+                "record call",
                 Group.RECORDING,
             ),
             Form(

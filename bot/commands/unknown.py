@@ -13,7 +13,6 @@ from bot.commands.replies import manual as replies
 from bot.commands.replies.manual import Form
 
 NOT_BUILT: tuple[Words, ...] = (
-    ("record", "call"),
     ("check",),
     ("studio",),
 )

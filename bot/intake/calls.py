@@ -9,15 +9,25 @@ from collections.abc import Iterable
 from datetime import datetime
 from importlib.util import find_spec
 
-from bot import orders
+from bot import orders, rules
+from bot.language import _
+from bot.recording.call import words
 from storage import calls, jobs, rooms
 from storage.database import Connection
-from storage.records import RoomId
+from storage.records import CallProtocol, Room, RoomId, UserId
 
 
 def installed() -> bool:
     """Return whether the program was installed with what it needs for calls: the extra `calls`."""
     return find_spec("aiortc") is not None
+
+
+async def hindrance(db: Connection, room: Room, protocol: CallProtocol, us: UserId) -> str | None:
+    """Return what keeps the bot out of calls of this protocol in a room, in the language that is spoken now; None:
+    nothing."""
+    if not rules.may_show_in_call(us, protocol, await rooms.power(db, room.room_id)):
+        return words.lacks(protocol)
+    return _(words.UNENCRYPTED) if room.encrypted and protocol is CallProtocol.MXVC else None
 
 
 async def look(db: Connection, room_id: RoomId, now: datetime) -> None:

@@ -59,7 +59,6 @@ def test_a_second_word_that_is_nearly_right_gets_a_suggestion(words: str, meant:
         ("check", "check"),
         ("CHECK now", "check"),
         ("studio", "studio"),
-        ("record call", "record call"),
     ],
 )
 def test_a_command_of_a_later_version_does_not_exist_yet(words: str, command: str) -> None:

@@ -15,6 +15,7 @@ from storage import archive, jobs, questions, rooms
 from storage.database import Connection
 from storage.records import (
     BlobKey,
+    CallProtocol,
     ChunkState,
     DeviceId,
     Episode,
@@ -60,6 +61,7 @@ class World:
         self.clock = Clock()
         self.feeds = FeedsSettings()
         self.retention = RetentionSettings()
+        self.going_on: tuple[CallProtocol, ...] = ()
         self._count = itertools.count(100)
 
     @property
@@ -150,8 +152,13 @@ class World:
 
     async def handle(self, job: Job) -> None:
         recorder = Recorder(self.store, Limits(60, 1800, 14400, 21600, 1 << 20), self.clock)
-        commands = Commands(self.store, self.settings, lambda: SECRET, self.clock, apply=recorder.apply)
+        commands = Commands(
+            self.store, self.settings, lambda: SECRET, self.clock, apply=recorder.apply, calls_in=self._calls
+        )
         await (commands.confirm if job.kind == orders.Confirm.kind else commands)(job)
+
+    async def _calls(self, _db: Connection, _room_id: RoomId) -> tuple[CallProtocol, ...]:
+        return self.going_on
 
     async def say(self, sender: UserId, body: str, **fields: Any) -> str | None:
         """The body of the answer; None when there was none."""

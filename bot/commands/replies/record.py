@@ -10,9 +10,18 @@ NO_CALLS_HERE = N_(
     "This Aircheck can't join calls: it was installed without the extra `calls`. Its administrator can change that."
 )
 
+NO_CALL = N_("There is no call here now that I could join.")
+CALL_ALREADY = N_("I am recording the call here already.")
 
-def told(recorded: Collection[Recorded], waiting: Collection[Recorded], prefix: str) -> list[str]:
-    """Tell what is recorded in a room. `waiting`: the kinds that wait for the bot's notice."""
+
+def call_wanted(who: str) -> str:
+    """Tell that the call that runs now is recorded."""
+    return _("I join the call that runs now and record it, and no other: {who} asked for it.").format(who=who)
+
+
+def told(recorded: Collection[Recorded], waiting: Collection[Recorded], prefix: str, *, call: str | None) -> list[str]:
+    """Tell what is recorded in a room. `waiting`: the kinds that wait for the bot's notice; `call`: who had the call
+    recorded that runs now, and when; None: nobody."""
     told = []
     if recorded:
         form = _("I record here: {kinds}. Say `{prefix} optout` if I should record nothing of you.")
@@ -23,6 +32,9 @@ def told(recorded: Collection[Recorded], waiting: Collection[Recorded], prefix: 
             "says {commands}."
         )
         told.append(form.format(kinds=disclosure.spoken(waiting), commands=disclosure.commands(waiting, prefix)))
+    if call is not None:
+        form = _("I record the call that runs now, and no other: switched on by {setter}.")
+        told.append(form.format(setter=call))
     nothing = _(
         "I record nothing here. A moderator can say `{prefix} record on`, `{prefix} record messages on` or `{prefix} "
         "record calls on`."

@@ -57,4 +57,6 @@ def _upsert(table: Table, names: tuple[str, ...]) -> Insert:
     keys = [column.name for column in table.primary_key]
     statement = insert(table).values({name: bindparam(name) for name in names})
     changed = {name: statement.excluded[name] for name in names if name not in keys}
+    if not changed:
+        return statement.on_conflict_do_nothing(index_elements=keys)
     return statement.on_conflict_do_update(index_elements=keys, set_=changed)

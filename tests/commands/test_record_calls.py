@@ -118,7 +118,7 @@ async def test_one_call_is_recorded_at_the_wish_of_a_moderator(world: World) -> 
 
 
 async def test_a_call_is_not_recorded_twice(world: World) -> None:
-    """Where one is recorded, `record call` says so."""
+    """The answer to `record call` says that one is recorded."""
     world.going_on = (CallProtocol.MSC3401,)
     await a_call(world, MEMBER)
     assert await world.say(MOD, "!aircheck record call") == "I am recording the call here already."
@@ -126,7 +126,7 @@ async def test_a_call_is_not_recorded_twice(world: World) -> None:
 
 
 async def test_a_call_that_was_chosen_ends_only_by_words_about_calls(world: World) -> None:
-    """Where calls are off, switching off messages or broadcasts leaves a chosen call alone; `record calls off` and
+    """Switching off messages leaves a chosen call alone, also where calls are off; `record calls off` and
     `record off` end it."""
     for command in ("record calls off", "record off"):
         call = await a_call(world, MEMBER, chosen=True)
@@ -150,7 +150,7 @@ async def test_a_call_that_was_chosen_ends_only_by_words_about_calls(world: Worl
 async def test_the_bot_joins_no_call_in_which_it_can_not_be_seen(
     world: World, levels: dict[str, Any], encrypted: bool, protocol: CallProtocol, lacks: str
 ) -> None:
-    """What it lacks is said to who asks for the call, and in `status` where calls are recorded."""
+    """The answer to `record call` tells the lack, and `status` does where calls are recorded."""
     await world.say(MOD, "!aircheck record calls on")
     await world.power_levels(levels)
     async with world.store.write() as db:
@@ -229,7 +229,7 @@ async def test_to_be_forgotten_takes_a_stem_out_of_a_running_call(world: World) 
 
 
 async def test_a_call_is_no_trace_of_who_is_not_in_it(world: World) -> None:
-    """Whoever began it and was never received has nothing to be forgotten there."""
+    """A member who began it and was never received has nothing to be forgotten there."""
     call = await a_call(world, MEMBER, broadcaster=SPEAKER)
     await world.say(SPEAKER, "!aircheck forget me")
     assert (await world.look(call)).state is RecordingState.LIVE

@@ -38,6 +38,7 @@ MAY = {
     "record messages off": MODS,
     "record calls on": MODS,
     "record calls off": MODS,
+    "record call": MODS,
     "episode": EVERYBODY,  # whose message it is a job finds out
     "backfill": MODS,
     "backfill messages": MODS,

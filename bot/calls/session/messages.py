@@ -61,7 +61,8 @@ def _handle(work: Work, key: Key, event: Received) -> None:
         case Candidates(candidates=candidates):
             _candidates(work, key, event.leg, candidates)
         case HungUp() if not is_its_leg:
-            work.remember(key, event.leg)
+            if event.leg:
+                work.remember(key, event.leg)
         case HungUp(reason=reason):
             is_lost = reason in LOSSES
             work.close(
@@ -98,11 +99,9 @@ def _on_leg(work: Work, key: Key, leg: Leg, message: object) -> None:
 
 def _offered(work: Work, key: Key, event: Received, offer: Offered) -> None:
     """Answer an offer, turn it down, or leave it."""
-    peer = work.peers[key]
-    offered = event.leg or work.new_id()
-    is_known = offered in peer.ended or (peer.leg is not None and peer.leg.id == offered)
-    if is_known or not work.counts(key, "offers"):
+    if work.is_taken(event.leg) or not work.counts(key, "offers"):
         return
+    offered = event.leg or work.new_id()
     if key[0] in work.session.declined:
         work.decline(key)
         work.turn_down(key, event.device, offered, event.encrypted)

@@ -75,7 +75,17 @@ class Work:
 
     def new_id(self) -> LegId:
         self.note(legs=self.session.legs + 1)
-        return LegId(f"{self.setup.ours.session_id or 'leg'}.{self.session.legs}")
+        return LegId(f"{self._prefix}{self.session.legs}")
+
+    def is_taken(self, leg: LegId) -> bool:
+        """Return whether an id that somebody gives a new leg is that of another: by any device, or one that the bot
+        gives. The bot's session id, of which its ids are made, stands in the room's state for everybody."""
+        peers = self.peers.values()
+        return leg.startswith(self._prefix) or any((p.leg and p.leg.id == leg) or leg in p.ended for p in peers)
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.setup.ours.session_id or 'leg'}."
 
     def has_place(self, key: Key) -> bool:
         is_full = self.session.stems.get(key[0], 0) >= rules.MOST_STEMS

@@ -49,14 +49,15 @@ MOST_NAME = 255
 
 
 def calls_of(state: Iterable[StateEvent], joined: Collection[UserId], us: Device, now: datetime) -> tuple[Call, ...]:
-    """Return the channel of a room if anybody is in it. `joined`: the users in the room. Left out are all devices of
-    the bot's user, which it may have had under other names, and whoever took its name."""
-    theirs = [event for event in state if event.type == CALL_STATE and event.sender in joined]
-    others = [event for event in theirs if event.sender != us.user_id and event.state_key != us.device_id]
-    members = [member for event in sorted(others, key=_age) if (member := _member(event, now)) is not None]
-    if not members:
+    """Return the channel of a room that has one; there may be nobody in it. `joined`: the users in the room. Left out
+    are all devices of the bot's user, which it may have had under other names, and whoever took its name."""
+    entries = [event for event in state if event.type == CALL_STATE]
+    if not entries:
         return ()
-    return (Call(CallProtocol.MXVC, "", members[0].event_id, tuple(members[:MOST_MEMBERS])),)
+    others = [event for event in entries if event.sender != us.user_id and event.state_key != us.device_id]
+    present = sorted((event for event in others if event.sender in joined), key=_age)
+    members = [member for event in present if (member := _member(event, now)) is not None][:MOST_MEMBERS]
+    return (Call(CallProtocol.MXVC, "", members[0].event_id if members else None, tuple(members)),)
 
 
 def _age(event: StateEvent) -> int:

@@ -229,6 +229,13 @@ STORIES: dict[str, tuple[Line, ...]] = {
         (6, listed(ZOE), []),
     ),
     "sound is a connection": (*CALLED[:3], (3, SoundHeard(L), ["open L", "A joined"]), (3, LegConnected(L), [])),
+    "an id that belongs to another": (
+        (0, listed(ANN, ZOE), ["offer S.1 to Z"]),
+        (1, calls(ANN, "S.1"), []),
+        (1, calls(ANN, "S.9"), []),
+        (1, calls(ANN, "L"), ["answer L"]),
+        (1, calls(ZOE, "L"), []),
+    ),
     "messages for another call or another leg": (
         *CALLED,
         (4, says(ANN, "L", HungUp(), call_id="other"), []),

@@ -4,16 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from storage.records import EVERYWHERE, Change, ConsentNotice, OptOut, RoomId
+from storage.records import EVERYWHERE, Change, ConsentNotice, OptOut, RoomId, ToldCall
 
 
 def consent_json(
-    notices: Sequence[ConsentNotice], changes: Sequence[Change], opt_outs: Sequence[OptOut]
+    notices: Sequence[ConsentNotice],
+    changes: Sequence[Change],
+    opt_outs: Sequence[OptOut],
+    calls: Sequence[ToldCall],
 ) -> dict[str, Any]:
     """Return the JSON of a consent log, whose lists begin with the oldest.
 
     `notices`: each stood until the next one in its room. `changes`: who switched and published what (`what` is the
     command, `by` null for a rule of the bot's). `opt_outs`: every `optout` and `optin`, `room_id` null for everywhere.
+    `calls`: the notice of each call that was recorded, and the members who were told so.
     """
     later: dict[RoomId, datetime] = {}
     told = []
@@ -24,6 +28,7 @@ def consent_json(
         "notices": told[::-1],
         "changes": [_change(change) for change in changes],
         "opt_outs": [_opt_out(word) for word in opt_outs],
+        "calls": [_call(call) for call in calls],
     }
 
 
@@ -58,6 +63,17 @@ def _opt_out(word: OptOut) -> dict[str, Any]:
         "said": "optout" if word.out else "optin",
         "at": _moment(word.at),
         "event_id": word.event_id,
+    }
+
+
+def _call(call: ToldCall) -> dict[str, Any]:
+    return {
+        "recording": call.code,
+        "room_id": call.room_id,
+        "call": call.event_id,
+        "began_at": _moment(call.started_at),
+        "notice": call.notice,
+        "told": list(call.told),
     }
 
 

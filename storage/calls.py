@@ -6,7 +6,17 @@ from sqlalchemy import delete, select
 
 from storage.database import Connection
 from storage.dialect import insert
-from storage.records import BlobKey, CallEvent, Recording, RecordingId, RecordingKind, RecordingState, RoomId, UserId
+from storage.records import (
+    BlobKey,
+    CallEvent,
+    Recording,
+    RecordingId,
+    RecordingKind,
+    RecordingState,
+    RoomId,
+    ToldCall,
+    UserId,
+)
 from storage.rows import columns, record, records
 from storage.tables import call_events, call_told, stem_blobs
 from storage.tables import recordings as recording_table
@@ -63,3 +73,24 @@ async def erase(db: Connection, recording_id: RecordingId) -> None:
     """Remove what only a recording of a call has: its events, who was told of it, and the index of its stems."""
     for table in (call_events, call_told, stem_blobs):
         await db.execute(delete(table).where(table.c.recording_id == recording_id))
+
+
+async def consents(db: Connection, room_ids: Sequence[RoomId] | None = None) -> tuple[ToldCall, ...]:
+    """Return the calls of these rooms (None: of all) that were not deleted, with those who were told, the oldest
+    first."""
+    kept = (recording_table.c.protocol.is_not(None), recording_table.c.state != RecordingState.DELETED)
+    here = () if room_ids is None else (recording_table.c.room_id.in_(room_ids),)
+    rows = await db.execute(select(recording_table).where(*kept, *here).order_by(recording_table.c.id))
+    return tuple(
+        [
+            ToldCall(
+                call.code,
+                call.room_id,
+                call.event_id,
+                call.started_at,
+                call.notice,
+                tuple(sorted(await told(db, call.id))),
+            )
+            for call in await records(Recording, rows)
+        ]
+    )

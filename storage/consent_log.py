@@ -1,11 +1,12 @@
-"""The consent of rooms as data: notices, changes, opt-outs. It holds no list of who was present."""
+"""The consent of rooms as data: notices, changes, opt-outs, and who was told of a call. It holds no list of who was
+present otherwise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from storage import changes, consent_notices, heirs, optouts
+from storage import calls, changes, consent_notices, heirs, optouts
 from storage.database import Connection
-from storage.records import Change, ConsentNotice, OptOut, RoomId
+from storage.records import Change, ConsentNotice, OptOut, RoomId, ToldCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class ConsentLog:
     notices: tuple[ConsentNotice, ...]
     changes: tuple[Change, ...]
     opt_outs: tuple[OptOut, ...]
+    calls: tuple[ToldCall, ...]
 
 
 async def read(db: Connection, room_id: RoomId | None = None) -> ConsentLog:
@@ -24,4 +26,5 @@ async def read(db: Connection, room_id: RoomId | None = None) -> ConsentLog:
         notices=await consent_notices.every(db, line),
         changes=await changes.every(db, line),
         opt_outs=await optouts.every(db, line),
+        calls=await calls.consents(db, line),
     )

@@ -363,6 +363,18 @@ class CallEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class ToldCall:
+    """A call that is or was recorded, with its members who were told so: by its notice, or by a reply to it."""
+
+    code: str  # of the recording
+    room_id: RoomId
+    event_id: EventId
+    started_at: datetime
+    notice: EventId | None
+    told: tuple[UserId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Transmission:
     """A voice broadcast that is a part of a session: a transmission of a walkie-talkie. Its chunks name it."""
 

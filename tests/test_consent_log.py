@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bot.consent_log import consent_json
 from storage import changes, consent_log, consent_notices, optouts, rooms
-from storage.records import EVERYWHERE, Change, ConsentNotice, EventId, OptOut, Position, RoomId
+from storage.records import EVERYWHERE, Change, ConsentNotice, EventId, OptOut, Position, RoomId, ToldCall
 from storage.store import Store
 from tests.factories import ALICE, NOW, ROOM, a_room
 
@@ -14,6 +14,7 @@ OTHER = RoomId("!other:hs")
 FIRST = ConsentNotice(EventId("$first"), ROOM, NOW, "I record.", pinned=True)
 SECOND = ConsentNotice(EventId("$second"), ROOM, NOW + timedelta(days=1), "I record more.")
 SWITCHED = Change(0, NOW, ROOM, ALICE, "record", before="off", after="on", event_id=EventId("$on"))
+TOLD = ToldCall("kfmtra", ROOM, EventId("$call"), NOW, EventId("$notice"), (ALICE,))
 OUT = OptOut(ALICE, EVERYWHERE, Position(5), True, NOW, EventId("$out"))
 
 
@@ -40,7 +41,7 @@ async def test_a_rooms_consent_log_has_its_notices_changes_and_opt_outs(tmp_path
 def test_the_json_says_which_notice_stood_when() -> None:
     """A notice stood until the next one of its room; times have a zone; everywhere is null."""
     elsewhere = replace(FIRST, room_id=OTHER, event_id=EventId("$elsewhere"))
-    log = consent_json([FIRST, elsewhere, SECOND], [SWITCHED], [OUT, replace(OUT, room_id=ROOM, out=False)])
+    log = consent_json([FIRST, elsewhere, SECOND], [SWITCHED], [OUT, replace(OUT, room_id=ROOM, out=False)], [TOLD])
     assert [(notice["event_id"], notice["stood_until"]) for notice in log["notices"]] == [
         ("$first", "2026-11-21T14:05:00.000+00:00"),
         ("$elsewhere", None),
@@ -59,3 +60,13 @@ def test_the_json_says_which_notice_stood_when() -> None:
         }
     ]
     assert [(word["room_id"], word["said"]) for word in log["opt_outs"]] == [(None, "optout"), (ROOM, "optin")]
+    assert log["calls"] == [
+        {
+            "recording": "kfmtra",
+            "room_id": ROOM,
+            "call": "$call",
+            "began_at": "2026-11-20T14:05:00.000+00:00",
+            "notice": "$notice",
+            "told": [ALICE],
+        }
+    ]

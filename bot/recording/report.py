@@ -1,6 +1,6 @@
 """The JSON of a recording, as `aircheck recordings --json` shows it. Pure; its form is part of the contract."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -8,9 +8,21 @@ from bot.recording.kind import Named
 from bot.recording.kinds import kind_of, lay_out
 from bot.recording.ledger import Entry, Ledger
 from bot.recording.speakers import Speaker
-from storage.records import Chunk, ChunkId, Episode, Mark, Recording, RecordingState, to_ms
+from storage.records import (
+    CallEvent,
+    Chunk,
+    ChunkId,
+    Episode,
+    Mark,
+    Recording,
+    RecordingKind,
+    RecordingState,
+    Stem,
+    to_ms,
+)
 
-MIME = "audio/mpeg"
+MIME, STEM_MIME = "audio/mpeg", "audio/ogg"
+NO_PATHS: Mapping[int, str] = {}
 
 
 def recording_json(
@@ -22,14 +34,19 @@ def recording_json(
     given_title: str | None,
     named: Named,
     path: str | None,
+    events: Iterable[CallEvent] = (),
+    stem_paths: Mapping[int, str] = NO_PATHS,
 ) -> dict[str, Any]:
     """Return the JSON of a recording. `title`: the title that people read; `given_title`: the one that people gave;
-    `named`: the names that chapters show; `path`: the episode's file, relative to the storage directory."""
+    `named`: the names that chapters show; `path`: the episode's file, relative to the storage directory. Of a call:
+    `events` in their order, `stem_paths`: the files of stems by their numbers, as `path`."""
     deleted = recording.state is RecordingState.DELETED
     known = {} if deleted else {chunk.id: chunk for chunk in chunks}
     kind, ledger = kind_of(recording), lay_out(recording, known.values())
     spoke = kind.speakers(recording, known.values(), ledger)
     chapters = kind.chapters(recording, known.values(), ledger, given_title, named)
+    is_call = recording.kind is RecordingKind.CALL
+    entries = () if deleted or is_call else ledger.entries
     return {
         "id": recording.event_id,
         "code": recording.code,
@@ -44,7 +61,8 @@ def recording_json(
         "duration_ms": to_ms(ledger.samples),
         "speakers": [_speaker(speaker) for speaker in spoke],
         "chapters": [] if deleted else [_chapter(mark) for mark in chapters],
-        "chunks": [] if deleted else [_chunk(entry, known, senders=kind.several_speakers) for entry in ledger.entries],
+        **(_call(recording, () if deleted else events, stem_paths) if is_call else {}),
+        "chunks": [_chunk(entry, known, senders=kind.several_speakers) for entry in entries],
         "gaps": [] if deleted else _gaps(ledger),
         "episode": None if deleted or episode is None else _episode(episode, title, path),
     }
@@ -73,6 +91,34 @@ def _chunk(entry: Entry, known: dict[ChunkId, Chunk], *, senders: bool) -> dict[
         "sha256": chunk.blob if chunk else None,
         "container": str(facts.container) if facts else None,
     }
+
+
+def _call(recording: Recording, events: Iterable[CallEvent], paths: Mapping[int, str]) -> dict[str, Any]:
+    return {
+        "protocol": str(recording.protocol),
+        "stems": [_stem(stem, paths.get(stem.number)) for stem in recording.stems],
+        "events": [_event(event) for event in events],
+    }
+
+
+def _stem(stem: Stem, path: str | None) -> dict[str, Any]:
+    """Describe a stem. One whose device is still in the call, or whose sound was removed, has no file."""
+    return {
+        "user_id": stem.user_id,
+        "device_id": stem.device_id,
+        "joined_ms": to_ms(stem.joined),
+        "left_ms": None if stem.left is None else to_ms(stem.left),
+        "left_by": None if stem.left_by is None else str(stem.left_by),
+        "received_ms": to_ms(stem.received),
+        "lost_ms": to_ms(stem.lost),
+        "path": path,
+        "bytes": stem.bytes,
+        "mime": STEM_MIME,
+    }
+
+
+def _event(event: CallEvent) -> dict[str, Any]:
+    return {"at_ms": to_ms(event.at), "user_id": event.user_id, "what": str(event.what)}
 
 
 def _gaps(ledger: Ledger) -> list[dict[str, Any]]:

@@ -176,16 +176,17 @@ async def _export_consent(store: Store, target: Path) -> str:
 
 def _of_speakers(log: ConsentLog, speakers: Collection[UserId]) -> ConsentLog:
     """Leave out what people said for everywhere who don't speak in the exported recordings: a copy is handed on, and
-    they may never have been in the room."""
+    they may never have been in the room. Nor does it tell who was in a call beside the speakers."""
     return replace(
         log,
         changes=tuple(change for change in log.changes if change.room_id is not None or change.by in speakers),
         opt_outs=tuple(word for word in log.opt_outs if word.room_id != EVERYWHERE or word.user_id in speakers),
+        calls=tuple(replace(call, told=tuple(user for user in call.told if user in speakers)) for call in log.calls),
     )
 
 
 def _consent(log: ConsentLog) -> dict[str, Any]:
-    return consent_json(log.notices, log.changes, log.opt_outs)
+    return consent_json(log.notices, log.changes, log.opt_outs, log.calls)
 
 
 def _write_json(file: Path, value: Any) -> None:

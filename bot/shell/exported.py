@@ -20,7 +20,7 @@ from bot.recording.lengths import player_clock, spoken_length
 from bot.settings import FeedsSettings, Settings
 from bot.shell.listings import recording_entry
 from bot.web.access import may_serve_audio
-from storage import archive, rooms
+from storage import archive, calls, rooms
 from storage.cache import Edition
 from storage.private import FILE_MODE, make_folder
 from storage.records import (
@@ -39,7 +39,7 @@ from storage.records import (
 )
 from storage.store import Store
 
-AUDIO, CHUNKS, COVER = "audio", "chunks", "cover.jpg"
+AUDIO, CHUNKS, STEMS, COVER = "audio", "chunks", "stems", "cover.jpg"
 HERE = Shelf("./")
 """The shelf of a feed whose files lie beside it."""
 ENDINGS = {
@@ -77,12 +77,13 @@ class Exported:
     def remove(self, folder: Path) -> None:
         """Remove the recording's files. Blocking."""
         (folder / AUDIO / f"{self.recording.code}.mp3").unlink(missing_ok=True)
-        shutil.rmtree(folder / CHUNKS / self.recording.code, ignore_errors=True)
+        for files in (CHUNKS, STEMS):
+            shutil.rmtree(folder / files / self.recording.code, ignore_errors=True)
 
 
 async def copy_recording(store: Store, settings: Settings, recording_id: RecordingId, folder: Path) -> Exported:
-    """Copy a recording's episode and chunks, as they stand now. A file may be replaced at any time, so a copy that
-    misses one begins anew; a file that the store lacks is named. Raises OSError."""
+    """Copy a recording's episode, chunks and stems, as they stand now. A file may be replaced at any time, so a copy
+    that misses one begins anew; a file that the store lacks is named. Raises OSError."""
     for attempt in range(1, TRIES + 1):
         exported, files = await _read(store, settings, recording_id)
         missing = []
@@ -105,26 +106,32 @@ async def _read(
     store: Store, settings: Settings, recording_id: RecordingId
 ) -> tuple[Exported, list[tuple[BlobKey, str]]]:
     """Read a recording and the files to be copied, with their names in the folder. An episode with sound that was
-    removed since is left out."""
+    removed since is left out, and so are the slices of a stem that has a file."""
     async with store.read() as db:
         recording = await archive.recording(db, recording_id)
         assert recording is not None, "a recording's row is never removed"
         edition = await archive.edition(db, recording_id)
         chunks = await archive.chunks(db, recording_id)
         episode = await archive.episode(db, recording_id)
+        events = await calls.events(db, recording_id)
         language = await rooms.language(db, recording.room_id)
     if episode and not await asyncio.to_thread(may_serve_audio, recording, episode, chunks):
         episode = None
     audio = f"{AUDIO}/{recording.code}.mp3" if episode else None
+    closed = {stem.number: stem.blob for stem in recording.stems if stem.blob is not None}
+    stems = {number: f"{STEMS}/{recording.code}/{number:03}.ogg" for number in closed}
     with speaking(language):
-        described = await asyncio.to_thread(recording_entry, recording, chunks, episode, settings, path=audio)
+        described = await asyncio.to_thread(
+            recording_entry, recording, chunks, episode, settings, path=audio, events=events, stem_paths=stems
+        )
     several = kind_of(recording).several_speakers
     files = [(episode.blob, audio)] if episode and audio else []
     files += [
         (chunk.blob, f"{CHUNKS}/{recording.code}/{_file_name(chunk, number if several else chunk.sequence)}")
         for number, chunk in enumerate(chunks, start=1)
-        if chunk.state in (ChunkState.STORED, ChunkState.DUPLICATE) and chunk.blob
+        if chunk.state in (ChunkState.STORED, ChunkState.DUPLICATE) and chunk.blob and chunk.stem not in closed
     ]
+    files += [(blob, stems[number]) for number, blob in closed.items()]
     deleted = recording.state is RecordingState.DELETED
     speakers = frozenset() if deleted else frozenset({recording.broadcaster, *(chunk.sender for chunk in chunks)})
     return Exported(recording, episode, audio, described, edition, speakers), files
@@ -210,5 +217,5 @@ def _entry(exported: Exported, settings: FeedsSettings) -> Entry:
         audio=exported.audio,
         notes=tuple(clean_text(show_notes(recording, episode, settings)).split("\n\n")) if episode else (),
         chapters=tuple((player_clock(mark.at), mark.title) for mark in episode.chapters) if episode else (),
-        chunks=f"{CHUNKS}/{recording.code}/",
+        chunks=f"{STEMS if recording.stems else CHUNKS}/{recording.code}/",
     )

@@ -27,10 +27,10 @@ from bot.recording.ledger import Ledger
 from bot.recording.lengths import spoken_length
 from bot.recording.report import recording_json
 from bot.settings import Settings
-from storage import archive, heirs
+from storage import archive, calls, heirs
 from storage import rooms as room_rows
 from storage.database import Connection
-from storage.records import Announce, Chunk, Episode, Recording, Room, RoomId, to_ms
+from storage.records import Announce, CallEvent, Chunk, Episode, Recording, Room, RoomId, to_ms
 from storage.store import Store
 
 ROOM_COLUMNS = ("room", "name", "recording", "podcast", "recordings", "size", "retention", "also", "continues in")
@@ -76,8 +76,13 @@ async def print_recordings(settings: Settings, *, room_id: str | None, as_json: 
             if as_json:
                 episode = await archive.episode(db, recording.id)
                 path = store.blobs.relative(episode.blob) if episode else None
+                stems = {stem.number: store.blobs.relative(stem.blob) for stem in recording.stems if stem.blob}
+                events = await calls.events(db, recording.id) if recording.protocol else ()
                 with speaking(await room_rows.language(db, recording.room_id)):
-                    entries.append(recording_entry(recording, chunks, episode, settings, path=path))
+                    entry = recording_entry(
+                        recording, chunks, episode, settings, path=path, events=events, stem_paths=stems
+                    )
+                    entries.append(entry)
             else:
                 rows.append(_recording_row(recording, lay_out(recording, chunks), settings))
     if as_json:
@@ -148,10 +153,17 @@ def _other_policies(entry: Mapping[str, Any]) -> str:
 
 
 def recording_entry(
-    recording: Recording, chunks: Sequence[Chunk], episode: Episode | None, settings: Settings, *, path: str | None
+    recording: Recording,
+    chunks: Sequence[Chunk],
+    episode: Episode | None,
+    settings: Settings,
+    *,
+    path: str | None,
+    events: Sequence[CallEvent],
+    stem_paths: Mapping[int, str],
 ) -> dict[str, Any]:
-    """Return the JSON of a recording, in the language that is spoken. `path`: its episode's file, as `recording_json`
-    takes it."""
+    """Return the JSON of a recording, in the language that is spoken. `path`: its episode's file; `path`, `events` and
+    `stem_paths` as `recording_json` takes them."""
     return recording_json(
         recording,
         chunks,
@@ -160,6 +172,8 @@ def recording_entry(
         given_title=given_title(recording),
         named=speaker,
         path=path,
+        events=events,
+        stem_paths=stem_paths,
     )
 
 

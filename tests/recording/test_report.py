@@ -4,8 +4,22 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 
+from bot.recording.model import CameBack, Deleted, Spoken, WentAway
 from bot.recording.report import recording_json
-from storage.records import BlobKey, ChunkState, Episode, RecordingId, RecordingState, Samples
+from storage.records import (
+    BlobKey,
+    CallEvent,
+    CallEventKind,
+    ChunkState,
+    Credit,
+    Episode,
+    LeftBy,
+    RecordingId,
+    RecordingState,
+    Samples,
+    Turn,
+)
+from tests.recording.call.world import ANN, BEN, Call, closed, slice_of
 from tests.recording.session.samples import a_session
 from tests.recording.world import NOON, World, absent, blob, mp4, recording, slices
 
@@ -148,3 +162,90 @@ def test_the_first_speaker_is_the_broadcaster() -> None:
     waiting = replace(messages[0], state=ChunkState.WAITING_FOR_KEY, blob=None, facts=None)
     shown = recording_json(session, [waiting, messages[1]], None, title="", given_title=None, named=str, path=None)
     assert (shown["broadcaster"], len(shown["speakers"])) == ("@ben:hs", 1)
+
+
+def test_a_call() -> None:
+    """A call lists its stems and events, and no chunks; the time in which the bot was not in it is a gap."""
+    call = Call()
+    call.join(ANN)
+    call.join(BEN, "BEN")
+    call.keep(slice_of(1, 0), slice_of(2, 0, BEN))
+    call.tell(replace(closed(1, 10, LeftBy.LOST), received=Samples(9 * 48_000), lost=Samples(48_000)))
+    call.tell(WentAway(Samples(10 * 48_000)))
+    call.tell(CameBack(Samples(20 * 48_000)))
+    call.keep(slice_of(2, 2, BEN))
+    turns = (Turn(BEN, "Ben", Samples(0), Samples(480_000)),)
+    call.tell(Spoken((Credit(BEN, "Ben", Samples(480_000)), Credit(ANN, "Ann", Samples(48_000))), turns))
+    events = [
+        CallEvent(Samples(0), ANN, CallEventKind.JOINED, "DEV"),
+        CallEvent(Samples(480_000), ANN, CallEventKind.LOST, "DEV"),
+    ]
+    call.now += timedelta(seconds=40)
+    shown = recording_json(
+        call.recording, call.chunks, None, title="", given_title=None, named=str, path=None, events=events,
+        stem_paths={1: "blobs/ab/ab"},
+    )  # fmt: skip
+    assert json.loads(json.dumps(shown)) == {
+        "id": "$call",
+        "code": "kfmtra",
+        "number": 1,
+        "room_id": "!room:hs",
+        "kind": "call",
+        "broadcaster": BEN,
+        "state": "live",
+        "ended_by": None,
+        "started_at": "2026-11-20T12:00:00.000+00:00",
+        "ended_at": None,
+        "duration_ms": 30_000,
+        "speakers": [
+            {"user_id": BEN, "name": "Ben", "heard_ms": 10_000},
+            {"user_id": ANN, "name": "Ann", "heard_ms": 1000},
+        ],
+        "chapters": [{"position_ms": 0, "title": "Ben"}],
+        "protocol": "msc3401",
+        "stems": [
+            {
+                "user_id": ANN,
+                "device_id": "DEV",
+                "joined_ms": 0,
+                "left_ms": 10_000,
+                "left_by": "lost",
+                "received_ms": 9000,
+                "lost_ms": 1000,
+                "path": "blobs/ab/ab",
+                "bytes": 5000,
+                "mime": "audio/ogg",
+            },
+            {
+                "user_id": BEN,
+                "device_id": "BEN",
+                "joined_ms": 0,
+                "left_ms": None,
+                "left_by": None,
+                "received_ms": 0,
+                "lost_ms": 0,
+                "path": None,
+                "bytes": None,
+                "mime": "audio/ogg",
+            },
+        ],
+        "events": [
+            {"at_ms": 0, "user_id": ANN, "what": "joined"},
+            {"at_ms": 10_000, "user_id": ANN, "what": "lost"},
+        ],
+        "chunks": [],
+        "gaps": [{"position_ms": 10_000, "duration_ms": 10_000, "reason": "away"}],
+        "episode": None,
+    }
+
+
+def test_a_deleted_call() -> None:
+    """Nothing is left that shows who was in it."""
+    call = Call()
+    call.join(ANN)
+    call.tell(Deleted())
+    events = [CallEvent(Samples(0), ANN, CallEventKind.JOINED, "DEV")]
+    shown = recording_json(
+        call.recording, (), None, title="", given_title=None, named=str, path=None, events=events
+    )  # fmt: skip
+    assert (shown["protocol"], shown["stems"], shown["events"], shown["chunks"]) == ("msc3401", [], [], [])

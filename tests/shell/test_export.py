@@ -16,12 +16,14 @@ from bot.recording.policy import Limits
 from bot.settings import Settings, validate
 from bot.shell import export as exporting
 from bot.shell import exported
-from storage import archive, changes, optouts, rooms
+from storage import archive, calls, changes, optouts, rooms
 from storage.records import (
     EVERYWHERE,
     BlobKey,
+    CallProtocol,
     Change,
     ChunkFacts,
+    ChunkId,
     ChunkState,
     Container,
     Credit,
@@ -35,6 +37,7 @@ from storage.records import (
     RoomId,
     Samples,
     StateEvent,
+    Stem,
     Timing,
     UserId,
     to_samples,
@@ -147,6 +150,34 @@ async def test_a_session_names_its_speakers(settings: Settings, tmp_path: Path) 
     names = sorted(path.name for path in (tmp_path / "copy" / "chunks" / session.code).iterdir())
     assert [name[:6] for name in names] == ["00001-", "00002-"]
     assert names[1] == f"00002-{key}.ogg"
+
+
+async def test_a_call_is_exported_with_its_stems(settings: Settings, tmp_path: Path) -> None:
+    """A stem is one file, named in recordings.json; the slices of one without a file are there instead."""
+    await filled(settings)
+    store = await Store.own(settings.storage.path)
+    call = await add(store, "$call", kind=RecordingKind.CALL, protocol=CallProtocol.MSC3401, call_id="c")
+    slice_ = BlobKey(sha256(OGG + b"$call").hexdigest())
+    whole = Stem(1, SPEAKER, "DEV", "Alice", Samples(0), Position(1), serial=1, left=Samples(9), blob=slice_, bytes=9)
+    torn = replace(whole, number=2, blob=None, bytes=None)
+    async with store.write() as db:
+        await archive.save_recording(db, replace(call, stems=(whole, torn)))
+        (chunk,) = await archive.chunks(db, call.id)
+        others = [replace(chunk, id=ChunkId(f"c{number}"), event_id=None, stem=number) for number in (1, 2)]
+        await archive.delete_chunks(db, call.id)
+        await archive.save_chunks(db, others)
+        await calls.note_told(db, call.id, [SPEAKER, STRANGER])
+    await store.close()
+    target = tmp_path / "copy"
+    await exporting.export(settings, call.code, target)
+    (listed,) = json.loads((target / "recordings.json").read_text())
+    assert listed["stems"][0]["path"] == f"stems/{call.code}/001.ogg"
+    assert listed["stems"][1]["path"] is None
+    assert (target / listed["stems"][0]["path"]).read_bytes() == OGG + b"$call"
+    assert [file.name for file in (target / "chunks" / call.code).iterdir()] == [f"00002-{slice_}.ogg"]
+    assert f"stems/{call.code}/" in (target / "index.html").read_text()
+    consent = json.loads((target / "consent.json").read_text())["calls"]
+    assert [(told["recording"], told["told"]) for told in consent] == [(call.code, [SPEAKER])]
 
 
 async def test_one_recording_is_exported_alone(settings: Settings, tmp_path: Path) -> None:

@@ -12,20 +12,25 @@ from bot.settings import Settings, validate
 from bot.shell import listings
 from bot.shell.check_storage import check_rooms
 from bot.shell.finding import Level
-from storage import archive, heirs, rooms
+from storage import archive, calls, heirs, rooms
 from storage.errors import StoreError
 from storage.records import (
     Announce,
     BlobKey,
+    CallEvent,
+    CallEventKind,
+    CallProtocol,
     ChunkFacts,
     Container,
     Episode,
     EventId,
     Position,
     Recording,
+    RecordingKind,
     RoomId,
     Samples,
     StateEvent,
+    Stem,
     Timing,
     UserId,
     Visibility,
@@ -80,6 +85,22 @@ async def test_recordings_for_machines(settings: Settings, capsys: pytest.Captur
     assert oldest["episode"] is None
 
 
+async def test_a_call_for_machines(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """A call is listed with the paths of its stems, and its events."""
+    await filled(settings)
+    store = await Store.own(settings.storage.path)
+    stem = Stem(1, ALICE, "DEV", "Alice", Samples(0), Position(1), serial=1, left=Samples(48), blob=BLOB, bytes=7)
+    async with store.write() as db:
+        begun = replace(recording("$call", NOW + timedelta(days=1)), kind=RecordingKind.CALL, stems=(stem,))
+        call = await archive.add_recording(db, replace(begun, protocol=CallProtocol.MXVC, call_id=""))
+        await calls.note(db, call.id, [CallEvent(Samples(0), ALICE, CallEventKind.JOINED, "DEV")])
+    await store.close()
+    await listings.print_recordings(settings, room_id=None, as_json=True)
+    shown = json.loads(capsys.readouterr().out)[0]
+    assert (shown["protocol"], shown["stems"][0]["path"]) == ("mxvc", f"blobs/ab/{BLOB}")
+    assert shown["events"] == [{"at_ms": 0, "user_id": ALICE, "what": "joined"}]
+
+
 async def test_recordings_for_people(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a terminal there is a line for each recording, its columns separated by tabs."""
     await filled(settings)
@@ -128,6 +149,7 @@ async def test_rooms_for_machines(settings: Settings, capsys: pytest.CaptureFixt
         "direct": False,
         "recording": True,
         "recording_messages": False,
+        "recording_calls": False,
         "waiting": False,
         "podcast": "private",
         "retention": "forever",

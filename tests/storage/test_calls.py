@@ -117,3 +117,21 @@ async def test_calls_are_found_by_who_is_in_them(
         await call(db, *stems, event_id=EventId("$call"), **changes)
         alone, shared = await spoken.by(db, ALICE, None, ())
     assert (len(alone), len(shared)) == (int(found == "alone"), int(found == "shared"))
+
+
+async def test_the_consent_of_calls_is_listed_by_room(store: Store) -> None:
+    """Each call has its notice and who was told; nothing is listed of one that was deleted."""
+    async with store.write() as db:
+        made = await call(db, notice=EventId("$notice"))
+        await calls.note_told(db, made.id, [BOB, ALICE])
+        await call(db, event_id=EventId("$gone"), state=RecordingState.DELETED)
+        await archive.add_recording(db, a_recording(event_id=EventId("$broadcast")))
+        (listed,) = await calls.consents(db, [ROOM])
+        assert await calls.consents(db) == (listed,)
+        assert await calls.consents(db, []) == ()
+    assert (listed.code, listed.event_id, listed.notice, listed.told) == (
+        made.code,
+        "$started",
+        "$notice",
+        (ALICE, BOB),
+    )

@@ -134,7 +134,25 @@ async def holds(db: Connection, recording_id: RecordingId) -> bool:
     gone = select(cut_table.c.ordinal).where(
         cut_table.c.recording_id == recording_id, cut_table.c.blob.is_not(None), cut_table.c.blob.not_in(stored)
     )
-    return (await db.execute(gone.limit(1))).first() is None
+    if (await db.execute(gone.limit(1))).first() is not None:
+        return False
+    taken_out = select(chunks.c.id).where(
+        chunks.c.recording_id == recording_id, chunks.c.stem.is_not(None), chunks.c.blob.is_(None)
+    )
+    if (await db.execute(taken_out.limit(1))).first() is None:
+        return True
+    return not await _mixes_others(db, recording_id, frozenset((await db.execute(stored)).scalars()))
+
+
+async def _mixes_others(db: Connection, recording_id: RecordingId, stored: frozenset[BlobKey]) -> bool:
+    """Tell whether a window of a call holds other slices than these."""
+    windows = select(cut_table.c.parts).where(cut_table.c.recording_id == recording_id, cut_table.c.parts.is_not(None))
+    for some in (await db.execute(windows)).partitions(AT_ONCE):
+        for (parts,) in some:
+            if any(part.blob not in stored for part in parts if part.blob is not None):
+                return True
+        await asyncio.sleep(0)
+    return False
 
 
 async def add_extent(db: Connection, recording_id: RecordingId, extent: Extent) -> None:

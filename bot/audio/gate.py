@@ -27,14 +27,18 @@ _NEAR_DB, _FAR_DB = 10.0, 20.0
 _SINK_DB = 0.5  # a second
 _NOTHING_LUFS = -66.0  # a microphone that is off, which is not used to judge a voice
 _FAINT_LUFS = -60.0  # never counts
-_PLAIN_LUFS = -40.0  # above this level the first sound of a recording counts as programme, not as noise
+PLAIN_LUFS = -40.0  # above this level the first sound of a recording counts as programme, not as noise
+STEM_PLAIN_LUFS = -30.0  # of a stem: a microphone is open before anybody speaks, and others are heard meanwhile
 
 Levels = NDArray[np.float64]  # LUFS, one per hop
 
 
-def listened(energies: Energies, slots: SlotPeaks, loudest: float | None) -> tuple[Levels, float | None]:
+def listened(
+    energies: Energies, slots: SlotPeaks, loudest: float | None, plain: float = PLAIN_LUFS
+) -> tuple[Levels, float | None]:
     """Return the loudness of the 400 ms around each hop that counts, NaN for the others; and the recent maximum after
-    them in LUFS, given the recent maximum before them."""
+    them in LUFS, given the recent maximum before them. `plain`: the level from which the first sound counts, whatever
+    it is."""
     hops, levels = _level(energies), _level(smoothed(energies))
     counted = np.zeros(len(levels), np.bool_)
     for start in range(0, len(levels), SECOND):
@@ -53,7 +57,7 @@ def listened(energies: Energies, slots: SlotPeaks, loudest: float | None) -> tup
         floor = near
         if voice and (loudest is None or softer > loudest - _FAR_DB):
             floor = min(near, max(softer - _NEAR_DB, _share(heard, 0.05) + _ABOVE_FLOOR_DB))
-        elif loudest is None and top > _PLAIN_LUFS:
+        elif loudest is None and top > plain:
             floor = top - _NEAR_DB
         counted[here] = levels[here] > max(_FAINT_LUFS, floor)
         if loudest is not None:

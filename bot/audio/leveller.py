@@ -21,7 +21,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from bot.audio.gate import WINDOW, Levels, listened, settled_levels, smoothed
+from bot.audio.gate import PLAIN_LUFS, WINDOW, Levels, listened, settled_levels, smoothed
 from bot.audio.loudness import HOP, Energies, Meter, SlotPeaks, lufs, predict_limited
 from bot.audio.peaks import Pcm
 
@@ -86,11 +86,13 @@ def curve(pcm: Pcm, state: LevelState, target_lufs: float | None) -> tuple[Gains
     return gains, after
 
 
-def decided(meter: Meter, samples: int, state: LevelState, target_lufs: float) -> tuple[Gains, Speech, LevelState]:
+def decided(
+    meter: Meter, samples: int, state: LevelState, target_lufs: float, plain_lufs: float = PLAIN_LUFS
+) -> tuple[Gains, Speech, LevelState]:
     """Return the gains and the state as `curve` does, for a piece that was measured in blocks, and which of its hops
     count."""
     energies, slots = meter.hops()
-    levels, loudest = listened(energies, slots, _loudest(state, target_lufs))
+    levels, loudest = listened(energies, slots, _loudest(state, target_lufs), plain_lufs)
     counted = ~np.isnan(levels)
     settled = settled_levels(levels, np.array(state.recent, np.float64) / 100)
     make_up, path = _made_up(energies, slots, counted, target_lufs - settled, state, target_lufs)

@@ -7,17 +7,18 @@ holds the states of all stems so far.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from bot.audio import leveller
+from bot.audio.gate import STEM_PLAIN_LUFS
 from bot.audio.leveller import Gains, LevelState, Speech
 from bot.audio.loudness import HOP, Meter
 from bot.audio.peaks import Pcm
 from bot.audio.plan import Mix
-from storage.records import BlobKey, Cut, StemPart
+from storage.records import BlobKey, Cut, Samples, StemPart
 
 MOST_STATES = 64  # of stems, in a cut: those that were in a window last
 USUAL_LUFS = -16.0  # decides what is speech where the level stays as it is
@@ -60,7 +61,20 @@ def unpack(packed: bytes, stems: Iterable[int], samples: int) -> dict[int, StemL
 def levels_of(cut: Cut) -> dict[int, StemLevel]:
     """Return the levels of the stems in a window, as far as they are decided."""
     packed = cut.kept if cut.gains is None else cut.gains
+    if not cut.parts:
+        return {}
     return unpack(packed, {part.stem for part in cut.parts}, cut.samples) if packed else {}
+
+
+def speech_in(cuts: Iterable[Cut]) -> Iterator[tuple[int, Samples, Samples]]:
+    """Yield the stretches of speech in a row of cuts: the stem, begin and end. They end with their window."""
+    begins = 0
+    for cut in cuts:
+        for stem, level in levels_of(cut).items() if cut.gains is not None else ():
+            borders = np.flatnonzero(np.diff(level.speech.astype(np.int8), prepend=0, append=0))
+            for first, last in borders.reshape(-1, 2).tolist():
+                yield stem, Samples(begins + first * HOP), Samples(begins + min(last * HOP, cut.samples))
+        begins += cut.samples
 
 
 def states_of(cut: Cut) -> dict[int, LevelState]:
@@ -93,7 +107,7 @@ class Deciding:
         meter = Meter()
         meter.add(sound)
         target = USUAL_LUFS if self._target is None else self._target
-        gains, counted, after = leveller.decided(meter, len(sound), self._state_before(stem), target)
+        gains, counted, after = leveller.decided(meter, len(sound), self._state_before(stem), target, STEM_PLAIN_LUFS)
         if self._target is None:
             gains = np.zeros_like(gains)
         elif stem in self._behind:

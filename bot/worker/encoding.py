@@ -7,18 +7,20 @@ the latest when the recording has ended, since the frames after it may have to b
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
 from bot import orders
+from bot.audio.mix import slice_of
 from bot.audio.plan import Mix, Piece, Silence, Sound
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from bot.worker.pieces import channels_of, piece_of_entry, pieces_of
 from bot.worker.tracks import Tracks
 from storage import archive, jobs
-from storage.records import BlobKey, Chunk, Job, Recording, RecordingId
+from storage.records import Chunk, Job, Recording, RecordingId
 from storage.store import Store
 
 HELD_FOR = timedelta(seconds=10)
@@ -126,25 +128,25 @@ class _There:
 
 
 def _compared(recording: Recording, chunks: Iterable[Chunk], before: Iterable[Piece]) -> tuple[Ledger, _There | None]:
-    """Lay out the ledger and find the part that a track holds; None if the track holds sound that was removed."""
+    """Lay out the ledger and find the part that a track holds; None if the track holds sound that was removed. A window
+    of a call may have gained a stem since."""
     ledger = lay_out(recording, chunks)
-    heard = [_sound_of(piece_of_entry(entry)) for entry in ledger.entries]
-    held = [sound for piece in before if (sound := _sound_of(piece)) is not None]
-    if not held or Counter[_Heard | None](held) - Counter(heard):
+    heard = [_sounds_of(piece_of_entry(entry)) for entry in ledger.entries]
+    held = [sound for piece in before for sound in _sounds_of(piece)]
+    if not held or Counter(held) - Counter(chain.from_iterable(heard)):
         return ledger, None
-    same = [index for index, sound in enumerate(heard) if sound == held[-1]]  # silence may be the same file many times
+    same = [
+        index for index, sounds in enumerate(heard) if held[-1] in sounds
+    ]  # silence may be the same file many times
     behind = same[held.count(held[-1]) - 1] + 1
-    return ledger, _There(behind, late=sum(sound is not None for sound in heard[:behind]) > len(held))
+    return ledger, _There(behind, late=sum(map(len, heard[:behind])) > len(held))
 
 
-_Heard = BlobKey | Mix
-
-
-def _sound_of(piece: Piece) -> _Heard | None:
-    """Return what tells the sound of a piece from others; None for silence."""
+def _sounds_of(piece: Piece) -> Sequence[Hashable]:
+    """Return what is heard in a piece: a chunk, or the slices of stems."""
     match piece:
         case Sound():
-            return piece.blob
+            return (piece.blob,)
         case Mix():
-            return piece
-    return None
+            return [*map(slice_of, piece.parts)]
+    return ()

@@ -3,14 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from io import FileIO
+from itertools import starmap
 from pathlib import Path
 
 from bot import facts, orders
 from bot.audio.episode import Stretch, put_together
 from bot.audio.grid import byte_range
+from bot.audio.mix import speech_in
 from bot.audio.plan import Mix, Piece, Silence
 from bot.audio.tags import EpisodeTags
 from bot.errors import GiveUp
@@ -19,6 +22,7 @@ from bot.feeds import titles
 from bot.feeds.text import clean_line
 from bot.language import speaking
 from bot.recording import account
+from bot.recording.call import turns
 from bot.recording.kinds import kind_of, lay_out
 from bot.recording.ledger import Ledger, fingerprint
 from bot.settings import Settings
@@ -31,6 +35,7 @@ from storage.blobs import Blobs
 from storage.records import (
     BlobKey,
     Chunk,
+    Cut,
     Job,
     Mark,
     Recording,
@@ -59,6 +64,7 @@ class Finishing:
         self._settings = settings
         self._tracks = tracks
         self._cover = cover
+        self._apply = apply
         self._publishing = Publishing(store, settings, apply)
         self._clock = clock
 
@@ -73,15 +79,15 @@ class Finishing:
             part = self._store.blobs.part(f"episode-{job.id}")
             try:
                 if order.anew or not _is_made(subject):
-                    made = await self._make(subject, part, anew=order.anew)
+                    subject, made = await self._make(subject, part, anew=order.anew)
                 async with self._store.write() as db:
                     await self._publishing.publish(db, subject, made, part, self._clock())
             finally:
                 await asyncio.to_thread(part.unlink, missing_ok=True)
 
-    async def _make(self, subject: Subject, part: Path, *, anew: bool) -> Made:
+    async def _make(self, subject: Subject, part: Path, *, anew: bool) -> tuple[Subject, Made]:
         """Make the episode's file from the stored frames, the missing frames, which are made first, and the last
-        ones."""
+        ones. Who speaks in a call is known once its frames are made."""
         recording, blobs = subject.recording, self._store.blobs
         pieces = await asyncio.to_thread(lambda: list(pieces_of(subject.ledger.entries)))
         if anew:
@@ -90,7 +96,8 @@ class Finishing:
         whole = await self._tracks.advance(recording, pieces, subject.channels)
         last = blobs.part(f"last-{recording.id}")
         try:
-            end = await self._tracks.last_frames(recording.id, whole, pieces, last)
+            end, whole = await self._tracks.last_frames(recording.id, whole, pieces, last)
+            subject = await self._with_turns(subject, whole.cuts)
             made_before = (byte_range(extent, whole.form) for extent in whole.extents)
             frames = [
                 *(Stretch(partial(blobs.open, place.blob), place.offset, place.bytes) for place in made_before),
@@ -107,7 +114,20 @@ class Finishing:
             )
         finally:
             await asyncio.to_thread(last.unlink, missing_ok=True)
-        return Made(made, whole)
+        return subject, Made(made, whole)
+
+    async def _with_turns(self, subject: Subject, cuts: Sequence[Cut]) -> Subject:
+        """Note who speaks in a call, and when, and return the subject with its speakers and chapters."""
+        if not any(cut.parts for cut in cuts):
+            return subject
+        before = subject.recording
+        speech = await asyncio.to_thread(lambda: turns.spoken(before, starmap(turns.Speech, speech_in(cuts))))
+        async with self._store.write() as db:
+            await self._apply(db, before.id, speech)
+            recording = await archive.recording(db, before.id) or before
+        with speaking(subject.room.language):
+            chapters = _chapters(recording, subject.ledger, ())
+        return replace(subject, recording=recording, chapters=chapters)
 
     async def _read(self, recording_id: RecordingId) -> Subject | None:
         async with self._store.read() as db:

@@ -106,8 +106,9 @@ class Tracks:
 
     async def last_frames(
         self, recording_id: RecordingId, whole: StoredTrack, pieces: Sequence[Piece], out: Path
-    ) -> Rendered:
-        """Write the frames after the settled ones, up to the end of the sound, to `out`. They are not stored."""
+    ) -> tuple[Rendered, StoredTrack]:
+        """Write the frames after the settled ones, up to the end of the sound, to `out`. They are not stored. Return
+        the track with all of its pieces decided."""
         self._cache.drop(recording_id)
         rendering = self._rendering(whole, pieces)
         first = settled_frames(sum(piece.samples for piece in pieces))
@@ -115,7 +116,7 @@ class Tracks:
         if rendering.decided:  # pieces of a few milliseconds at the end
             async with self._store.write() as db:
                 await self._decide(db, recording_id, whole, rendering)
-        return made
+        return made, replace(whole, cuts=tuple(rendering.cuts))
 
     def _rendering(self, whole: StoredTrack, pieces: Sequence[Piece]) -> Rendering:
         return Rendering(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from bot import orders
 from bot.recording.call import machine
-from bot.recording.call.layout import WINDOW
-from bot.recording.model import Ended, SlicesKept, StemClosed, StemOpened
+from bot.recording.call.layout import WINDOW, lay_out
+from bot.recording.model import Ended, RecordingEvent, SlicesKept, StemClosed, StemOpened
+from bot.recording.speakers import Speaker, speakers
 from storage import archive, jobs, tracks
 from storage.records import (
     CallProtocol,
@@ -34,6 +36,12 @@ BEN = UserId("@ben:hs")
 CARL = UserId("@carl:hs")
 
 
+@cache
+def _encoded(exe: str, sound: bytes) -> list[bytes]:
+    """Encode a sound once for all tests."""
+    return packets_of(exe, np.frombuffer(sound, "<f4"))
+
+
 @dataclass
 class Call:
     """A recorded call."""
@@ -41,6 +49,8 @@ class Call:
     world: World
     id: RecordingId
     slices: list[Slice] = field(default_factory=list)  # that are not kept yet
+    every: list[Slice] = field(default_factory=list)
+    who: dict[int, UserId] = field(default_factory=dict)
     stems: int = 0
 
     async def speak(self, sound: NDArray[np.float32], at: int, who: UserId = ALICE, device: str = "DEV") -> int:
@@ -49,14 +59,18 @@ class Call:
         joined = Samples(max(0, at - ENCODER_DELAY))
         name = who[1:].partition(":")[0].capitalize()
         await self.tell(StemOpened(Stem(self.stems, who, device, name, joined, Position(1), serial=self.stems)))
-        packets = await asyncio.to_thread(packets_of, self.world.ffmpeg.exe, sound)
-        self.slices += slices_of(packets, self.stems, at)
+        packets = await asyncio.to_thread(_encoded, self.world.ffmpeg.exe, sound.astype("<f4").tobytes())
+        made = slices_of(packets, self.stems, at)
+        self.slices += made
+        self.every += made
         self.who[self.stems] = who
         return self.stems
 
-    who: dict[int, UserId] = field(default_factory=dict)
+    async def leave(self, number: int) -> None:
+        """Close a stem; its slices may be kept later."""
+        await self.tell(StemClosed(number, Samples(0), LeftBy.LEFT, Samples(0), Samples(0), None, None))
 
-    async def tell(self, event: SlicesKept | StemOpened | StemClosed | Ended) -> None:
+    async def tell(self, event: RecordingEvent) -> None:
         async with self.world.store.write() as db:
             await self.world.recorder.apply(db, self.id, event)
 
@@ -70,6 +84,10 @@ class Call:
         async with self.world.store.write() as db:
             chunks = tuple(each.chunk(self.id, self.who[each.stem]) for each in slices)
             await self.world.recorder.apply(db, self.id, SlicesKept(chunks))
+        await self.encode()
+
+    async def encode(self) -> None:
+        async with self.world.store.write() as db:
             await jobs.add(db, orders.Encode(self.id).job(), self.world.clock())
         await self.world.work_on()
 
@@ -90,7 +108,7 @@ class Call:
         self.slices = []
         await self.tell(Ended(EndedBy.STOPPED))
         for number in self.who:
-            await self.tell(StemClosed(number, Samples(0), LeftBy.ENDED, Samples(0), Samples(0), None, None))
+            await self.leave(number)
         await self.world.work_on()
 
     async def recording(self) -> Recording:
@@ -104,6 +122,12 @@ class Call:
             made = await archive.episode(db, self.id)
         assert made is not None
         return made, self.world.store.directory / self.world.store.blobs.relative(made.blob)
+
+    async def speakers(self) -> tuple[Speaker, ...]:
+        recording = await self.recording()
+        async with self.world.store.read() as db:
+            chunks = await archive.chunks(db, self.id)
+        return speakers(recording, chunks, lay_out(recording, chunks))
 
     async def cuts(self) -> tuple[Cut, ...]:
         async with self.world.store.read() as db:

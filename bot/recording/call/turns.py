@@ -1,4 +1,4 @@
-"""Who speaks in a call, and when: turns of speech, and a chapter for each of ten seconds or more. Pure.
+"""Speakers of a call and their turns: a chapter for each turn of ten seconds or more. Pure.
 
 - Pauses of less than 3 s are part of a turn, and those between words and sentences, up to a second, of the speech.
 - Turns of several speakers may overlap.

@@ -182,7 +182,8 @@ class LegEnded:
 
 @dataclass(frozen=True, slots=True)
 class LegFailed:
-    """The media refuse a leg, or can't make it: bad SDP, no Opus, beyond the bounds. `reason`: a short code."""
+    """The media refuse a leg, or can't make it: bad SDP, no Opus, beyond the bounds. `reason`: a short code; `broken`
+    and `unreachable` are not the device's doing."""
 
     leg: LegId
     reason: str

@@ -50,6 +50,8 @@ from storage.records import CallEvent, CallEventKind, LeftBy
 BROKEN = "ice_failed"
 TIMED_OUT: Mapping[Phase, str] = {Phase.OFFERED: "invite_timeout", Phase.ANSWERING: "create_answer"}
 """Reasons of a hang-up (Client-Server API, `m.call.hangup`; `create_answer` is js-sdk's). Others: `ice_failed`."""
+NOT_REFUSED = frozenset({"broken", "unreachable"})
+"""Reasons of a failure that are not the device's: an error of ours, or of a homeserver."""
 
 
 def begin(setup: Setup, now: datetime, past: Iterable[CallEvent] = (), *, told_silent: bool = False) -> Session:
@@ -126,7 +128,7 @@ def _happened(
 def _over(work: Work, key: Key, phase: Phase, event: LegEnded | LegFailed) -> None:
     """Handle the end of a leg's connection, or of the attempt to make it."""
     if isinstance(event, LegFailed):
-        if phase is not Phase.OFFERING:  # our own offer fails through nobody's fault
+        if phase is not Phase.OFFERING and event.reason not in NOT_REFUSED:
             work.refuse(key)
         work.close(key, LeftBy.LOST, CallEventKind.LOST, hang_up=event.reason)
     elif phase is Phase.CONNECTED:
@@ -140,12 +142,14 @@ def _over(work: Work, key: Key, phase: Phase, event: LegEnded | LegFailed) -> No
 
 
 def _pass_time(work: Work) -> None:
-    """End what has lasted long enough."""
+    """End what has lasted long enough, and what was made in clear before the room became encrypted."""
     for key, peer in tuple(work.peers.items()):
         leg = peer.leg
         end = rules.end_of_listing(work.setup, peer)
         if end is not None and end <= work.now:
             members.expire(work, key)
+        elif leg is not None and work.setup.encrypted and not leg.encrypted:
+            work.close(key, LeftBy.ENDED, CallEventKind.REFUSED, hang_up="replaced")
         elif leg is not None and leg.until is not None and leg.until <= work.now:
             reason = TIMED_OUT.get(leg.phase, BROKEN)
             work.close(key, LeftBy.LOST, CallEventKind.LOST, hang_up=reason)

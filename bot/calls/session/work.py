@@ -120,7 +120,8 @@ class Work:
 
     def send(self, key: Key, message: Message) -> None:
         leg = self.leg(key)
-        self.effects.append(Send(leg.device, leg.id, leg.seq, message, leg.encrypted))
+        encrypted = self.setup.encrypted or leg.encrypted
+        self.effects.append(Send(leg.device, leg.id, leg.seq, message, encrypted))
         self.change_leg(key, seq=leg.seq + 1)
 
     def close(self, key: Key, by: LeftBy, what: CallEventKind | None = None, *, hang_up: str | None = None) -> None:

@@ -218,6 +218,10 @@ STORIES: dict[str, tuple[Line, ...]] = {
         *CALLED,
         (4, LegFailed(L, "bad_sdp"), ["A refused", "hang up L 1 bad_sdp", "close L lost", "A lost"]),
     ),
+    "a message that can't be sent": (
+        *CALLED,
+        (4, LegFailed(L, "unreachable"), ["hang up L 1 unreachable", "close L lost", "A lost"]),
+    ),
     "a connection that never comes": (
         *CALLED[:3],
         (32, TIME, ["hang up L 1 ice_failed", "close L lost"]),
@@ -304,6 +308,18 @@ def test_an_encrypted_room_refuses_plain_messages() -> None:
     story.at(3, listed(ANN, ZOE))
     story.at(3, OfferMade(S1, "v=0"))
     assert [effect.encrypted for effect in story.effects if isinstance(effect, Send)] == [True, True]
+
+
+def test_a_room_that_becomes_encrypted() -> None:
+    """When a room becomes encrypted in a call, a leg that was made in clear is closed, and is made anew."""
+    story = Story()
+    story.at(0, listed(ANN, replace(ANN, device_id="AA")))
+    story.connect(1, ANN, "L")
+    story.connect(1, replace(ANN, device_id="AA"), "K", encrypted=True)
+    story.session = replace(story.session, setup=replace(SETUP, encrypted=True))
+    assert story.at(2, TIME) == ["hang up L 1 replaced", "close L ended", "A refused"]
+    assert [effect.encrypted for effect in story.effects if isinstance(effect, Send)] == [False, True, True]
+    assert story.at(3, calls(ANN, "N", encrypted=True)) == ["answer N"]
 
 
 def test_answers_as_it_was_called() -> None:

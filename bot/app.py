@@ -16,9 +16,11 @@ from typing import Any
 
 from bot import descriptors, language
 from bot.audio.ffmpeg import Ffmpeg
+from bot.calls.engine import Engine
 from bot.commands.grammar import Grammar
 from bot.errors import StartError
 from bot.handlers import Parts, handlers_of
+from bot.intake import calls
 from bot.intake.intake import Intake
 from bot.keeper import Keeper
 from bot.matrix.keys import Keys
@@ -137,12 +139,15 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
     recorder = Recorder(store, limits_of(settings), clock, hears=lambda: session.in_touch)
     web = WebServer(store, settings, freshness=session.ready.is_set, heard_at=lambda: session.heard_at, clock=clock)
     floors = KeepingFloor(store, session.sending, session.delayed, us=us, terms=settings.walkie, clock=clock)
+    engine = await _calls(store, settings, session, recorder, clock)
     try:
         await floors.begin()
+        if engine is not None:
+            await engine.begin()
     except StoreError as error:
         raise StartError(str(error)) from None
     session.before_sync = floors.put_first_right
-    parts = Parts(settings, store, ffmpeg, clock, intake, session, recorder, floors, listened=web.listened)
+    parts = Parts(settings, store, ffmpeg, clock, intake, session, recorder, floors, engine, listened=web.listened)
     worker = Worker(store, handlers_of(parts), clock)
     await web.start(health=lambda: worker.healthy)
     stack.push_async_callback(web.stop)
@@ -153,13 +158,25 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
     stack.push_async_callback(_cancel, listening)
     for part, stop in ((recorder.run(), recorder.stop), (keeper.run(), keeper.stop)):
         stack.push_async_callback(_end, _watch(part, failed), stop)
-    stack.push_async_callback(_end_session, _watch(_hear(session, intake), failed), session)
+    stack.push_async_callback(_end_session, _watch(_hear(session, intake, engine), failed), session)
+    if engine is not None:
+        stack.push_async_callback(engine.stop)
     return Aircheck(store, session, worker, web, failed)
 
 
-async def _hear(session: Session, intake: Intake) -> None:
-    """Run the session; after its first sync, have all state read anew and encrypted events tried again."""
-    catching_up = asyncio.create_task(_catch_up(session, intake))
+async def _calls(store: Store, settings: Settings, session: Session, recorder: Recorder, clock: Clock) -> Engine | None:
+    """Make the engine of calls, where the program was installed with what it needs."""
+    if not calls.installed():
+        return None
+    from bot.calls.joining import engine_of
+
+    return await engine_of(store, settings, session, calling=recorder.calling, apply=recorder.apply, clock=clock)
+
+
+async def _hear(session: Session, intake: Intake, engine: Engine | None) -> None:
+    """Run the session; after its first sync, have calls looked at, all state read anew and encrypted events tried
+    again."""
+    catching_up = asyncio.create_task(_catch_up(session, intake, engine))
     try:
         await session.run()
     finally:
@@ -169,9 +186,9 @@ async def _hear(session: Session, intake: Intake) -> None:
             log.error("work after the first sync failed (%s)", type(ended).__name__, exc_info=ended)
 
 
-async def _catch_up(session: Session, intake: Intake) -> None:
+async def _catch_up(session: Session, intake: Intake, engine: Engine | None) -> None:
     await session.ready.wait()
-    for step in (intake.ask_for_state, intake.open_all):
+    for step in (*([engine.after_first_sync] if engine is not None else []), intake.ask_for_state, intake.open_all):
         while True:
             try:
                 await step()

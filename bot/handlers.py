@@ -7,7 +7,9 @@ from pathlib import Path
 
 from bot import orders
 from bot.audio.ffmpeg import Ffmpeg
+from bot.calls.engine import Engine
 from bot.commands.handle import Commands
+from bot.errors import GiveUp
 from bot.feeds import addresses
 from bot.intake.intake import Intake
 from bot.matrix.session import Session
@@ -47,13 +49,14 @@ from bot.worker.showing import ShowingRoom
 from bot.worker.tracks import Tracks
 from bot.worker.unsending import Unsending
 from bot.worker.walking import Walking
-from storage.records import JobKind, MediaSource, RecordingId, RoomId, UserId
+from storage.records import Job, JobKind, MediaSource, RecordingId, RoomId, UserId
 from storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts that handlers are made of. `listened`: whether somebody listens to a recording while it is live."""
+    """The parts that handlers are made of. `calls`: None where the program was installed without what calls need.
+    `listened`: whether somebody listens to a recording while it is live."""
 
     settings: Settings
     store: Store
@@ -63,6 +66,7 @@ class Parts:
     session: Session
     recorder: Recorder
     floors: KeepingFloor
+    calls: Engine | None
     listened: Callable[[RecordingId], bool]
 
     async def download(self, source: MediaSource, part: Path, max_bytes: int) -> Fetched:
@@ -118,6 +122,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
             store, sending, us=session.user_id, max_days=settings.retention.max_days, clock=clock
         ),
         orders.KeepFloor.kind: parts.floors,
+        orders.KeepCalls.kind: parts.calls or _without_calls,
         orders.React.kind: Reacting(store, sending),
         orders.MakeWalkie.kind: MakingWalkie(store, sending, settings, us=session.user_id, clock=clock),
         orders.PutButtons.kind: PuttingButtons(store, sending),
@@ -134,3 +139,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.Command.kind: commands,
         orders.Confirm.kind: commands.confirm,
     }
+
+
+async def _without_calls(job: Job) -> None:
+    raise GiveUp('the extra "calls" is not installed', reason="not_installed", room=orders.KeepCalls.of(job).room_id)

@@ -826,6 +826,6 @@ ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, HandBackPart, Unsend,
     Pin, ChooseCover, Leave, ForgetMember, React, CloseRefused, KeepFloor, MakeEpisode, BackfillMessages,
-    TakeAway, PutButtons, MakeWalkie, HearAgain, ForgetStems,
+    TakeAway, PutButtons, MakeWalkie, HearAgain, ForgetStems, KeepCalls,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

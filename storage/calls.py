@@ -9,6 +9,7 @@ from storage.dialect import insert
 from storage.records import (
     BlobKey,
     CallEvent,
+    CallProtocol,
     Recording,
     RecordingId,
     RecordingKind,
@@ -29,6 +30,14 @@ async def running(db: Connection, room_id: RoomId | None = None) -> tuple[Record
     is_live = (recording_table.c.kind == RecordingKind.CALL, recording_table.c.state == RecordingState.LIVE)
     rows = await db.execute(select(recording_table).where(*is_live, *here).order_by(recording_table.c.id))
     return tuple(record(Recording, row) for row in rows)
+
+
+async def last(db: Connection, room_id: RoomId, protocol: CallProtocol, call_id: str) -> Recording | None:
+    """Return the newest recording of a call, also a deleted one."""
+    table = recording_table.c
+    its = (table.room_id == room_id, table.protocol == protocol, table.call_id == call_id)
+    row = (await db.execute(select(recording_table).where(*its).order_by(table.id.desc()).limit(1))).one_or_none()
+    return record(Recording, row) if row else None
 
 
 async def rooms_of(db: Connection) -> frozenset[RoomId]:

@@ -87,6 +87,12 @@ async def states_by_event(
     return tuple(record(StateEvent, row) for row in await db.execute(select(room_state).where(*theirs)))
 
 
+async def states_in(db: Connection, room_id: RoomId, kinds: Collection[str]) -> tuple[StateEvent, ...]:
+    """Return a room's current state of these types, under all state keys."""
+    theirs = select(room_state).where(room_state.c.room_id == room_id, room_state.c.type.in_(list(kinds)))
+    return await records(StateEvent, await db.execute(theirs.order_by(room_state.c.position, room_state.c.state_key)))
+
+
 async def power(db: Connection, room_id: RoomId) -> RoomPower:
     """Return the state that `bot.rules` needs to decide on permissions in a room now."""
     create = await state(db, room_id, "m.room.create")

@@ -56,6 +56,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     (orders.Refresh(ROOM), {}, None),
     (orders.ShowRoom(ROOM), {}, None),
     (orders.KeepFloor(ROOM), {}, None),
+    (orders.KeepCalls(ROOM), {}, None),
     (orders.Pin(ROOM), {}, None),
     (orders.React(EVENT, ROOM, "🔴"), {"room_id": ROOM, "key": "🔴"}, ROOM),
     (orders.TakeAway(EVENT, ROOM), {"room_id": ROOM}, ROOM),

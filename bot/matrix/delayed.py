@@ -1,6 +1,7 @@
 """Delayed events (MSC4140): state that the homeserver writes by itself later, unless it is cancelled before."""
 
 import logging
+from collections.abc import Collection
 
 from bot.errors import GiveUp
 from bot.matrix.sending import state_path
@@ -31,11 +32,11 @@ class DelayedEvents:
             log.info("delayed events: %s", "in use" if self._longest_ms else "the homeserver has none")
         return self._longest_ms
 
-    async def schedule(self, room_id: RoomId, kind: str, content: Json, delay_ms: int) -> str | None:
-        """Schedule a state event whose state key is empty, and return its id; None where the homeserver refuses."""
+    async def schedule(self, room_id: RoomId, kind: str, content: Json, delay_ms: int, *, key: str = "") -> str | None:
+        """Schedule a state event under a state key, and return its id; None where the homeserver refuses."""
         query = {"org.matrix.msc4140.delay": str(delay_ms)}
         try:
-            answer = await self._wire.call("PUT", state_path(room_id, kind, ""), body=dict(content), query=query)
+            answer = await self._wire.call("PUT", state_path(room_id, kind, key), body=dict(content), query=query)
         except GiveUp as refused:
             log.warning("event not scheduled: room=%s type=%s reason=%s", room_id, kind, refused.reason)
             return None
@@ -44,27 +45,38 @@ class DelayedEvents:
 
     async def cancel(self, delay_id: str) -> None:
         """Cancel a scheduled event; one that was sent or cancelled before is left alone."""
+        await self._act(delay_id, "cancel")
+
+    async def restart(self, delay_id: str) -> bool:
+        """Let the delay of a scheduled event begin anew; False: it was sent or cancelled before."""
+        return await self._act(delay_id, "restart")
+
+    async def _act(self, delay_id: str, action: str) -> bool:
+        """Do something about a scheduled event; False: there is none."""
         where = path("delayed_events", delay_id, api=API)
         try:
-            await self._wire.call("POST", where, body={"action": "cancel"})
+            await self._wire.call("POST", where, body={"action": action})
+            return True
         except Refused as refused:
             if refused.errcode != "M_UNRECOGNIZED":
-                return
-            try:
-                await self._wire.call("POST", f"{where}/cancel", body={})  # as newer drafts have it
-            except Refused as again:
-                log.info("delayed event not cancelled: %s", again.sentence)
+                return False
+        try:
+            await self._wire.call("POST", f"{where}/{action}", body={})  # as newer drafts have it
+            return True
+        except Refused as again:
+            log.info("delayed event: %s refused: %s", action, again.sentence)
+            return False
 
-    async def scheduled(self, room_id: RoomId) -> list[str]:
-        """Return the ids of all events of the bot's that are scheduled in a room."""
+    async def scheduled(self, room_id: RoomId, kinds: Collection[str]) -> list[str]:
+        """Return the ids of all events of the bot's of these types that are scheduled in a room."""
         try:
             answer = await self._wire.call("GET", path("delayed_events", api=API))
         except Refused:
             return []
         events = answer.get("delayed_events", answer.get("scheduled"))
         waiting = [event for event in events if isinstance(event, dict)] if isinstance(events, list) else []
-        ids = [event.get("delay_id") for event in waiting if event.get("room_id") == room_id]
-        return [delay_id for delay_id in ids if isinstance(delay_id, str)]
+        theirs = [event for event in waiting if event.get("room_id") == room_id and event.get("type") in kinds]
+        return [delay_id for event in theirs if isinstance(delay_id := event.get("delay_id"), str)]
 
     async def _ask(self) -> int:
         """Look for the feature where newer homeservers name it, then where older ones do."""

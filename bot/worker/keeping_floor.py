@@ -288,7 +288,7 @@ class KeepingFloor:
     async def _given_up(self, walkie: Walkie) -> DelayedRelease:
         """Return what is scheduled as stale, and whatever was asked for before a crash."""
         known = walkie.delayed or DelayedRelease(walkie.floor.serial)
-        lost = await self._delayed.scheduled(walkie.room_id) if known.asked else []
+        lost = await self._delayed.scheduled(walkie.room_id, {FLOOR, POWER_LEVELS}) if known.asked else []
         return DelayedRelease(known.serial, stale=tuple(dict.fromkeys([*known.stale, *known.ids, *lost])))
 
     async def _cancel(self, walkie: Walkie) -> None:

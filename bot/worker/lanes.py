@@ -57,6 +57,7 @@ LANES = (
     Lane("objections", (orders.ForgetMember, orders.CloseRefused), 2, long=16, of_one=2),
     Lane("command", (orders.Command, orders.Confirm), 2, of_one=1),  # the commands of one room are handled in order
     Lane("floor", (orders.KeepFloor,), 8, long=16),
+    Lane("calls", (orders.KeepCalls,), 8, long=16),
     Lane("hand back", (orders.HandBack, orders.HandBackPart), 1, long=4),
     Lane("talk", (orders.Notice, orders.Unsend, orders.Forewarn), 4, long=16, of_one=1),
     Lane("show", (orders.ShowRoom, orders.Pin, orders.React), 4, long=16),

@@ -93,7 +93,7 @@ class Homeserver(MortalHomeserver):
         async with self._request("cancel"):
             self.delayed.pop(delay_id, None)
 
-    async def scheduled(self, _: RoomId) -> list[str]:
+    async def scheduled(self, _: RoomId, __: object) -> list[str]:
         async with self._request("scheduled"):
             pass
         return list(self.delayed)

@@ -12,6 +12,7 @@ import aiohttp
 from bot.app import Aircheck, utc_now
 from bot.demo.client_api import CLIENT, ClientApi, Refused, part, room_path
 from bot.demo.synapse import Homeserver
+from bot.event_types import POWER_LEVELS
 from bot.intake import walkie
 from bot.walkie.model import FloorEvent
 from storage import rooms, walkies
@@ -181,12 +182,12 @@ class Bot:
     async def nothing_scheduled(self) -> None:
         """Wait until the homeserver has no delayed event of the bot's for the room."""
         async with asyncio.timeout(30):
-            while await self._delayed.scheduled(self.room):  # noqa: ASYNC110 (the homeserver's state)
+            while await self._delayed.scheduled(self.room, {FLOOR, POWER_LEVELS}):  # noqa: ASYNC110 (the homeserver's state)
                 await asyncio.sleep(0.05)
 
     async def scheduled(self) -> int:
         """Return the number of the bot's delayed events for the room."""
-        return len(await self._delayed.scheduled(self.room))
+        return len(await self._delayed.scheduled(self.room, {FLOOR, POWER_LEVELS}))
 
     async def apply(self, event: FloorEvent) -> None:
         async with self.store.write() as db:

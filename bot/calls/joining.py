@@ -1,0 +1,87 @@
+"""The engine of calls as the program runs it: its parts are made, and the wire formats of the protocols connected."""
+
+import asyncio
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from bot.addresses import is_public
+from bot.calls.engine import Calling, Engine, Key, Parts
+from bot.calls.media.rtc import RtcMedia
+from bot.calls.model import Device, Received, Send
+from bot.calls.session.state import Setup
+from bot.calls.showing import Showing
+from bot.calls.stems.keeping import Apply
+from bot.calls.stems.stems import Stems
+from bot.calls.wire import msc3401
+from bot.matrix.batch import Signal
+from bot.matrix.session import Session
+from bot.settings import Settings
+from storage.records import CallProtocol
+from storage.store import Store
+
+
+async def engine_of(
+    store: Store,
+    settings: Settings,
+    session: Session,
+    *,
+    calling: Calling,
+    apply: Apply,
+    clock: Callable[[], datetime],
+) -> Engine:
+    """Make the engine of a session's calls. It is to be told of messages (`take`), its start and its stop."""
+
+    def device(protocol: CallProtocol) -> Device:
+        """Return the bot's device as members see it, in a session of its own: the ids of legs are made from that."""
+        olm = session.keys.olm
+        return Device(session.user_id, str(olm.device_id), secrets.token_urlsafe(12))
+
+    async def post(key: Key, setup: Setup, send: Send) -> None:
+        message_id = secrets.token_urlsafe(16)
+        kind, content = msc3401.write(send, setup.ours, setup.call_id, message_id)
+        to = send.device
+        await session.to_device.send(
+            to.user_id, to.device_id, kind, content, encrypted=send.encrypted, txn_id=message_id
+        )
+
+    def read(key: Key, setup: Setup, signal: Signal) -> Received | None:
+        received = msc3401.read(signal, setup.ours, setup.call_id, sealed_only=False)
+        return received if isinstance(received, Received) else None
+
+    engine = Engine(
+        Parts(
+            store=store,
+            settings=settings,
+            calling=calling,
+            apply=apply,
+            stems=Stems(store, apply, clock),
+            media=RtcMedia(await _is_private(settings.matrix.homeserver)),
+            presence=Showing(store, session.sending, session.delayed, device, clock),
+            post=post,
+            read=read,
+            servers=_no_servers,
+            device=device,
+            clock=clock,
+            ticks=time.monotonic,
+        )
+    )
+    session.to_device.listener = engine.take
+    return engine
+
+
+async def _no_servers() -> tuple[()]:
+    return ()
+
+
+async def _is_private(homeserver: str) -> bool:
+    """Return whether the homeserver is in a private network, or on this machine."""
+    host = urlsplit(homeserver).hostname or ""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return not all(is_public(str(address[0])) for *_, address in found)

@@ -1,0 +1,71 @@
+"""A room as its calls see it, read in one transaction: what goes on, what is recorded, and whose sound may be
+received."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot import facts
+from bot.calls.model import Call, Device
+from bot.calls.wire import msc3401_state
+from bot.event_types import CALLS
+from bot.intake import consent
+from storage import calls, heirs, rooms
+from storage.database import Connection
+from storage.records import CallProtocol, Recording, Room, RoomId, RoomPower, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A room and its calls. `declined`: members of calls whose sound may not be received."""
+
+    room: Room
+    power: RoomPower
+    calls: tuple[Call, ...]  # that go on; of each protocol the newest first
+    declined: frozenset[UserId]
+    running: tuple[Recording, ...]
+    is_present: bool  # the room is the present one of its podcast
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether calls of this room are recorded, or the one that runs now is."""
+        return self.room.joined and self.is_present and (self.room.calls_on or self.room.call_wanted)
+
+    def recorded(self, protocol: CallProtocol) -> Recording | None:
+        """Return the recording of a call of this protocol that runs."""
+        return next((recording for recording in self.running if recording.protocol is protocol), None)
+
+    def newest(self, protocol: CallProtocol) -> Call | None:
+        """Return the call that counts: clients join the newest one."""
+        return next((call for call in self.calls if call.protocol is protocol), None)
+
+    def call_of(self, recording: Recording) -> Call | None:
+        """Return the call that is recorded; None: it is over. A client stays in it while newer ones begin."""
+        theirs = (call for call in self.calls if call.protocol is recording.protocol)
+        return next((call for call in theirs if call.call_id == recording.call_id), None)
+
+    def has_company(self, call: Call) -> bool:
+        """Return whether anybody is in a call whose sound may be received."""
+        return any(member.device.user_id not in self.declined for member in call.members)
+
+
+async def look(
+    db: Connection, room_id: RoomId, device: Callable[[CallProtocol], Device], now: datetime
+) -> Standing | None:
+    """Read how a room stands; None for an unknown one. `device`: the bot's, as it is seen in calls of a protocol."""
+    room = await rooms.room(db, room_id)
+    if room is None:
+        return None
+    state = await rooms.states_in(db, room_id, CALLS)
+    members = await rooms.member_states(db, room_id, {event.sender for event in state})
+    joined = {UserId(user) for user, member in members.items() if facts.is_joined(member)}
+    found = msc3401_state.calls_of(state, joined, device(CallProtocol.MSC3401), now)
+    present = {member.device.user_id for call in found for member in call.members}
+    return Standing(
+        room=room,
+        power=await rooms.power(db, room_id),
+        calls=found,
+        declined=frozenset({user for user in present if not await consent.may_record(db, room_id, user)}),
+        running=await calls.running(db, room_id),
+        is_present=await heirs.present(db, room_id) == room_id,
+    )

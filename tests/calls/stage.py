@@ -1,0 +1,323 @@
+"""A room in which calls happen, with the engine over a real store; media, homeserver and time are the test's."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from bot import orders
+from bot.calls.engine import Engine, Key, Parts
+from bot.calls.live import LiveCall
+from bot.calls.media.door import IceServer, Listener, Offer, Refused
+from bot.calls.model import Answered, Call, Candidate, Device, LegId, Offered, Received, Send, TimePassed
+from bot.calls.session.state import Setup
+from bot.calls.stems.stems import Stems
+from bot.event_types import CALL, CALL_MEMBER, POWER_LEVELS
+from bot.matrix.batch import Signal
+from bot.recording.model import NoticeSent
+from storage import archive, calls, jobs, rooms
+from storage.records import (
+    CallEventKind,
+    CallProtocol,
+    EventId,
+    Json,
+    Recording,
+    RoomId,
+    Samples,
+    UserId,
+)
+from tests.calls.stems import packet
+from tests.world import ALICE, BOT, ROOM, World, batch, state
+
+ZOE, YAN = UserId("@zoe:hs"), UserId("@yan:hs")
+"""Members whose user ids are higher than the bot's: it calls them."""
+KEY = (ROOM, CallProtocol.MSC3401)
+CALL_EVENT = EventId("$call")
+
+
+class FakeLeg:
+    """A leg that does what it is told, and notes it. `fails`: the error that its next method raises."""
+
+    def __init__(self, listener: Listener, clock: Callable[[], Samples]) -> None:
+        self.listener = listener
+        self.clock = clock
+        self.done: list[str] = []
+        self.is_closed = False
+        self.at = 0
+        self.last_words: Callable[[], None] = lambda: None
+
+    async def offer(self) -> Offer:
+        self.done.append("offer")
+        return Offer("our offer", "stream")
+
+    async def answer(self, offer: str) -> Offer:
+        self.done.append("answer")
+        if offer == "bad":
+            raise Refused("bad_sdp")
+        if offer == "worse":
+            raise RuntimeError("a mistake of the library")
+        return Offer("our answer", "stream")
+
+    async def accept(self, answer: str) -> None:
+        self.done.append("accept")
+
+    async def renegotiate(self, offer: str) -> Offer:
+        self.done.append("renegotiate")
+        return Offer("our new answer", "stream")
+
+    async def add_candidates(self, candidates: Sequence[Candidate]) -> None:
+        self.done.append("candidates")
+
+    def beep(self) -> None:
+        self.done.append("beep")
+
+    async def close(self) -> None:
+        self.is_closed = True
+        self.last_words()
+
+    def connect(self) -> None:
+        self.listener.connected()
+        self.at = int(self.clock())
+
+    def speak(self, seconds: float) -> None:
+        """Hand on packets for so long, from where the last ones ended."""
+        for number in range(round(seconds * 50)):
+            self.listener.heard(packet(self.at, number))
+            self.at += 960
+
+
+class FakeMedia:
+    def __init__(self) -> None:
+        self.legs: list[FakeLeg] = []
+        self.is_closed = False
+
+    def leg(self, listener: Listener, clock: Callable[[], Samples], servers: Sequence[IceServer]) -> FakeLeg:
+        leg = FakeLeg(listener, clock)
+        self.legs.append(leg)
+        return leg
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+@dataclass
+class FakePresence:
+    """The bot's entry in the room's state. `fails`: the error that the next request raises."""
+
+    shown: set[Key] = field(default_factory=set)
+    done: list[str] = field(default_factory=list)
+    fails: Exception | None = None
+
+    async def show(self, room_id: str, call: Call, ours: Device) -> None:
+        if self.fails is not None:
+            raise self.fails
+        self.shown.add((RoomId(room_id), call.protocol))
+        self.done.append("shown")
+
+    async def hide(self, key: Key, *, shown: bool) -> None:
+        if self.fails is not None:
+            raise self.fails
+        if shown or key in self.shown:
+            self.done.append("hidden")
+        self.shown.discard(key)
+
+
+class Stage:
+    """The room, and the engine of this process."""
+
+    def __init__(self, world: World, **settings: Any) -> None:
+        self.world = world
+        self.settings = world.settings.model_copy(
+            update={"calls": world.settings.calls.model_copy(update={"beep": False} | settings)}
+        )
+        self.store = world.store
+        self.told: list[orders.Notice] = []
+        self.presence = FakePresence()
+        self._sessions = 0
+        self._written = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make a new process."""
+        world = self.world
+        self.media = FakeMedia()
+        self.sent: list[Send] = []
+        self.stems = Stems(world.store, world.recorder.apply, world.clock)
+        self.engine = Engine(
+            Parts(
+                store=world.store,
+                settings=self.settings,
+                calling=world.recorder.calling,
+                apply=world.recorder.apply,
+                stems=self.stems,
+                media=self.media,
+                presence=self.presence,
+                post=self._post,
+                read=_read,
+                servers=_no_servers,
+                device=self._device,
+                clock=world.clock,
+                ticks=lambda: world.clock().timestamp(),
+            )
+        )
+        world.handlers[orders.KeepCalls.kind] = self.engine
+
+    def _device(self, protocol: CallProtocol) -> Device:
+        self._sessions += 1
+        return Device(BOT, "OURS", f"session{self._sessions}")
+
+    async def _post(self, key: Key, setup: Setup, send: Send) -> None:
+        self.sent.append(send)
+
+    # ---- the room
+
+    async def write(self, kind: str, content: Json, key: str = "", sender: str = ALICE) -> EventId:
+        """Write state, and let the sync bring it."""
+        self._written += 1
+        event_id = EventId(f"${kind}{self._written}")
+        await self.world.intake.take(batch(before=(state(kind, content, key, sender, event_id),)))
+        await self.work()
+        return event_id
+
+    async def open_room(self, **policies: Any) -> None:
+        """Let everybody, and the bot, be in calls; let the bot record them."""
+        await self.write("m.room.member", {"membership": "join", "displayname": "Zoe"}, ZOE, ZOE)
+        await self.write("m.room.member", {"membership": "join", "displayname": "Yan"}, YAN, YAN)
+        await self.levels(0)
+        await self.policy(**({"calls_on": True} | policies))
+        await self.engine.after_first_sync()
+        await self.work()
+
+    async def levels(self, member_events: int) -> None:
+        levels = {"users": {ALICE: 100}, "events": {CALL: 0, CALL_MEMBER: member_events}}
+        await self.write(POWER_LEVELS, levels)
+
+    async def policy(self, **policies: Any) -> None:
+        async with self.store.write() as db:
+            room = await rooms.room(db, ROOM)
+            assert room is not None
+            await rooms.save_room(db, replace(room, **policies))
+
+    async def call(self, *, call_id: str = "a-call", terminated: bool = False) -> EventId:
+        content = {"m.intent": "m.room", "m.type": "m.voice", **({"m.terminated": "over"} if terminated else {})}
+        return await self.write(CALL, content, call_id)
+
+    async def enter(self, user: UserId, *, call_id: str = "a-call", session: str = "s") -> EventId:
+        expires = self.world.clock() + timedelta(hours=1)
+        device = {
+            "device_id": f"DEV-{user[1:4]}",
+            "session_id": session,
+            "expires_ts": round(expires.timestamp() * 1000),
+            "feeds": [{"purpose": "m.usermedia"}],
+        }
+        listed = {"m.calls": [{"m.call_id": call_id, "m.devices": [device]}]}
+        return await self.write(CALL_MEMBER, listed, user, user)
+
+    async def leave(self, user: UserId) -> None:
+        await self.write(CALL_MEMBER, {"m.calls": []}, user, user)
+
+    # ---- work
+
+    async def work(self) -> None:
+        """Do all that is due: what rooms ask for, notices, and what runs in memory."""
+        while await self.world.work_one((orders.KeepCalls.kind,)) or await self._tell():
+            pass
+        await self.quiet()
+
+    async def _tell(self) -> bool:
+        """Send the next notice."""
+        async with self.store.write() as db:
+            claimed = await jobs.claim(db, (orders.Notice.kind,), self.world.clock(), 1)
+            for job in claimed:
+                notice = orders.Notice.of(job)
+                self.told.append(notice)
+                if notice.opens and notice.during is not None:
+                    await self.world.recorder.apply(db, notice.during, NoticeSent(EventId(f"$notice{notice.during}")))
+                    await jobs.add(db, orders.KeepCalls(ROOM).job(), self.world.clock())
+                await jobs.done(db, job.id, self.world.clock())
+        return bool(claimed)
+
+    async def quiet(self) -> None:
+        """Wait until nothing is left to do in memory."""
+        for _ in range(3):
+            for live in tuple(self.engine._live.values()):
+                while live._events:  # noqa: ASYNC110 (its own task empties it)
+                    await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                for work in tuple(live._legs.values()):
+                    await work.media.done()
+                    await work.messages.done()
+                await live.rows.done()
+            while self.engine._tasks:
+                await asyncio.wait(self.engine._tasks)
+
+    @property
+    def live(self) -> LiveCall | None:
+        return self.engine._live.get(KEY)
+
+    async def connect(self, user: UserId) -> FakeLeg:
+        """Let a device that the bot has called answer, and be connected."""
+        send = next(s for s in reversed(self.sent) if s.device.user_id == user and isinstance(s.message, Offered))
+        self.hear(Received("a-call", send.device, send.leg, Answered("their answer"), 0, encrypted=True))
+        await self.quiet()
+        leg = next(leg for leg in reversed(self.media.legs) if "accept" in leg.done)
+        leg.connect()
+        await self.quiet()
+        return leg
+
+    async def be_called(self, user: UserId, *, offer: str = "their offer", leg: str = "leg") -> FakeLeg:
+        """Let a device call the bot."""
+        device = Device(user, f"DEV-{user[1:4]}", "s")
+        self.hear(Received("a-call", device, LegId(leg), Offered(offer), 0, encrypted=True))
+        await self.quiet()
+        return self.media.legs[-1]
+
+    def hear(self, received: Received) -> None:
+        self.engine.take([Signal(received.device.user_id, "m.call", {"received": received})])
+
+    async def pass_by(self, seconds: float) -> None:
+        """Let time pass, and the call look at it."""
+        self.world.clock.pass_by(seconds)
+        for live in tuple(self.engine._live.values()):
+            live.take(TimePassed())
+        await self.quiet()
+        await self.work()
+
+    # ---- the process
+
+    async def crash(self) -> None:
+        """Die without a word, and begin anew."""
+        for live in self.engine._live.values():
+            for task in live._tasks:
+                task.cancel()
+            await asyncio.gather(*live._tasks, return_exceptions=True)
+            live.rows._stems.abandon()
+        self.stems.stop()
+        await self.world.rise_again()
+        self._begin()
+        await self.engine.begin()
+
+    # ---- what is recorded
+
+    async def recordings(self) -> list[Recording]:
+        """Return the recordings of calls, the oldest first."""
+        async with self.store.read() as db:
+            found = await archive.recordings(db, ROOM)
+        return sorted(found, key=lambda recording: recording.id)
+
+    async def recording(self) -> Recording:
+        return (await self.recordings())[-1]
+
+    async def events(self) -> list[tuple[str, CallEventKind]]:
+        async with self.store.read() as db:
+            return [(event.user_id, event.what) for event in await calls.events(db, (await self.recording()).id)]
+
+
+def _read(key: Key, setup: Setup, signal: Signal) -> Received | None:
+    received: Received = signal.content["received"]
+    return received
+
+
+async def _no_servers() -> Sequence[IceServer]:
+    return ()

@@ -84,6 +84,9 @@ class RtpClock:
         settling, self._settling = self._settling, []
         if settling:
             delay = min(map(self._delay, settling))
+            if self._anew:
+                self._least.clear()
+                self._early = 0
             if self._anew or delay > TOLERANCE:
                 self._move(delay)
             self._anew = False
@@ -106,8 +109,7 @@ class RtpClock:
 
     def _move(self, by: int) -> None:
         self._offset += by
-        self._least.clear()
-        self._early = 0
+        self._least = deque(((half, late - by) for half, late in self._least), _BUCKETS)
 
     def _place(self, timed: _Timed) -> list[OpusPacket]:
         packet, lost, _ = timed.ordered
@@ -115,8 +117,9 @@ class RtpClock:
         hole = timed.time + self._offset - self._end
         if hole < 0:
             self._move(-hole)
-        elif self._early and not lost:
-            self._move(-min(hole, self._early))
+        elif not lost and (taken_back := min(hole, self._early)):
+            self._move(-taken_back)
+            self._early -= taken_back
         if -self._delay(timed) > AHEAD:
             self._move(max(self._end - timed.time - self._offset, self._delay(timed)))
         if -self._delay(timed) > AHEAD:
@@ -133,9 +136,9 @@ class RtpClock:
             self._least[-1] = (half, min(delay, self._least[-1][1]))
             return
         if len(self._least) == _BUCKETS:
-            least = min(late for _, late in self._least)
+            least = min(delay, *(late for _, late in self._least))
+            if least > TOLERANCE:
+                self._move(least)
+                delay -= least
             self._early = max(0, -least - TOLERANCE)
-            if min(least, delay) > TOLERANCE:
-                self._move(min(least, delay))
-                return
         self._least.append((half, delay))

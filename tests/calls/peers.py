@@ -7,6 +7,7 @@ has to be decoded to compare places.
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -19,8 +20,17 @@ from bot.calls.media.door import Leg, OpusPacket, PcmFrame, Sound
 from bot.demo.slicing import speech
 from storage.records import SAMPLE_RATE
 
+DATA = """m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r
+c=IN IP4 0.0.0.0\r
+a=ice-ufrag:abcd\r
+a=ice-pwd:LdrRd4EIjUv2sdF3qIl5lcZ8\r
+a=setup:actpass\r
+a=mid:data\r
+a=sctp-port:5000\r
+"""
 PACKET = 960  # samples in a packet of the shipped speech
 RATE = SAMPLE_RATE
+AUDIBLE = 300  # of 32,767
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +127,16 @@ class Peer:
     def __init__(self, packets: Sequence[bytes] | None = None, *, video: bool = False, data: bool = False) -> None:
         self.talker = Talker(numbered(speech(1) if packets is None else packets))
         self.line = Line()
-        self.frames: list[Any] = []  # what the bot sent, decoded
+        self.loudest = 0  # sample that the bot sent
+        self.hears = asyncio.Event()  # anything that is no silence
         self._listening: list[asyncio.Task[None]] = []
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.connection.on("track", lambda track: self._listening.append(asyncio.ensure_future(self._listen(track))))
         self.transceiver = self.connection.addTransceiver(self.talker, "sendrecv")
         if video:
             self.connection.addTransceiver("video")
-        if data:
-            self.connection.createDataChannel("data")
+        self._data = data
+        self.answered = ""  # the bot's answer
         self.line.into(self.transceiver.receiver.transport.transport)
 
     @property
@@ -134,10 +145,14 @@ class Peer:
 
     async def offer(self) -> str:
         await self.connection.setLocalDescription(await self.connection.createOffer())
-        return str(self.connection.localDescription.sdp)
+        offer = str(self.connection.localDescription.sdp)
+        grouped = re.sub(r"a=group:BUNDLE[^\r]*", r"\g<0> data", offer) + DATA
+        return grouped if self._data else offer
 
     async def accept(self, answer: str) -> None:
-        await self.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        self.answered = answer
+        readable, *_ = answer.partition("m=application 0 ")  # aiortc can't read a declined line
+        await self.connection.setRemoteDescription(RTCSessionDescription(readable, "answer"))
 
     async def answer(self, offer: str) -> str:
         await self.connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
@@ -177,9 +192,12 @@ class Peer:
     async def _listen(self, track: MediaStreamTrack) -> None:
         while True:
             try:
-                self.frames.append(await track.recv())
+                frame = await track.recv()
             except MediaStreamError:
                 return
+            self.loudest = max(self.loudest, int(abs(frame.to_ndarray()).max()))
+            if self.loudest > AUDIBLE:
+                self.hears.set()
 
 
 @dataclass
@@ -205,7 +223,11 @@ class Ear:
 
     async def hears(self, packets: int) -> None:
         """Wait until so many packets were heard."""
-        while len(self.sounds) < packets:
+        await self.listens(lambda: len(self.sounds) >= packets)
+
+    async def listens(self, until: Callable[[], bool]) -> None:
+        """Wait until something is true of what was heard."""
+        while not until():
             self._more.clear()
             await asyncio.wait_for(self._more.wait(), 10)
 

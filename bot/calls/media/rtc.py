@@ -203,7 +203,8 @@ class RtcLeg:
         """Tell whether a candidate is for the line that counts, or may be."""
         if self._remote is None:
             return True
-        return candidate.sdp_mid == self._remote.mid or candidate.sdp_m_line_index == self._remote.index
+        lines = ((self._remote.mid, self._remote.index), self._remote.tagged)
+        return any(candidate.sdp_mid == mid or candidate.sdp_m_line_index == index for mid, index in lines)
 
     def _offer(self, text: str) -> Offer:
         return Offer(text, self._hold.stream_id)

@@ -84,11 +84,10 @@ class RtpClock:
         settling, self._settling = self._settling, []
         if settling:
             delay = min(map(self._delay, settling))
-            if self._anew:
-                self._least.clear()
-                self._early = 0
             if self._anew or delay > TOLERANCE:
                 self._move(delay)
+                self._least.clear()  # of another time
+                self._early = 0
             self._anew = False
         return [packet for timed in settling for packet in self._place(timed)]
 

@@ -3,7 +3,8 @@
 Of an offer or answer only one audio line counts: the first, and later the same again. Its parts are read one by one,
 each by its grammar, and a new, minimal description is written from them for aiortc, which so never sees a codec but
 Opus, a video line or a data channel. `completed` writes our answer for all lines: further audio and video is inactive
-within the same transport, or declined; everything else is declined.
+within the same transport; everything else is declined. (Chromium restarts ICE, which aiortc can't, when it uses the
+place of a declined line again, so as little as possible is declined.)
 
 Candidates are kept apart, and lead to the public Internet alone, unless the homeserver itself is in a private network.
 Names (`….local`) are never resolved.
@@ -76,6 +77,12 @@ class Section:
         """Whether the line is out of use: port 0, and not just bundled with others (RFC 8843, section 6)."""
         return self.port == 0 and self.value("bundle-only") is None
 
+    @property
+    def may_stay(self) -> bool:
+        """Whether the line can be part of our answer, if not with sound or picture then inactive."""
+        kind = self.kind in ("audio", "video") and self.formats[0].isdigit()
+        return kind and not self.declined and bool(_TOKEN.fullmatch(self.mid))
+
 
 @dataclass(frozen=True, slots=True)
 class Remote:
@@ -84,6 +91,7 @@ class Remote:
     kind: str  # offer, answer
     mid: str
     index: int  # of the line
+    tagged: tuple[str, int]  # mid and index of the line that describes the transport (RFC 8843, section 8)
     direction: str
     payload_types: tuple[int, ...]  # of Opus
     fragment: str  # user name of ICE: a new one means a new connection
@@ -92,7 +100,7 @@ class Remote:
     role: str
     candidates: tuple[str, ...]
     lite: bool
-    bundle: tuple[str, ...] | None  # mids of the group that the line is in
+    bundled: tuple[str, ...] | None  # mids of the lines that can share a transport with it, and itself
     sections: tuple[Section, ...]
 
     def minimal(self) -> str:
@@ -114,11 +122,12 @@ def read(text: str, kind: str, mid: str | None = None) -> Remote:
     session, sections = _sections(text)
     index, chosen = _chosen(sections, mid)
     groups = [value.split()[1:] for value in session.values("group") if value.split()[:1] == ["BUNDLE"]]
-    bundle = next((tuple(group) for group in groups if chosen.mid in group), None)
-    tagged = next((section for section in sections if bundle and section.mid == bundle[0]), chosen)
+    bundle = next((group for group in groups if chosen.mid in group), None)
+    bundled = [mid for mid in bundle or () for section in sections if section.mid == mid and section.may_stay]
+    tagged = next((section for section in sections if bundled[:1] == [section.mid]), chosen)
 
     def first(name: str, pattern: re.Pattern[str]) -> str:
-        for source in (chosen, tagged, session):
+        for source in (tagged, chosen, session):
             if (value := source.value(name)) is not None:
                 return _matching(value, pattern)
         raise Refused("bad_sdp")
@@ -130,15 +139,16 @@ def read(text: str, kind: str, mid: str | None = None) -> Remote:
         kind=kind,
         mid=chosen.mid,
         index=index,
+        tagged=(tagged.mid, sections.index(tagged)),
         direction=next((key for key, _ in (*chosen.attributes, *session.attributes) if key in _DIRECTIONS), "sendrecv"),
         payload_types=_opus(chosen),
         fragment=first("ice-ufrag", _FRAGMENT),
         password=first("ice-pwd", _PASSWORD),
-        fingerprints=_fingerprints(chosen, tagged, session),
+        fingerprints=_fingerprints(tagged, chosen, session),
         role=role,
-        candidates=tuple(chosen.values("candidate")) or tuple(tagged.values("candidate")),
+        candidates=tuple(tagged.values("candidate")) or tuple(chosen.values("candidate")),
         lite=session.value("ice-lite") is not None,
-        bundle=bundle,
+        bundled=None if bundle is None else tuple(bundled),
         sections=sections,
     )
 
@@ -164,18 +174,15 @@ def completed(answer: str, offer: Remote) -> str:
     """Write our answer to all lines of an offer, from aiortc's answer to its audio line."""
     head, found, ours = answer.partition("m=audio ")
     ours = found + ours
-    first_in_bundle = offer.bundle is not None and offer.bundle[0] == offer.mid
-    bundled = [offer.mid]
     parts = []
     for index, section in enumerate(offer.sections):
         if index == offer.index:
             parts.append(ours)
-        elif first_in_bundle and _can_be_inactive(section, offer.bundle or ()):
-            bundled.append(section.mid)
+        elif section.mid in (offer.bundled or ()):
             parts.append(_inactive(section, ours))
         else:
             parts.append(_declined(section))
-    group = f"a=group:BUNDLE {' '.join(bundled)}{_END}" if offer.bundle is not None else ""
+    group = "" if offer.bundled is None else f"a=group:BUNDLE {' '.join(offer.bundled)}{_END}"
     head = re.sub(r"a=group:BUNDLE [^\r\n]*\r\n", lambda _: group, head)
     return head + "".join(parts)
 
@@ -238,24 +245,14 @@ def _fingerprints(*sources: Section) -> tuple[str, ...]:
     raise Refused("bad_sdp")
 
 
-def _can_be_inactive(section: Section, bundle: Sequence[str]) -> bool:
-    return (
-        section.kind in ("audio", "video")
-        and not section.declined
-        and section.mid in bundle
-        and _TOKEN.fullmatch(section.mid) is not None
-        and section.formats[0].isdigit()
-    )
-
-
 def _inactive(section: Section, ours: str) -> str:
-    """Write a line that stays without sound or picture, within our transport."""
+    """Write a line that stays without sound or picture, within our transport. It may be the one that describes it."""
     number = section.formats[0]
     lines = [f"m={section.kind} 9 {section.protocol} {number}", "c=IN IP4 0.0.0.0", "a=inactive"]
     lines += [f"a=mid:{section.mid}", "a=rtcp-mux"]
     matches = (_NAMED_FORMAT.fullmatch(value) for value in section.values("rtpmap"))
     lines += [f"a=rtpmap:{match[0]}" for match in matches if match is not None and match[1] == number][:1]
-    lines += re.findall(r"a=(?:ice-ufrag|ice-pwd|fingerprint|setup):[^\r\n]*", ours)
+    lines += re.findall(r"a=(?:candidate|ice-ufrag|ice-pwd|fingerprint|setup):[^\r\n]*", ours)
     return _END.join([*lines, ""])
 
 

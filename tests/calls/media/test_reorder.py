@@ -1,5 +1,8 @@
 """The order of packets."""
 
+from itertools import pairwise
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,8 +29,8 @@ def pushed(reorder: Reorder, packets: list[RtpPacket]) -> list[Ordered]:
     twice=st.sets(st.integers(0, 59)),
 )
 def test_only_lost_packets_are_missing(first: int, displaced: list[int], lost: set[int], twice: set[int]) -> None:
-    """Packets that overtake each other, come twice or cross the end of the sequence numbers all leave once and in order;
-    exactly those that never came are counted as lost."""
+    """Packets that overtake each other, come twice or cross the end of the sequence numbers all leave once and in
+    order; exactly those that never came are counted as lost."""
     came = [number for number in range(len(displaced)) if number not in lost]
     order = sorted(came[1:], key=lambda number: number + displaced[number])
     arrivals = [each for number in (0, *order) for each in [first + number] * (1 + (number in twice))]
@@ -35,7 +38,7 @@ def test_only_lost_packets_are_missing(first: int, displaced: list[int], lost: s
     left = pushed(reorder, [packet(number, 1000 + index) for index, number in enumerate(arrivals)]) + reorder.flush()
     assert [each.packet.sequence for each in left] == [(first + number) % 65536 for number in came]
     assert [each.begins for each in left] == [True] + [False] * (len(left) - 1)
-    gaps = [later - earlier - 1 for earlier, later in zip(came, came[1:], strict=False)]
+    gaps = [later - earlier - 1 for earlier, later in pairwise(came)]
     assert [each.lost for each in left] == [0, *gaps]
 
 
@@ -65,25 +68,21 @@ def test_an_outage_counts_as_lost() -> None:
     assert [each.lost for each in left[:3]] == [0, 500, 0]
 
 
-def test_another_stream_is_believed_when_confirmed() -> None:
-    """One packet of another SSRC, or far from the sequence, changes nothing; two in a row are the new stream, and
+@pytest.mark.parametrize(("ahead", "ssrc"), [(30_000, 1), (500, 2)])
+def test_another_stream_is_believed_when_confirmed(ahead: int, ssrc: int) -> None:
+    """A packet of another SSRC, or far from the sequence, changes nothing; two in a row are the new stream, and
     nothing of it is lost."""
-    for stranger in (lambda number: packet(number + 30000, ssrc=1), lambda number: packet(number + 500, ssrc=2)):
-        reorder = Reorder()
-        left = pushed(reorder, [packet(0), stranger(0), packet(1), packet(3), stranger(2), stranger(1), stranger(3)])
-        assert [(each.packet.sequence, each.begins) for each in left] == [
-            (0, True),
-            (1, False),
-            (3, False),
-            (stranger(1).sequence, True),
-            (stranger(2).sequence, False),
-            (stranger(3).sequence, False),
-        ]
-        assert [each.lost for each in left] == [0, 0, 1, 0, 0, 0]
+    strangers = [packet(ahead + number, ssrc=ssrc) for number in range(4)]
+    mixed = [packet(0), strangers[0], packet(1), packet(3), strangers[2], strangers[1], strangers[3]]
+    reorder = Reorder()
+    left = pushed(reorder, mixed)
+    assert [each.packet for each in left] == [packet(0), packet(1), packet(3), *strangers[1:]]
+    assert [each.begins for each in left] == [True, False, False, True, False, False]
+    assert [each.lost for each in left] == [0, 0, 1, 0, 0, 0]
 
 
 def test_interleaved_streams_are_heard_as_one() -> None:
-    """Of two streams that alternate, the first goes on undisturbed."""
+    """When two streams alternate, the first goes on undisturbed."""
     reorder = Reorder()
     mixed = [packet(number, ssrc=ssrc) for number in range(50) for ssrc in (1, 2)]
     assert [each.packet for each in pushed(reorder, mixed)] == [packet(number) for number in range(50)]

@@ -65,7 +65,7 @@ def test_places_keep_the_distances_of_the_source(origin: int, jitter_ms: int, un
 
 
 def test_lost_sound_is_told_from_unsent() -> None:
-    """Of a hole, as much is lost as there are numbers missing; the rest was not sent."""
+    """A hole is lost as far as numbers are missing; the rest was not sent."""
     clock = RtpClock()
     packets = talk([0, 1, 2, 5, 10])
     packets[3] = packets[3]._replace(lost=2)
@@ -92,10 +92,10 @@ def test_what_settles_is_due_without_another_packet() -> None:
 def test_a_sender_that_stood_still_goes_on_in_its_place() -> None:
     """When a sender stops for three seconds with its clock, what follows lies three seconds later, from the first
     packet on."""
-    stalled = [later(each, 3 * SAMPLE_RATE) for each in talk(range(50, 100))]
-    sounds = placed(RtpClock(), [*talk(range(50)), *stalled])
-    assert [sound.at - BEGIN for sound in sounds[:50]] == [number * PACKET for number in range(50)]
-    assert [sound.at - BEGIN - 3 * SAMPLE_RATE for sound in sounds[50:]] == [n * PACKET for n in range(50, 100)]
+    stalled = [later(each, 3 * SAMPLE_RATE) for each in talk(range(300, 600))]
+    sounds = placed(RtpClock(), [*talk(range(300)), *stalled])
+    assert [sound.at - BEGIN for sound in sounds[:300]] == [number * PACKET for number in range(300)]
+    assert [sound.at - BEGIN - 3 * SAMPLE_RATE for sound in sounds[300:]] == [n * PACKET for n in range(300, 600)]
     assert all(sound.lost_before == 0 for sound in sounds)
 
 
@@ -108,7 +108,7 @@ def test_a_network_that_stood_still_moves_nothing() -> None:
 
 @pytest.mark.parametrize("late_ms", [200, 400])
 def test_single_late_packets_move_nothing(late_ms: int) -> None:
-    """As long as one packet in ten comes in time, it doesn't matter how late the others are."""
+    """While one packet in ten comes in time, the others may be late."""
     packets = [later(each, late_ms * MS if index % 10 else 0) for index, each in enumerate(talk(range(3000)))]
     sounds = placed(RtpClock(), packets)
     assert {sound.at - number * PACKET for number, sound in enumerate(sounds)} == {BEGIN}
@@ -128,9 +128,11 @@ def test_a_sender_that_loses_sound_is_set_right() -> None:
     assert abs(errors[-1]) <= TOLERANCE
 
 
-@pytest.mark.parametrize("jump", [-(2**31) + 10, -3_600 * SAMPLE_RATE, 2 * SAMPLE_RATE, 3_600 * SAMPLE_RATE, 2**31 - 10])
+@pytest.mark.parametrize(
+    "jump", [-(2**31) + 10, -3_600 * SAMPLE_RATE, 2 * SAMPLE_RATE, 3_600 * SAMPLE_RATE, 2**31 - 10]
+)
 def test_a_jump_of_the_timestamps_begins_anew(jump: int) -> None:
-    """Where timestamps jump within a stream, as behind a replaced track, the sound goes on without a hole."""
+    """When timestamps jump within a stream, as behind a replaced track, the sound goes on without a hole."""
     jumped = [ordered(each.packet.timestamp + jump, each.packet.arrived) for each in talk(range(50, 100))]
     sounds = placed(RtpClock(), [*talk(range(50)), *jumped])
     assert [sound.at - BEGIN for sound in sounds] == [number * PACKET for number in range(100)]
@@ -138,7 +140,7 @@ def test_a_jump_of_the_timestamps_begins_anew(jump: int) -> None:
 
 def test_a_fast_clock_is_held_back_in_pauses() -> None:
     """A sender whose clock is too fast by a thousandth, and who pauses now and then, doesn't get away from ours."""
-    packets = []
+    packets: list[Ordered] = []
     for number in range(20_000):
         if number % 500 > 20:
             packets.append(ordered(number * PACKET * 1001 // 1000, BEGIN + number * PACKET, begins=not packets))

@@ -313,6 +313,13 @@ async def chunks(db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]
     return await records(Chunk, await db.execute(statement))
 
 
+async def has_chunk(db: Connection, recording_id: RecordingId, state: ChunkState, reason: str) -> bool:
+    """Return whether any chunk of a recording is in this state, or has this reason."""
+    mine = chunk_table.c.recording_id == recording_id
+    like = select(chunk_table.c.id).where(mine, or_(chunk_table.c.state == state, chunk_table.c.reason == reason))
+    return (await db.execute(like.limit(1))).first() is not None
+
+
 async def edition(db: Connection, recording_id: RecordingId) -> Edition:
     """Return the edition of a recording's chunks (`storage.cache`): the same edition means the same chunks."""
     statement = select(recording_table.c.chunks_edition).where(recording_table.c.id == recording_id)

@@ -141,6 +141,14 @@ def opus_encoder(exe: str, out: Path, *, kbps: int, channels: int) -> list[str]:
     return _compiled(exe, output)
 
 
+def to_matroska(exe: str) -> list[str]:
+    """Return the command that puts the streams of an Ogg file from standard input into a Matroska file on standard
+    output, packet by packet, with their titles."""
+    source = ffmpeg.input("pipe:0", f="ogg", format_whitelist="ogg", protocol_whitelist="pipe", threads=1)
+    output = source.output("pipe:1", f="matroska", map="0", codec="copy", fflags="+bitexact", loglevel="fatal")
+    return _compiled(exe, output)
+
+
 def _input(path: Path, container: Container, **options: object) -> "ffmpeg.nodes.FilterableStream":
     demuxer = DEMUXERS.get(container)
     if demuxer is None:

@@ -4,6 +4,7 @@ The command lines are in bot.audio.command_lines, the limits of each run in bot.
 may be tried once more with larger ones, alone, so that a busy machine refuses no healthy file.
 """
 
+import asyncio
 import shutil
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 import imageio_ffmpeg
 
 from bot.audio import command_lines
-from bot.audio.child import OutOfTime, running, was_ended
+from bot.audio.child import Child, OutOfTime, running, was_ended
 from bot.audio.command_lines import Picture
 from bot.audio.limits import CHANGING_S, Limits
 from bot.audio.slots import Slots
@@ -217,6 +218,23 @@ class Ffmpeg:
         command = command_lines.opus_encoder(self.exe, out, kbps=kbps, channels=channels)
         await self._encode(command, blocks, kbps=2 * kbps, seconds=seconds)  # its rate varies
 
+    async def to_matroska(self, blocks: AsyncIterable[bytes], *, seconds: float) -> AsyncGenerator[bytes, None]:
+        """Yield an Ogg file of several Opus streams (`bot.audio.placed.together`) as a Matroska file with a track for
+        each; no packet is encoded anew. `seconds`: of all streams together, for the limits. Close the iterator if you
+        leave it early. Raises TryLater when ffmpeg hangs or fails."""
+        limits = Limits.copying(seconds)
+        async with running(command_lines.to_matroska(self.exe), limits, feed=True) as child:
+            feeding = asyncio.create_task(_feed(child, blocks))
+            try:
+                while block := await child.read():
+                    yield block
+                await feeding
+                if code := await child.end():
+                    raise TryLater(f"ffmpeg could not write the tracks (exit {code})")
+            finally:
+                feeding.cancel()
+                await asyncio.gather(feeding, return_exceptions=True)
+
     async def _encode(self, command: Sequence[str], blocks: AsyncIterable[bytes], *, kbps: int, seconds: float) -> None:
         limits = Limits.encoding(seconds, int(seconds + 10) * kbps * 250)  # twice the room that it takes
         async with self._encoding.first(long=seconds > SHORT_S), running(command, limits, feed=True) as child:
@@ -224,6 +242,12 @@ class Ffmpeg:
                 await child.write(block)
             if code := await child.end():
                 raise TryLater(f"ffmpeg could not write the sound (exit {code})")
+
+
+async def _feed(child: Child, blocks: AsyncIterable[bytes]) -> None:
+    async for block in blocks:
+        await child.write(block)
+    child.close_input()
 
 
 @asynccontextmanager

@@ -55,6 +55,12 @@ class Limits:
     def encoding(cls, seconds: float, file_bytes: int) -> "Limits":
         return cls(cpu_s=60 + int(seconds * 0.1), wait_s=120 + seconds * 0.3, file_bytes=file_bytes)
 
+    @classmethod
+    def copying(cls, seconds: float) -> "Limits":
+        """Limit the copying of `seconds` of packets, of all streams together, to somebody who may take them slowly.
+        Measured: 0.3 s of CPU for an hour."""
+        return cls(cpu_s=60 + int(seconds * 0.002), wait_s=86_400)
+
     def more(self) -> "Limits":
         """Return limits for another try, which no healthy file exceeds however busy the machine is."""
         return replace(

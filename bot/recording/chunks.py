@@ -44,6 +44,8 @@ FAILURES = frozenset({ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED, ChunkSta
 TOO_LARGE = "too_large"
 BEYOND_LIMIT = "beyond_limit"  # the recording is too long; a single chunk that is `too_long` ends nothing
 NOT_WANTED = "not_wanted"  # the speaker, or a moderator, objected
+REMOVED = (ChunkState.REDACTED, NOT_WANTED)
+"""The state, and the reason, of chunks whose sound was taken out."""
 GIVEN_UP = frozenset({BEYOND_LIMIT, NOT_WANTED, OUT_OF_TURN})
 """Reasons for which no media are accepted any more."""
 LIMIT = "limit"  # the sentence for the room
@@ -120,7 +122,8 @@ def is_fetchable(chunk: Chunk) -> bool:
 
 def is_removed(chunk: Chunk | Entry) -> bool:
     """Return whether a chunk's sound was taken out of the recording: redacted, or not wanted."""
-    return chunk.state is ChunkState.REDACTED or chunk.reason == NOT_WANTED
+    state, reason = REMOVED
+    return chunk.state is state or chunk.reason == reason
 
 
 def _asked_anew(outcome: Outcome, known: Chunk, sent_again: Chunk) -> Outcome:

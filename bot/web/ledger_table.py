@@ -8,7 +8,7 @@ from bot.language import _, plural
 from bot.recording import account
 from bot.recording.ledger import Entry, Ledger
 from bot.recording.lengths import player_clock, spoken_gap, spoken_length
-from storage.records import DurationMs, Timing, to_ms
+from storage.records import ChunkState, DurationMs, Timing, to_ms
 
 ROWS_ON_PAGE = 500
 """Most rows of gaps, and of chunks: some 100 kB."""
@@ -56,16 +56,17 @@ class LedgerTable:
 
 def table_of(ledger: Ledger, named: Callable[[Entry], str] | None = None) -> LedgerTable:
     """Return the tables of a ledger. `named`: the name to show for the sender of an entry where several people speak;
-    each is then a row of its own."""
+    each is then a row of its own. The windows of a call are no chunks, and its times away are gaps."""
     shown_gaps = islice(account.gaps(ledger), ROWS_ON_PAGE)
     gaps = tuple(GapRow(_range(gap.position, gap.length, spoken_gap(gap.length)), gap.why) for gap in shown_gaps)
-    groups = _groups(ledger.entries, apart=named is not None)
+    listed = [entry for entry in ledger.entries if not entry.parts and entry.state is not ChunkState.AWAY]
+    groups = _groups(listed, apart=named is not None)
     return LedgerTable(
         gaps=gaps,
         more_gaps=len(ledger.gaps) - len(gaps),
         chunks=tuple(_row(group, named) for group in groups[:ROWS_ON_PAGE]),
         more_chunks=sum(group.count for group in groups[ROWS_ON_PAGE:]),
-        count=len(ledger.entries),
+        count=len(listed),
     )
 
 

@@ -20,6 +20,7 @@ from bot.web.library import View
 from bot.web.page_parts import LivePlayer, app_links, chapter_link, episode_row, live_player, senders
 from bot.web.respond import LIVE_PAGE, OF_FAMILY, PAGE, SAFE
 from bot.web.static_files import StaticFiles
+from bot.web.stem_names import MOST_TRACKS, stem_row, whole_stems
 from bot.web.waveforms import BARS, HEIGHT, Waveform
 from storage.records import Chunk, Episode, Recording, RecordingState, to_ms
 
@@ -113,6 +114,8 @@ class Pages:
                 audio_address=shelf.audio(recording.code) if episode and not running else None,
                 episode=episode_row(recording, episode, self._zone),
                 chapters=[chapter_link(mark) for mark in episode.chapters] if episode else [],
+                stems=[stem_row(stem) for stem in whole_stems(recording)] if episode and not running else [],
+                most_tracks=MOST_TRACKS,
                 seconds=to_ms(episode.samples) / 1000 if episode else 0,
                 bars=waveform.path if waveform else "",
                 box=(BARS, HEIGHT),

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ from bot.feeds.addresses import CODE, ROOM_KEY, TOKEN
 from bot.feeds.catalog import Published
 from bot.feeds.chapters import CHAPTERS, json_chapters
 from bot.feeds.titles import episode_title
+from bot.language import speaking
 from bot.web import respond
 from bot.web.access import Access, Family, Verdict
 from bot.web.claims import AddressClaims
@@ -22,12 +24,15 @@ from bot.web.library import Library
 from bot.web.live import NEWEST, Live, is_live, stream_of
 from bot.web.media import Media
 from bot.web.pages import EPISODES_ON_PAGE, Pages
+from bot.web.stem_downloads import StemDownloads
+from bot.web.stem_names import labels, whole_stems
 from bot.web.streams import Recheck
 from bot.web.usage import Usage
 from bot.web.waveforms import Waveforms
-from storage.records import Recording
+from storage.records import BlobKey, Recording
 
 _FEED = re.compile(r"feed(?:-([1-9][0-9]{0,4}))?\.xml")
+_STEMS = re.compile(r"([a-z]{6})\.stem(-[1-9][0-9]{0,4}\.ogg|s\.mka|s\.zip)")
 _PAGE = re.compile(r"[1-9][0-9]{0,4}")
 CHAPTERS_FILE = ".chapters.json"
 WAVEFORM_FILE = ".waveform.json"
@@ -57,6 +62,7 @@ class RoomRoutes:
         covers: Covers,
         waveforms: Waveforms,
         usage: Usage,
+        stem_downloads: StemDownloads,
         zone: ZoneInfo,
     ) -> None:
         self._claims = claims
@@ -68,6 +74,7 @@ class RoomRoutes:
         self._covers = covers
         self._waveforms = waveforms
         self._usage = usage
+        self._stem_downloads = stem_downloads
         self._zone = zone
 
     async def public(self, request: web.BaseRequest, key: str, name: str) -> web.StreamResponse:
@@ -103,6 +110,8 @@ class RoomRoutes:
             return await self._chapters(asked, name.removesuffix(CHAPTERS_FILE))
         if name.endswith(WAVEFORM_FILE):
             return await self._waveform(asked, name.removesuffix(WAVEFORM_FILE))
+        if stems := _STEMS.fullmatch(name):
+            return await self._stems(asked, stems[1], stems[2])
         if feed := _FEED.fullmatch(name):
             return await self._feed(asked, int(feed[1] or 1))
         if name == "":
@@ -117,6 +126,29 @@ class RoomRoutes:
             return None
         still_allowed = partial(self._still_allowed, asked.recheck, published)
         return await self._media.audio(asked.request, asked.access.claim.family, published, still_allowed)
+
+    async def _stems(self, asked: RoomRequest, code: str, what: str) -> web.StreamResponse | None:
+        """Answer with one stem of a call, or with all."""
+        published = await self._library.published(asked.access, code)
+        if published is None:
+            return None
+        wanted = [stem for stem in whole_stems(published[0]) if what in (f"-{stem.number}.ogg", "s.mka", "s.zip")]
+        keys = {stem.blob for stem in wanted}
+        asked_by = (asked.request, asked.access.claim.family, published)
+        still_allowed = partial(self._stems_still_allowed, asked.recheck, code, keys)
+        if what == "s.mka":
+            return await self._stem_downloads.matroska(*asked_by, still_allowed)
+        if what == "s.zip":
+            with speaking(asked.access.room.language):
+                label_track = labels(published[0])
+            return await self._stem_downloads.zip(*asked_by, still_allowed, label_track)
+        return await self._media.stem(*asked_by, wanted[0], still_allowed) if wanted else None
+
+    async def _stems_still_allowed(self, recheck: Recheck, code: str, keys: Set[BlobKey]) -> bool:
+        """Return whether the address still reaches the recording, and nobody among these stems was taken out."""
+        access = await recheck()
+        published = await self._library.published(access, code) if access.verdict is Verdict.OPEN else None
+        return published is not None and keys <= {stem.blob for stem in whole_stems(published[0])}
 
     async def _still_allowed(self, recheck: Recheck, published: Published) -> bool:
         access = await recheck()

@@ -26,6 +26,7 @@ from bot.web.on_air import Tuner
 from bot.web.pages import Pages
 from bot.web.room_routes import RoomRoutes
 from bot.web.static_files import StaticFiles
+from bot.web.stem_downloads import StemDownloads
 from bot.web.streams import Streams
 from bot.web.usage import Usage
 from bot.web.waveforms import Waveforms
@@ -78,6 +79,7 @@ class WebServer:
             covers=self._covers,
             waveforms=Waveforms(store),
             usage=self._usage,
+            stem_downloads=StemDownloads(settings, store.blobs, self._connections.transferring),
             zone=settings.feeds.zone,
         )
         self._runner: web.ServerRunner | None = None

@@ -21,6 +21,7 @@ from bot.calls.stems.stream import ENCODER_DELAY, Silence, StemStream, begin_of
 from bot.recording.call.layout import WINDOW, lay_out
 from storage.records import SAMPLE_RATE, Position, RecordingId, Samples
 from tests.calls.stems import FRAME, a_stem, packet, packets
+from tests.calls.stems.opus import encoded
 from tests.factories import a_recording
 
 
@@ -89,16 +90,6 @@ async def test_the_file_is_as_long_as_the_device_was_in(tmp_path: Path, ffmpeg: 
     assert len(decoded(ffmpeg, file, "opus")) == len(decoded(ffmpeg, file, "libopus")) == left - joined
     assert (await inspect_chunk(path, ffmpeg, max_seconds=60)).samples == left - joined
     assert len(slices) == 1
-
-
-def encoded(ffmpeg: Ffmpeg, sound: np.ndarray, *options: str) -> list[bytes]:
-    """Return the Opus packets of a sound, as a WebRTC sender encodes it."""
-    command = [ffmpeg.exe, "-v", "error", "-f", "f32le", "-ar", "48000", "-ac", "1", "-i", "-", "-c:a", "libopus"]
-    ogg = subprocess.run([*command, *options, "-f", "ogg", "-"], input=sound.tobytes(), capture_output=True, check=True)
-    reader, found = PacketReader(), list[bytes]()
-    for page in read_pages(io.BytesIO(ogg.stdout)):
-        found += reader.feed(page)
-    return found[2:]
 
 
 def decoded(ffmpeg: Ffmpeg, file: bytes, codec: str) -> np.ndarray:

@@ -1,0 +1,194 @@
+"""Downloads of all stems of a call at once: as a Matroska file with a track for each, and as a zip with a file for each
+and a label track. Both are made while they are sent, in constant memory: nothing of them is on the disk.
+"""
+
+import asyncio
+import io
+import logging
+import zipfile
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, aclosing
+from functools import cache
+from typing import BinaryIO
+
+from aiohttp import web
+
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.placed import blocks, placed, together
+from bot.errors import TryLater
+from bot.feeds.catalog import Published
+from bot.feeds.titles import episode_title
+from bot.settings import Settings
+from bot.web import files, sockets
+from bot.web.access import Family
+from bot.web.connections import Transferring
+from bot.web.media import disposition
+from bot.web.respond import OF_FAMILY, later
+from bot.web.stem_names import LABELS_FILE, MOST_TRACKS, WholeStem, whole_stems
+from storage.blobs import Blobs
+from storage.records import SAMPLE_RATE, Recording
+
+log = logging.getLogger(__name__)
+
+MOST = 4
+"""Downloads at once of all stems of a call: each costs work for as long as it runs."""
+_READ_BYTES = 1 << 16
+
+
+class StemDownloads:
+    """Answers with all stems of a call. `transferring` says whether one more download may begin."""
+
+    def __init__(self, settings: Settings, blobs: Blobs, transferring: Transferring) -> None:
+        self._settings = settings
+        self._blobs = blobs
+        self._transferring = transferring
+        self._running = 0
+        self._ffmpeg = cache(lambda: Ffmpeg.find(settings.audio.ffmpeg))
+
+    async def matroska(
+        self, request: web.BaseRequest, family: Family, published: Published, still_allowed: files.StillAllowed
+    ) -> web.StreamResponse | None:
+        """Answer with a Matroska file; None for a call without stems, or with more than MOST_TRACKS."""
+        stems = whole_stems(published[0])
+        if not 0 < len(stems) <= MOST_TRACKS:
+            return None
+        headers = self._headers(family, published, "mka", "audio/x-matroska")
+        return await self._send(request, headers, lambda: self._tracks(stems), still_allowed)
+
+    async def zip(
+        self,
+        request: web.BaseRequest,
+        family: Family,
+        published: Published,
+        still_allowed: files.StillAllowed,
+        label_track: str,
+    ) -> web.StreamResponse | None:
+        """Answer with a zip; None for a call without stems. `label_track`: the text of its labels."""
+        recording, stems = published[0], whole_stems(published[0])
+        if not stems:
+            return None
+        headers = self._headers(family, published, "zip", "application/zip")
+        zipped = zip_blocks(recording, stems, self._open, label_track)
+        return await self._send(request, headers, lambda: _in_threads(zipped), still_allowed)
+
+    def _headers(self, family: Family, published: Published, ending: str, kind: str) -> dict[str, str]:
+        recording = published[0]
+        title = episode_title(recording, self._settings.feeds.zone)
+        return {
+            **OF_FAMILY[family],
+            "Accept-Ranges": "none",
+            "Content-Type": kind,
+            "Content-Disposition": disposition(title, f"{recording.code}-stems", ending, saved=True),
+        }
+
+    def _open(self, stem: WholeStem) -> BinaryIO:
+        return io.BufferedReader(self._blobs.open(stem.blob), _READ_BYTES)
+
+    async def _tracks(self, stems: Sequence[WholeStem]) -> AsyncGenerator[bytes, None]:
+        ffmpeg = await asyncio.to_thread(self._ffmpeg)
+        seconds = sum(stem.left for stem in stems) / SAMPLE_RATE
+        ogg = _in_threads(_interleaved(stems, self._open))
+        async with aclosing(ffmpeg.to_matroska(ogg, seconds=seconds)) as made:
+            async for block in made:
+                yield block
+
+    async def _send(
+        self,
+        request: web.BaseRequest,
+        headers: dict[str, str],
+        begin: Callable[[], AsyncGenerator[bytes, None]],
+        still_allowed: files.StillAllowed,
+    ) -> web.StreamResponse:
+        with self._transferring() as admitted:
+            if not admitted or self._running >= MOST:
+                return later()
+            response = web.StreamResponse(headers=headers)
+            self._running += 1
+            try:
+                await response.prepare(request)
+                if request.method != "HEAD":
+                    async with aclosing(begin()) as made:
+                        await _send(request, response, made, still_allowed)
+            except ConnectionError:
+                log.debug("download ended: the client disconnected")
+            except (TimeoutError, OSError, TryLater) as error:
+                log.info("download of stems closed: %s", type(error).__name__)
+                if request.transport is not None:
+                    sockets.discard(request.transport)
+            finally:
+                self._running -= 1
+            return response
+
+
+async def _send(
+    request: web.BaseRequest,
+    response: web.StreamResponse,
+    made: AsyncIterator[bytes],
+    still_allowed: files.StillAllowed,
+) -> None:
+    """Send the blocks. Raises TimeoutError for a client that takes nothing, or may no longer have them."""
+    loop = asyncio.get_running_loop()
+    sockets.limit_send_buffer(request.transport)
+    check_at = loop.time() + files.CHECK_EACH_S
+    async for block in made:
+        if loop.time() >= check_at:
+            if not await still_allowed():
+                raise TimeoutError
+            check_at = loop.time() + files.CHECK_EACH_S
+        async with asyncio.timeout(sockets.STUCK_S):
+            await response.write(block)
+    await response.write_eof()
+
+
+async def _in_threads(made: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield blocks that are made in threads, each when it is asked for."""
+    while (block := await asyncio.to_thread(next, made, None)) is not None:
+        yield block
+
+
+def _interleaved(stems: Sequence[WholeStem], open_stem: Callable[[WholeStem], BinaryIO]) -> Iterator[bytes]:
+    with ExitStack() as stack:
+        streams = [
+            placed(stack.enter_context(open_stem(stem)), stem.joined, serial=stem.number, title=stem.name)
+            for stem in stems
+        ]
+        yield from blocks(together(streams))
+
+
+class _Sink:
+    """A file that only collects: `zipfile` takes it for a pipe."""
+
+    def __init__(self) -> None:
+        self._collected = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self._collected += data
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def take(self) -> bytes:
+        taken = bytes(self._collected)
+        self._collected.clear()
+        return taken
+
+
+def zip_blocks(
+    recording: Recording,
+    stems: Sequence[WholeStem],
+    open_stem: Callable[[WholeStem], BinaryIO],
+    label_track: str,
+) -> Iterator[bytes]:
+    """Yield a zip of stems, which all begin at 0 of the call, and its labels. Sound is stored as it is. Blocking."""
+    sink = _Sink()
+    when = max(recording.started_at.timetuple()[:6], (1980, 1, 1, 0, 0, 0))
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
+        archive.writestr(zipfile.ZipInfo(LABELS_FILE, when), label_track.encode("utf-8", "replace"))
+        for stem in stems:
+            info = zipfile.ZipInfo(stem.file_name, when)
+            with open_stem(stem) as file, archive.open(info, "w", force_zip64=stem.bytes > 1 << 31) as entry:
+                for block in blocks(placed(file, stem.joined, serial=stem.number, title=stem.name)):
+                    entry.write(block)
+                    yield sink.take()
+    yield sink.take()

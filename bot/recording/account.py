@@ -37,6 +37,7 @@ WHY = {
     ChunkState.REFUSED: N_("exceeded the limits on what is kept"),
     ChunkState.MISSING: N_("did not arrive"),
     ChunkState.REDACTED: N_("can no longer be played: removed by the speaker or a moderator"),
+    ChunkState.AWAY: N_("was said while Aircheck was not in the call"),
 }
 """Predicates that fit one chunk or many."""
 ON_ITS_WAY = N_("being fetched")
@@ -70,6 +71,7 @@ CHUNK_STATES = {
     ChunkState.DUPLICATE: N_("duplicate"),
     ChunkState.REDACTED: N_("redacted"),
     ChunkState.REFUSED: N_("refused"),
+    ChunkState.AWAY: N_("away"),
 }
 
 

@@ -120,7 +120,10 @@ def _newest(recording: Recording, chunks: Sequence[Chunk]) -> str:
     heard = {credit.user_id for credit in recording.speakers}
     if len(heard) < 2:
         return ""
-    newest = max((chunk for chunk in chunks if chunk.sender in heard), key=lambda chunk: chunk.position, default=None)
+    said = (
+        chunk for chunk in chunks if chunk.sender in heard and chunk.stem is None
+    )  # in a call all send all the time
+    newest = max(said, key=lambda chunk: chunk.position, default=None)
     return "" if newest is None or is_removed(newest) else speaker(name_of(recording, newest))
 
 

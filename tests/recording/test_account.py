@@ -6,11 +6,13 @@ import pytest
 
 from bot.recording import account
 from bot.recording.broadcast.words import WORDS as BROADCAST
+from bot.recording.call.layout import WINDOW
 from bot.recording.chapters import marks
 from bot.recording.chunks import OUT_OF_TURN
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import fingerprint
 from bot.recording.lengths import player_clock, spoken_gap
+from bot.recording.model import CameBack, Ended, WentAway
 from storage.records import (
     Chunk,
     ChunkState,
@@ -20,9 +22,11 @@ from storage.records import (
     Recording,
     RecordingKind,
     RecordingState,
+    Samples,
     to_ms,
     to_samples,
 )
+from tests.recording.call.world import ANN, Call, closed, slice_of
 from tests.recording.session.samples import a_session
 from tests.recording.world import absent, mp4, recording, stored
 
@@ -211,3 +215,20 @@ def test_gaps_are_those_of_the_ledger() -> None:
     told = [(gap.position, gap.length) for gap in account.gaps(ledger)]
     assert told == [(to_ms(gap.position), to_ms(gap.samples)) for gap in ledger.gaps]
     assert all(gap.why for gap in account.gaps(ledger))
+
+
+def test_a_time_away_from_a_call_has_its_words() -> None:
+    """A gap of a call is told in notices, on pages, and as a trouble in `status`."""
+    call = Call()
+    call.join(ANN)
+    call.keep(slice_of(1, 0), slice_of(1, 2))
+    call.tell(WentAway(WINDOW))
+    call.tell(CameBack(Samples(2 * WINDOW)))
+    call.tell(closed(1, 30))
+    call.tell(Ended(EndedBy.STOPPED))
+    loss = account.loss_of(call.ledger)
+    assert account.whole(call.recording, loss) == "incomplete, 10 s missing at 0:10"
+    assert [(gap.position, gap.length, gap.why) for gap in account.gaps(call.ledger)] == [
+        (10_000, 10_000, "was said while Aircheck was not in the call")
+    ]
+    assert account.troubles(call.ledger) == (("was said while Aircheck was not in the call", 1),)

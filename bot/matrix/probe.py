@@ -111,6 +111,12 @@ class Probe:
             return Signing.NO_DEVICE
         return Signing.SIGNED if published.is_signed() else Signing.UNSIGNED
 
+    async def offers_relays(self, token: str) -> bool:
+        """Find out whether the homeserver offers TURN servers (Client-Server API, /voip/turnServer)."""
+        self._wire.token = token
+        answer = await self._wire.call("GET", path("voip", "turnServer"), timeout_s=TIMEOUT_S)
+        return bool(answer.get("uris"))
+
 
 @asynccontextmanager
 async def probing(homeserver: str) -> AsyncIterator[Probe]:

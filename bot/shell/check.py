@@ -15,7 +15,7 @@ from bot.feeds import categories
 from bot.matrix.probe import probing
 from bot.pictures.own import own_picture
 from bot.settings import Settings
-from bot.shell.check_homeserver import check_homeserver, check_login, check_signing
+from bot.shell.check_homeserver import check_calls, check_homeserver, check_login, check_signing
 from bot.shell.check_storage import check_database, check_disk_space, check_private_files, check_rooms
 from bot.shell.check_web import check_public_address, check_web_server
 from bot.shell.finding import Finding, Level
@@ -31,6 +31,7 @@ async def findings(settings: Settings, config: Path) -> AsyncIterator[Finding]:
             session, finding = await check_login(probe, settings)
             yield finding
             yield await check_signing(probe, session)
+            yield await check_calls(probe, session)
         else:
             yield Finding(Level.FAIL, "login", "can't be checked without the homeserver")
             yield Finding(Level.WARN, "device cross-signed", "can't be checked without the homeserver")

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from bot.errors import ConfigError, GiveUp, StartError, TryLater
+from bot.intake.calls import installed
 from bot.matrix.login import StoredSession, read_session
 from bot.matrix.probe import Probe, Signing, why_refused
 from bot.matrix.wire import Refused, TokenRevoked
@@ -105,4 +106,23 @@ async def check_signing(probe: Probe, session: StoredSession | None) -> Finding:
         subject,
         "the account's cross-signing keys were made elsewhere, so strict clients give the bot no keys: "
         "`aircheck init --reset-identity` replaces them",
+    )
+
+
+async def check_calls(probe: Probe, session: StoredSession | None) -> Finding:
+    """Check that calls can be recorded, and that the homeserver offers relays for members behind strict firewalls."""
+    if not installed():
+        return Finding(Level.OK, "calls", "can't be recorded: the extra `calls` is not installed")
+    if session is None or session.access_token is None:
+        return Finding(Level.OK, "calls", "can be recorded; relays are not known before the first `aircheck run`")
+    try:
+        has_relays = await probe.offers_relays(session.access_token)
+    except (TryLater, GiveUp) as error:
+        return Finding(Level.WARN, "calls", error.sentence)
+    if has_relays:
+        return Finding(Level.OK, "calls", "can be recorded; the homeserver offers TURN servers")
+    return Finding(
+        Level.WARN,
+        "calls",
+        "the homeserver offers no TURN server: members behind strict firewalls may not be heard in recorded calls",
     )

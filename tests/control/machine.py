@@ -140,12 +140,19 @@ class Control(RuleBasedStateMachine):
         if self.truth.moderates(who):
             self.truth.recording = on
             self.truth.messages = self.truth.messages and on
+            self.truth.calls = self.truth.calls and on
 
     @rule(who=WHO, on=st.booleans())
     def the_recording_of_messages_is_switched(self, who: UserId, on: bool) -> None:
         self._say(who, f"record messages {'on' if on else 'off'}")
         if self.truth.moderates(who):
             self.truth.messages = on
+
+    @rule(who=WHO, on=st.booleans())
+    def the_recording_of_calls_is_switched(self, who: UserId, on: bool) -> None:
+        self._say(who, f"record calls {'on' if on else 'off'}")
+        if self.truth.moderates(who):
+            self.truth.calls = on
 
     @rule(who=WHO, public=st.booleans())
     def the_podcast_is_opened_or_closed(self, who: UserId, public: bool) -> None:

@@ -30,6 +30,7 @@ class Truth:
     shared: bool = True
     recording: bool = True
     messages: bool = False
+    calls: bool = False
     retention: bool = False
     opted_out: set[UserId] = field(default_factory=set)
     spoken: dict[EventId, Spoken] = field(default_factory=dict)
@@ -40,7 +41,8 @@ class Truth:
 
     def records(self) -> set[str]:
         """Return what the room says that it records."""
-        return {kind for kind, on in (("broadcasts", self.recording), ("messages", self.messages)) if on}
+        switches = (("broadcasts", self.recording), ("messages", self.messages), ("calls", self.calls))
+        return {kind for kind, on in switches if on}
 
     def moderates(self, who: UserId) -> bool:
         return who in self.moderators and who in self.joined

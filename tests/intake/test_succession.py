@@ -630,10 +630,13 @@ async def test_a_broadcast_that_the_heir_may_not_record_is_closed(world: World) 
         ({"messages_since": Position(1), "recording_on": False}, {}, {"messages"}),
         ({"messages_since": Position(1)}, {"record messages": "off"}, {"broadcasts"}),
         ({"messages_since": Position(1), "recording_on": False}, {"record": "off"}, set()),
+        ({"calls_on": True}, {}, {"broadcasts", "calls"}),
+        ({"calls_on": True}, {"record calls": "off"}, {"broadcasts"}),
+        ({"call_wanted": True}, {}, {"broadcasts"}),
         ({}, {}, {"broadcasts"}),
     ],
 )
-async def test_an_heir_records_messages_where_the_old_room_did(
+async def test_an_heir_records_messages_and_calls_where_the_old_room_did(
     world: World, old: dict[str, Any], said: dict[str, str], recorded: set[str]
 ) -> None:
     """The switch is taken over unless people have switched it off there, from the upgrade on; the old room is off."""
@@ -648,7 +651,10 @@ async def test_an_heir_records_messages_where_the_old_room_did(
     heir = await room(world)
     assert heir.recorded == recorded
     assert not heir.records_message(Position(1))
-    assert not (await room(world, ROOM)).switched_on
+    left = await room(world, ROOM)
+    assert not left.switched_on
+    assert not left.call_wanted
+    assert {order.room_id for order in await world.ordered(orders.KeepCalls)} >= ({NEW} if heir.calls_on else set())
 
 
 @pytest.mark.parametrize("switched_off", [False, True])
@@ -669,8 +675,8 @@ async def test_a_message_that_waits_for_its_key_outlives_the_upgrade(world: Worl
 
 
 async def test_a_room_that_the_bot_comes_back_to_records_broadcasts_only(world: World) -> None:
-    """Messages are recorded again once a moderator says so; the log tells that a rule switched them off."""
-    await change(world, ROOM, messages_since=Position(1))
+    """Messages and calls are recorded again once a moderator says so; the log tells that a rule switched them off."""
+    await change(world, ROOM, messages_since=Position(1), calls_on=True)
     await world.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
     await world.intake.take(SyncBatch("asked", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
     await world.intake.take(batch(before=room_state()))

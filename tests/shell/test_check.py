@@ -5,21 +5,22 @@ import os
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from bot.demo.synapse import Homeserver
-from bot.matrix.login import SESSION_FILE, read_session
+from bot.matrix.login import SESSION_FILE, StoredSession, read_session
+from bot.matrix.probe import Probe
 from bot.matrix.wire import Wire
 from bot.settings import Settings, validate
-from bot.shell import reset
+from bot.shell import check_homeserver, reset
 from bot.shell.check import check_ffmpeg, check_settings, findings
 from bot.shell.check_homeserver import judge_hearing
 from bot.shell.check_storage import check_database, check_disk_space, check_private_files
 from bot.shell.check_web import check_public_address, check_web_server
 from bot.shell.finding import Finding, Level
-from storage.records import UserId
+from storage.records import DeviceId, UserId
 from storage.store import Store
 
 PASSWORD = "correct horse"
@@ -98,7 +99,26 @@ async def test_the_stored_session_is_asked_and_lives_on(
     findings = await found(settings_for(homeserver, account, tmp_path, password=None))
     assert findings["login"].level is Level.OK
     assert findings["device cross-signed"].level is Level.OK
+    assert (findings["calls"].level, "offers no TURN server" in findings["calls"].text) == (Level.WARN, True)
     assert await devices(homeserver, account) == before
+
+
+class WithRelays:
+    async def offers_relays(self, _token: str) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("is_installed", "told"), [(True, "the homeserver offers TURN servers"), (False, "`calls` is not installed")]
+)
+async def test_calls_need_what_is_installed_and_relays(
+    is_installed: bool, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A homeserver with TURN servers is fine, and so is an Aircheck that was installed without the extra."""
+    monkeypatch.setattr(check_homeserver, "installed", lambda: is_installed)
+    session = StoredSession(UserId("@bot:hs"), DeviceId("DEV"), "token")
+    finding = await check_homeserver.check_calls(cast("Probe", WithRelays()), session)
+    assert (finding.level, told in finding.text) == (Level.OK, True)
 
 
 async def test_a_session_ended_from_outside(homeserver: Homeserver, account: UserId, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from bot.calls.session.state import Setup
 from bot.calls.showing import Showing
 from bot.calls.stems.keeping import Apply
 from bot.calls.stems.stems import Stems
+from bot.calls.turn import Turn
 from bot.calls.wire import msc3401
 from bot.matrix.batch import Signal
 from bot.matrix.session import Session
@@ -63,7 +64,7 @@ async def engine_of(
             presence=Showing(store, session.sending, session.delayed, device, clock),
             post=post,
             read=read,
-            servers=_no_servers,
+            servers=Turn(session.wire, clock).servers,
             device=device,
             clock=clock,
             ticks=time.monotonic,
@@ -71,10 +72,6 @@ async def engine_of(
     )
     session.to_device.listener = engine.take
     return engine
-
-
-async def _no_servers() -> tuple[()]:
-    return ()
 
 
 async def _is_private(homeserver: str) -> bool:

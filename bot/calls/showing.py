@@ -1,33 +1,56 @@
 """The bot's own entry in the state of a room, by which the members of a call see it: written, kept fresh, removed.
 
-Where the homeserver has delayed events (MSC4140), the removal of an MSC3401 entry is scheduled with it and put off
-again and again: a bot that dies is shown no longer than half a minute. An MXVC entry lapses by itself.
+Where the homeserver has delayed events (MSC4140), the removal of an MSC3401 entry is scheduled before it is written,
+and put off again and again: a bot that dies is shown no longer than a minute. An MXVC entry lapses by itself after
+20 s.
+
+The stored state follows what is written here by a sync. Until it does, what was written counts.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from bot.calls.model import Call, Device
-from bot.calls.wire import msc3401_state
+from bot.calls.wire import msc3401_state, mxvc
 from bot.errors import AircheckError
-from bot.event_types import CALL_MEMBER, CALL_STATE
+from bot.event_types import SHOWN_IN_CALL
 from bot.matrix.delayed import DelayedEvents
 from bot.matrix.sending import Sending
 from storage import rooms
 from storage.errors import StoreError
-from storage.records import CallProtocol, Json, RoomId
+from storage.records import CallProtocol, EventId, Json, RoomId, StateEvent
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-REMOVED_AFTER_S = 30.0
-EVERY_S = 10.0
-"""The pause between two looks at an entry: MXVC's is written anew each time (it lapses after 20 s)."""
-TYPES = {CallProtocol.MSC3401: CALL_MEMBER, CallProtocol.MXVC: CALL_STATE}
+REMOVED_AFTER_S = 60.0
+"""The time after which the homeserver removes the entry of a bot that has died."""
+EVERY_S = {CallProtocol.MSC3401: REMOVED_AFTER_S / 3, CallProtocol.MXVC: mxvc.REFRESH.total_seconds()}
+"""The pauses between two looks at an entry. MXVC's is written anew each time."""
+AGAIN_S = 2.0
+"""The pause after a failure: of MXVC's 20 s no more than a part may be lost."""
 
 Key = tuple[RoomId, CallProtocol]
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The content that this process wrote last. `before` is the event that the stored state showed then."""
+
+    content: Json
+    event_id: EventId
+    before: EventId | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Removal:
+    """The removal that is scheduled."""
+
+    delay_id: str
+    content: Json
 
 
 class Showing:
@@ -40,14 +63,17 @@ class Showing:
         delayed: DelayedEvents,
         device: Callable[[CallProtocol], Device],
         clock: Callable[[], datetime],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._sending = sending
         self._delayed = delayed
         self._device = device
         self._clock = clock
+        self._pause = pause
         self._kept: dict[Key, asyncio.Task[None]] = {}
-        self._removals: dict[Key, str] = {}  # ids of delayed events
+        self._written: dict[Key, _Written] = {}
+        self._removals: dict[Key, _Removal] = {}
 
     async def show(self, room_id: RoomId, call: Call, ours: Device) -> None:
         """Write the entry of the bot's device, and keep it fresh from then on. Raises TryLater, GiveUp, StoreError."""
@@ -57,12 +83,13 @@ class Showing:
         self._kept[key] = asyncio.create_task(self._keep(key, call, ours), name=f"entry in a call of {room_id}")
 
     async def hide(self, key: Key, *, shown: bool) -> None:
-        """Remove the entry, if there is one; `shown`: the room's state that is stored may not show it yet. Raises
-        TryLater, GiveUp, StoreError."""
+        """Remove the entry, and keep it fresh no longer; an entry of a process before, too. `shown`: it was written,
+        whatever the state says. Raises TryLater, GiveUp, StoreError."""
         shown = await self._stop(key) or shown
         own = await self._own(key)
         if shown or self._is_listed(key[1], own):
             await self._put(key, self._left(key[1], own))
+        await self._remove_stale(key)
         await self._cancel_removal(key)
 
     async def close(self) -> None:
@@ -80,25 +107,27 @@ class Showing:
 
     async def _keep(self, key: Key, call: Call, ours: Device) -> None:
         """Write the entry anew before it lapses, and where it is gone; put off its removal."""
-        trouble = ""
+        trouble, pause_s = "", EVERY_S[key[1]]
         while True:
-            await asyncio.sleep(EVERY_S)
+            await self._pause(pause_s)
             try:
                 if not await self._is_kept(key, call, ours):
                     await self._write(key, call, ours)
-                trouble = ""
+                trouble, pause_s = "", EVERY_S[key[1]]
             except (AircheckError, StoreError) as error:
                 if str(error) != trouble:
                     log.warning("entry in a call not kept, trying again: room=%s (%s)", key[0], error)
-                trouble = str(error)
+                trouble, pause_s = str(error), AGAIN_S
 
     async def _is_kept(self, key: Key, call: Call, ours: Device) -> bool:
-        """Return whether the entry needs no writing. Raises TryLater."""
+        """Return whether the entry needs no writing, its removal put off. Raises TryLater."""
         if key[1] is CallProtocol.MXVC:
             return False
-        own = await self._own(key)
-        is_put_off = key not in self._removals or await self._delayed.restart(self._removals[key])
-        return is_put_off and msc3401_state.is_fresh(own, ours, call.call_id, self._clock())
+        removal = self._removals.get(key)
+        if removal is not None and not await self._delayed.restart(removal.delay_id):
+            del self._removals[key]  # it was sent
+            return False
+        return msc3401_state.is_fresh(await self._own(key), ours, call.call_id, self._clock())
 
     async def _write(self, key: Key, call: Call, ours: Device) -> None:
         """Write the entry, once its removal is scheduled."""
@@ -106,42 +135,78 @@ class Showing:
         await self._schedule_removal(key, own)
         await self._put(key, self._entered(own, call, ours))
 
+    # ---- its removal by the homeserver
+
     async def _schedule_removal(self, key: Key, own: Json | None) -> None:
+        """Schedule the removal of the entry alone: other devices of the bot's user stay as they are now."""
         if key[1] is not CallProtocol.MSC3401 or await self._delayed.longest_ms() < REMOVED_AFTER_S * 1000:
             return
+        left = self._left(key[1], own)
+        known = self._removals.get(key)
+        if known is not None and known.content == left and await self._delayed.restart(known.delay_id):
+            return
         await self._cancel_removal(key)
-        left, delay_ms = self._left(key[1], own), round(REMOVED_AFTER_S * 1000)
-        delay_id = await self._delayed.schedule(key[0], CALL_MEMBER, left, delay_ms, key=self._state_key(key[1]))
+        kind, name = SHOWN_IN_CALL[key[1]], self._state_key(key[1])
+        delay_id = await self._delayed.schedule(key[0], kind, left, round(REMOVED_AFTER_S * 1000), key=name)
         if delay_id is not None:
-            self._removals[key] = delay_id
+            self._removals[key] = _Removal(delay_id, left)
 
     async def _cancel_removal(self, key: Key) -> None:
         """Cancel what is scheduled, by this process or the one before."""
         if key[1] is not CallProtocol.MSC3401 or not await self._delayed.longest_ms():
             return
-        known = self._removals.pop(key, None)
-        for delay_id in [known] if known is not None else await self._delayed.scheduled(key[0], {CALL_MEMBER}):
+        known = self._removals.get(key)
+        kinds = {SHOWN_IN_CALL[key[1]]}
+        for delay_id in [known.delay_id] if known else await self._delayed.scheduled(key[0], kinds):
             await self._delayed.cancel(delay_id)
+        self._removals.pop(key, None)
+
+    # ---- the room's state
+
+    async def _put(self, key: Key, content: Json) -> None:
+        kind, name = SHOWN_IN_CALL[key[1]], self._state_key(key[1])
+        stored = await self._stored(key)
+        event_id = await self._sending.set_state(key[0], kind, content, key=name)
+        self._written[key] = _Written(content, event_id, stored.event_id if stored else None)
+
+    async def _stored(self, key: Key) -> StateEvent | None:
+        async with self._store.read() as db:
+            return await rooms.state(db, key[0], SHOWN_IN_CALL[key[1]], self._state_key(key[1]))
+
+    async def _own(self, key: Key) -> Json | None:
+        """Return the content of the entry: as it is stored, or as this process wrote it since."""
+        stored, written = await self._stored(key), self._written.get(key)
+        if written is not None and (stored.event_id if stored else None) == written.before:
+            return written.content
+        return stored.content if stored is not None else None
+
+    async def _remove_stale(self, key: Key) -> None:
+        """Remove entries of the bot under names that it had before, in an MXVC channel."""
+        if key[1] is not CallProtocol.MXVC:
+            return
+        kind = SHOWN_IN_CALL[key[1]]
+        async with self._store.read() as db:
+            state = await rooms.states_in(db, key[0], {kind})
+        for name in mxvc.stale_names(state, self._device(key[1])):
+            await self._sending.set_state(key[0], kind, mxvc.left(self._clock()), key=name)
 
     # ---- its form
 
-    async def _put(self, key: Key, content: Json) -> None:
-        await self._sending.set_state(key[0], TYPES[key[1]], content, key=self._state_key(key[1]))
-
-    async def _own(self, key: Key) -> Json | None:
-        async with self._store.read() as db:
-            state = await rooms.state(db, key[0], TYPES[key[1]], self._state_key(key[1]))
-        return state.content if state is not None else None
-
     def _state_key(self, protocol: CallProtocol) -> str:
         device = self._device(protocol)
-        return device.user_id if protocol is CallProtocol.MSC3401 else device.device_id
+        return device.device_id if protocol is CallProtocol.MXVC else device.user_id
 
     def _entered(self, own: Json | None, call: Call, ours: Device) -> Json:
+        if call.protocol is CallProtocol.MXVC:
+            return mxvc.entered(self._clock())
         return msc3401_state.entered(own, ours, call.call_id, self._clock())
 
     def _left(self, protocol: CallProtocol, own: Json | None) -> Json:
+        if protocol is CallProtocol.MXVC:
+            return mxvc.left(self._clock())
         return msc3401_state.left(own, self._device(protocol), self._clock())
 
     def _is_listed(self, protocol: CallProtocol, own: Json | None) -> bool:
+        if protocol is CallProtocol.MXVC:
+            return mxvc.is_listed(own)
         return msc3401_state.is_listed(own, self._device(protocol))

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -57,6 +58,7 @@ class Keys:
         self._owners: dict[KeyPair, UserId] | None = None  # by the devices' published keys; None: rebuild
         self._olm_senders: dict[KeyPair, UserId] = {}  # by the Olm messages that brought room keys
         self._signals: list[Signal] = []
+        self._signalled: Counter[UserId] = Counter()
         self._unsettled = False
 
     # ---- opening and closing
@@ -115,6 +117,7 @@ class Keys:
         """
         withheld = []
         self._signals = [signal for signal in self._signals if signal.encrypted]  # plain ones come again
+        self._signalled = Counter(signal.sender for signal in self._signals)
         for event in events:
             kind, content = event.get("type"), event.get("content")
             if not isinstance(content, dict) or not isinstance(kind, str):
@@ -151,11 +154,11 @@ class Keys:
 
     def _take_signal(self, signal: Signal) -> None:
         """Keep a message about a call until its batch is stored: Olm opens a message only once."""
-        of_sender = sum(1 for other in self._signals if other.sender == signal.sender)
-        if len(self._signals) < MOST_SIGNALS and of_sender < MOST_OF_A_SENDER:
+        self._signalled[signal.sender] += 1
+        if len(self._signals) < MOST_SIGNALS and self._signalled[signal.sender] <= MOST_OF_A_SENDER:
             self._signals.append(signal)
         else:
-            log.info("message about a call dropped: too many: sender=%s", signal.sender)
+            log.debug("message about a call dropped: too many: sender=%s", signal.sender)
 
     def signals(self) -> tuple[Signal, ...]:
         """List the messages about calls that came to this device since `forget_signals`."""

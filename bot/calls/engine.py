@@ -31,11 +31,12 @@ from bot.calls.standing import Standing
 from bot.calls.stem_rows import OpenStem, StemRows
 from bot.calls.stems.stems import Stems
 from bot.errors import AircheckError, GiveUp
+from bot.event_types import SHOWN_IN_CALL
 from bot.intake.calls import order
 from bot.matrix.batch import Signal
 from bot.recording.model import CameBack, Ended, RecordingEvent, WentAway
 from bot.settings import Settings
-from storage import archive, calls
+from storage import archive, calls, rooms
 from storage.database import Connection
 from storage.errors import StoreError
 from storage.records import (
@@ -202,13 +203,25 @@ class Engine:
             if (key, call.call_id) not in self._emptied and await self._was_left(db, key, call):
                 return
             recording = await self._calling.begin(
-                db, room_id, protocol, call.call_id, events=_events(call), broadcaster=call.members[0].device.user_id
+                db,
+                room_id,
+                protocol,
+                call.call_id,
+                events=[*_events(call), *await self._own_entries(db, key)],
+                broadcaster=call.members[0].device.user_id,
             )
             if recording is None:
                 return
             await telling.begun(db, recording, now, prefix=prefix)
             await telling.present(db, recording.id, _users(call), now, prefix=prefix)
         self._emptied.discard((key, call.call_id))
+
+    async def _own_entries(self, db: Connection, key: Key) -> list[EventId]:
+        """Return the events of the bot's own entry: another one after each recording, for a call whose other events
+        name recordings already."""
+        entries = await rooms.states_in(db, key[0], {SHOWN_IN_CALL[key[1]]})
+        us = self._parts.device(key[1]).user_id
+        return [entry.event_id for entry in entries if entry.sender == us and entry.event_id is not None]
 
     async def _was_left(self, db: Connection, key: Key, call: Call) -> bool:
         """Return whether the bot has left this call for good: its recording was too long, or was deleted while it ran.

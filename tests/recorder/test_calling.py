@@ -1,15 +1,17 @@
 """The row of a call that the bot decides to join, and the stems that begin in it."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
 from bot import orders
-from bot.recording.model import Ended, StemClosed
+from bot.recording.model import Ended, SlicesKept, StemClosed, WentAway
 from storage import archive, calls, jobs, optouts, rooms
 from storage.records import (
     BlobKey,
     CallProtocol,
+    ChunkId,
     EndedBy,
     EventId,
     HistoryVisibility,
@@ -26,7 +28,8 @@ from storage.records import (
     Visibility,
 )
 from tests.recorder.voices import BEN, joined
-from tests.world import ALICE, ROOM, World, heard
+from tests.recording.call.world import closed, slice_of
+from tests.world import ALICE, ROOM, Killed, World, heard
 
 CALL, MEMBER, OWN = EventId("$call"), EventId("$member"), EventId("$own")
 
@@ -192,3 +195,50 @@ async def test_a_stem_that_is_closed_is_stored(world: World) -> None:
         replace(stem, left=Samples(960), left_by=LeftBy.LOST, received=Samples(400), lost=Samples(80),
                 blob=BlobKey("ab" * 32), bytes=700),
     )  # fmt: skip
+
+
+# ---- death
+
+
+async def tell(world: World, name: str) -> None:
+    """Do all that is written about a call, as those who do it again after a death."""
+    async with world.store.write() as db:
+        call = await world.recorder.calling.begin(
+            db, ROOM, CallProtocol.MSC3401, name, events=(EventId(f"${name}"),), broadcaster=ALICE
+        )
+    assert call is not None
+    if not call.stems:
+        await open_stem(world)
+    kept = replace(slice_of(1, 0, BEN), id=ChunkId(name), recording_id=call.id, at=Samples(480))
+    events = (SlicesKept((kept,)), WentAway(Samples(480_000)), replace(closed(1, 10), slices=1))
+    for event in (*events, Ended(EndedBy.STOPPED)):
+        async with world.store.write() as db:
+            await world.recorder.apply(db, call.id, event)
+
+
+async def left_of(world: World, name: str) -> tuple[object, ...]:
+    """Return what is left of a call, but for what names it: its recording, its slice and its jobs."""
+    async with world.store.read() as db:
+        call = await archive.recording_by_event(db, EventId(f"${name}"))
+        assert call is not None
+        chunks = await archive.chunks(db, call.id)
+        waiting = [job.subject for job in await jobs.unfinished(db, orders.Finish.kind)]
+    (stem,) = call.stems
+    here = (call.state, call.ended_by, call.aways, replace(stem, serial=0), [(each.state, each.at) for each in chunks])
+    return (*here, waiting.count(str(call.id)))
+
+
+async def test_a_death_at_any_write_changes_nothing(world: World) -> None:
+    """Wherever the process dies, doing all again leads to the same rows."""
+    await switch_on(world)
+    await tell(world, "undisturbed")
+    undisturbed = await left_of(world, "undisturbed")
+    for number, after_commit in product(range(1, 7), (False, True)):
+        name = f"call-{number}-{after_commit}"
+        world.store.die_at(number, after_commit=after_commit)
+        with pytest.raises(Killed):
+            await tell(world, name)
+        await world.rise_again()
+        if (number, after_commit) != (6, True):  # then nothing is left to do
+            await tell(world, name)
+        assert await left_of(world, name) == undisturbed

@@ -321,6 +321,7 @@ def _kept(outcome: Outcome, slices: Iterable[Chunk], now: datetime, limits: Limi
         if listed is not None:
             known[chunk.id] = listed
             new.append(listed)
+    new.sort(key=lambda chunk: chunk.position)  # as all chunks stand: so they are only added to
     after = replace(outcome, chunks=(*outcome.chunks, *new), effects=(*outcome.effects, *unwanted))
     if not new:
         return after

@@ -23,6 +23,7 @@ from benchmarks import (
     live_page,
     messages,
     soak,
+    stems,
     steps,
     walkie,
 )
@@ -43,6 +44,7 @@ GROUPS: dict[str, tuple[Benchmark, ...]] = {
     "http": (http.figures,),
     "page": (live_page.figures,),
     "walkie": (walkie.figures,),
+    "stems": (stems.figures,),
 }
 ON_REQUEST: dict[str, tuple[Benchmark, ...]] = {"soak": (soak.figures,)}
 

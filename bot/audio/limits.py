@@ -58,7 +58,7 @@ class Limits:
     @classmethod
     def copying(cls, seconds: float) -> "Limits":
         """Limit the copying of `seconds` of packets, of all streams together, to somebody who may take them slowly.
-        Measured: 0.3 s of CPU for an hour."""
+        Measured: 0.9 s of CPU for an hour."""
         return cls(cpu_s=60 + int(seconds * 0.002), wait_s=86_400)
 
     def more(self) -> "Limits":

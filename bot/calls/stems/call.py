@@ -87,12 +87,18 @@ class CallStems:
             await self._let_go()
 
     async def finish(self, at: Samples, by: LeftBy, position: Position) -> None:
-        """End all stems and keep all that is left of them, before the recording ends. Raises OSError, StoreError; it
-        can be tried again."""
+        """End all stems and keep all that is left of them, before the recording ends. The trouble of one keeps no other
+        open. Raises OSError, StoreError; it can be tried again, or left to recovery."""
+        troubles: list[OSError | StoreError] = []
         for number in sorted(self._writers):
-            await self.close(number, at, by, position)
+            try:
+                await self.close(number, at, by, position)
+            except (OSError, StoreError) as error:
+                troubles.append(error)
         async with self._alone:
             await self._keep(list(self._waiting))
+        for trouble in troubles:
+            raise trouble
 
     def abandon(self) -> None:
         """Let go of all files as they are: recovery keeps what is in them."""

@@ -125,6 +125,7 @@ class Engine:
         self._live: dict[Key, LiveCall] = {}
         self._looking: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._emptied: set[tuple[Key, str]] = set()  # calls that were seen without company, and not joined since
+        self._deserted: dict[tuple[Key, str], frozenset[Device]] = {}  # calls left alone: who was still listed
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_heard = False
         self._is_stopped = False
@@ -191,6 +192,9 @@ class Engine:
             return
         if not standing.has_company(call):
             self._emptied.add((key, call.call_id))
+            self._deserted.pop((key, call.call_id), None)
+            return
+        if self._is_deserted(standing, key, call):
             return
         now, prefix = self._clock(), self._prefix
         async with self._store.write() as db:
@@ -215,6 +219,17 @@ class Engine:
             await telling.begun(db, recording, now, prefix=prefix)
             await telling.present(db, recording.id, _users(call), now, prefix=prefix)
         self._emptied.discard((key, call.call_id))
+        self._deserted.pop((key, call.call_id), None)
+
+    def _is_deserted(self, standing: Standing, key: Key, call: Call) -> bool:
+        """Return whether the bot was alone in this call though it has members, and nobody has come since. A client that
+        has died stays listed for up to an hour."""
+        gone = self._deserted.get((key, call.call_id))
+        if gone is None:
+            return False
+        present = standing.company(call)
+        self._deserted[key, call.call_id] = gone & present  # a device that left and comes again is there
+        return present <= gone
 
     async def _own_entries(self, db: Connection, key: Key) -> list[EventId]:
         """Return the events of the bot's own entry: another one after each recording, for a call whose other events
@@ -239,6 +254,7 @@ class Engine:
         if standing.room.encrypted and not live.setup.encrypted:
             live.seal()
         live.take(Seen(call.members, standing.declined))
+        live.company = standing.company(call)
         new = _users(call) - live.told
         if new:
             async with self._store.write() as db:
@@ -286,6 +302,9 @@ class Engine:
     def _leave_by_itself(self, key: Key, recording: Recording, why: Why) -> None:
         """Leave a call in which the bot is alone, or has been for too long."""
         by = EndedBy.LIMIT if why is Why.LIMIT else EndedBy.STOPPED
+        live = self._live.get(key)
+        if why is Why.ALONE and live is not None:
+            self._deserted[key, live.setup.call_id] = live.company
         self._do(self._leave_now(key, recording, by))
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:

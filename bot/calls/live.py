@@ -126,6 +126,7 @@ class LiveCall:
         self.recording = recording
         self.rows = rows
         self.told: set[UserId] = set()
+        self.company: frozenset[Device] = frozenset()  # devices that are listed, and whose sound may be received
         self._session = session
         self._means = means
         self._legs: dict[LegId, _Work] = {}

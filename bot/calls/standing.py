@@ -44,9 +44,13 @@ class Standing:
         theirs = (call for call in self.calls if call.protocol is recording.protocol)
         return next((call for call in theirs if call.call_id == recording.call_id), None)
 
+    def company(self, call: Call) -> frozenset[Device]:
+        """Return the devices in a call whose sound may be received."""
+        return frozenset(member.device for member in call.members if member.device.user_id not in self.declined)
+
     def has_company(self, call: Call) -> bool:
         """Return whether anybody is in a call whose sound may be received."""
-        return any(member.device.user_id not in self.declined for member in call.members)
+        return bool(self.company(call))
 
 
 async def look(

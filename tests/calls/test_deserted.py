@@ -1,0 +1,47 @@
+"""A call in which only clients that have died are listed: the bot leaves it, and does not come back for them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from storage.records import EndedBy
+from tests.calls.stage import YAN, ZOE, Stage
+from tests.world import World
+
+
+@pytest.fixture
+async def stage(world: World) -> AsyncIterator[Stage]:
+    made = Stage(world)
+    await made.open_room()
+    yield made
+    await made.engine.stop()
+
+
+async def leave_alone(stage: Stage) -> None:
+    """Let a device be listed that never answers, until the bot has left."""
+    await stage.call()
+    await stage.enter(ZOE)
+    await stage.pass_by(21)
+    await stage.pass_by(31)
+    assert (await stage.recording()).ended_by is EndedBy.STOPPED
+
+
+async def test_the_dead_are_not_joined_again(stage: Stage) -> None:
+    """Whatever else happens in the room, the bot begins nothing anew with devices that it has waited for in vain."""
+    await leave_alone(stage)
+    await stage.levels(0)
+    await stage.enter(ZOE)
+    assert len(await stage.recordings()) == 1
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_whoever_comes_is_joined(stage: Stage, *, leaves: bool) -> None:
+    """A device that comes, or comes back, is recorded."""
+    await leave_alone(stage)
+    if leaves:
+        await stage.leave(ZOE)
+        await stage.enter(ZOE)
+    else:
+        await stage.enter(YAN)
+    assert len(await stage.recordings()) == 2
+    assert stage.live is not None

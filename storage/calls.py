@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from storage.database import Connection
 from storage.dialect import insert
@@ -22,6 +22,9 @@ from storage.rows import columns, record, records
 from storage.tables import call_events, call_told, stem_blobs
 from storage.tables import recordings as recording_table
 from storage.tables import rooms as room_table
+
+MOST_EVENTS = 10_000
+"""Events that the recording of a call lists. More are an attempt to fill the disk: members mute themselves at will."""
 
 
 async def running(db: Connection, room_id: RoomId | None = None) -> tuple[Recording, ...]:
@@ -48,9 +51,12 @@ async def rooms_of(db: Connection) -> frozenset[RoomId]:
 
 
 async def note(db: Connection, recording_id: RecordingId, events: Sequence[CallEvent]) -> None:
-    """Add events to those that the recording of a call lists."""
-    if events:
-        await db.execute(call_events.insert(), [{**columns(event), "recording_id": recording_id} for event in events])
+    """Add events to those that the recording of a call lists, as many as it may have."""
+    mine = select(func.count()).select_from(call_events).where(call_events.c.recording_id == recording_id)
+    room = MOST_EVENTS - int((await db.execute(mine)).scalar_one())
+    if events[: max(0, room)]:
+        rows = [{**columns(event), "recording_id": recording_id} for event in events[:room]]
+        await db.execute(call_events.insert(), rows)
 
 
 async def events(db: Connection, recording_id: RecordingId) -> tuple[CallEvent, ...]:

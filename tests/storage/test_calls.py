@@ -135,3 +135,14 @@ async def test_the_consent_of_calls_is_listed_by_room(store: Store) -> None:
         "$notice",
         (ALICE, BOB),
     )
+
+
+async def test_a_call_lists_only_so_many_events(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Muting again and again fills no disk."""
+    monkeypatch.setattr(calls, "MOST_EVENTS", 3)
+    async with store.write() as db:
+        made = await call(db)
+        for _ in range(3):
+            muted = [CallEvent(Samples(at), BOB, CallEventKind.MUTED, "DEV") for at in (1, 2)]
+            await calls.note(db, made.id, muted)
+        assert [event.at for event in await calls.events(db, made.id)] == [1, 1, 2]

@@ -115,7 +115,15 @@ class HungUp:
     rejects: bool = False
 
 
-Message = Offered | Answered | Candidates | AnswerSelected | Renegotiated | Muted | HungUp
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A message that is of no use to the bot, or malformed (`rule`: a short name). Its number counts among those of
+    its leg."""
+
+    rule: str
+
+
+Message = Offered | Answered | Candidates | AnswerSelected | Renegotiated | Muted | HungUp | Ignored
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ class Keys:
             elif kind == ENCRYPTED:
                 self._take_olm(dict(event))
                 await asyncio.sleep(0)  # each is a commit
-            elif kind in CALL_MESSAGES and isinstance(event.get("sender"), str):
+            elif kind.startswith(CALL_MESSAGES) and isinstance(event.get("sender"), str):
                 self._take_signal(Signal(UserId(event["sender"]), kind, content))
         return tuple(withheld)
 

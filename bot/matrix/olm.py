@@ -77,7 +77,7 @@ class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
         super().__init__(user_id, device_id, store)
 
     def _handle_olm_event(self, sender: str, sender_key: str, payload: dict[str, Any]) -> Any:
-        if payload["type"] not in CALL_MESSAGES:
+        if not payload["type"].startswith(CALL_MESSAGES):
             return super()._handle_olm_event(sender, sender_key, payload)
         claimed = payload["keys"].get("ed25519")
         if isinstance(claimed, str):

@@ -86,7 +86,7 @@ class Caller:
         self._messages.append((event.type, event.source["content"]))
 
     def _opened(self, sender: str, sender_key: str, payload: dict[str, Any]) -> Any:
-        if payload["type"] not in CALL_MESSAGES:
+        if not payload["type"].startswith(CALL_MESSAGES):
             return self._olm_event(sender, sender_key, payload)
         self._messages.append((payload["type"], payload["content"]))
         return None

@@ -15,6 +15,7 @@ from bot.calls.model import (
     Candidates,
     Device,
     HungUp,
+    Ignored,
     LegId,
     Message,
     Muted,
@@ -30,6 +31,7 @@ from bot.event_types import (
     CALL_CANDIDATES,
     CALL_HANGUP,
     CALL_INVITE,
+    CALL_MESSAGES,
     CALL_METADATA,
     CALL_METADATA_UNSTABLE,
     CALL_NEGOTIATE,
@@ -55,14 +57,14 @@ CAPABILITIES = {"m.call.transferee": False, "m.call.dtmf": False}
 
 
 def read(signal: Signal, us: Device, call_id: str, *, sealed_only: bool) -> Received | Rejected:
-    """Read a message to the bot's device about a leg of this call, or tell by a short name why it is none.
+    """Read a message to the bot's device about a leg of this call, or tell by a short name why it is none. One that is
+    for the bot, but malformed or of another type, is `Ignored`: those after it must not wait for its number.
 
     `sealed_only`: messages that are not encrypted are refused, as in an encrypted room. Whether the device is in the
     call only the room's state tells: the caller compares all of `Received.device` with its members.
     """
     content = fields.mapping(signal.content)
-    reader = _READERS.get(signal.type)
-    if reader is None or signal.room_id is not None:
+    if not signal.type.startswith(CALL_MESSAGES) or signal.room_id is not None:
         return Rejected("type")
     if sealed_only and not signal.encrypted:
         return Rejected("plain")
@@ -76,9 +78,8 @@ def read(signal: Signal, us: Device, call_id: str, *, sealed_only: bool) -> Rece
         return Rejected("device")
     if (signal.sender, device_id) == (us.user_id, us.device_id):
         return Rejected("own")
-    message = reader(content)
-    if isinstance(message, Rejected):
-        return message
+    reader = _READERS.get(signal.type)
+    message = reader(content) if reader is not None else Ignored("type")
     device = Device(signal.sender, device_id, session_id)
     return Received(call_id, device, LegId(leg), message, seq, signal.encrypted)
 
@@ -92,35 +93,35 @@ def _astray(content: Json, us: Device, call_id: str) -> str | None:
     return None if content.get("invitee", us.user_id) == us.user_id else "other_user"
 
 
-def _offered(content: Json) -> Message | Rejected:
+def _offered(content: Json) -> Message:
     sdp = webrtc.sdp(content.get("offer"), "offer")
-    return sdp if isinstance(sdp, Rejected) else Offered(sdp, _muted(content))
+    return Ignored(sdp.rule) if isinstance(sdp, Rejected) else Offered(sdp, _muted(content))
 
 
-def _answered(content: Json) -> Message | Rejected:
+def _answered(content: Json) -> Message:
     sdp = webrtc.sdp(content.get("answer"), "answer")
-    return sdp if isinstance(sdp, Rejected) else Answered(sdp, _muted(content))
+    return Ignored(sdp.rule) if isinstance(sdp, Rejected) else Answered(sdp, _muted(content))
 
 
-def _renegotiated(content: Json) -> Message | Rejected:
+def _renegotiated(content: Json) -> Message:
     kind = fields.mapping(content.get("description")).get("type")
     if kind not in ("offer", "answer"):
-        return Rejected("sdp")
+        return Ignored("sdp")
     sdp = webrtc.sdp(content.get("description"), kind)
-    return sdp if isinstance(sdp, Rejected) else Renegotiated(kind == "offer", sdp, _muted(content))
+    return Ignored(sdp.rule) if isinstance(sdp, Rejected) else Renegotiated(kind == "offer", sdp, _muted(content))
 
 
-def _candidates(content: Json) -> Message | Rejected:
+def _candidates(content: Json) -> Message:
     listed = content.get("candidates")
     if not isinstance(listed, list | tuple):
-        return Rejected("candidates")
+        return Ignored("candidates")
     read = [webrtc.candidate(candidate) for candidate in listed[:MOST_CANDIDATES]]
     return Candidates(tuple(candidate for candidate in read if candidate is not None))
 
 
-def _selected(content: Json) -> Message | Rejected:
+def _selected(content: Json) -> Message:
     party = fields.text(content.get("selected_party_id"))
-    return Rejected("party") if party is None else AnswerSelected(party)
+    return Ignored("party") if party is None else AnswerSelected(party)
 
 
 def _hung_up(content: Json) -> Message:
@@ -131,12 +132,12 @@ def _rejected(content: Json) -> Message:
     return HungUp(fields.text(content.get("reason"), 64) or "", rejects=True)
 
 
-def _changed(content: Json) -> Message | Rejected:
+def _changed(content: Json) -> Message:
     muted = _muted(content)
-    return Rejected("metadata") if muted is None else Muted(muted)
+    return Ignored("metadata") if muted is None else Muted(muted)
 
 
-_READERS: Mapping[str, Callable[[Json], Message | Rejected]] = {
+_READERS: Mapping[str, Callable[[Json], Message]] = {
     CALL_INVITE: _offered,
     CALL_ANSWER: _answered,
     CALL_CANDIDATES: _candidates,
@@ -197,8 +198,8 @@ def _special(message: Message, to: Device) -> tuple[str, dict[str, Any]]:
             return CALL_SELECT_ANSWER, {"selected_party_id": party}
         case HungUp(reason=reason, rejects=rejects):
             return CALL_REJECT if rejects else CALL_HANGUP, {"reason": reason} if reason else {}
-        case Muted():
-            raise ValueError("the bot's own stream never changes")
+        case Muted() | Ignored():
+            raise ValueError("the bot sends no such message")
 
 
 def _streams(sdp: str, muted: bool | None) -> dict[str, Any]:

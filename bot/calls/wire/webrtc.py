@@ -1,5 +1,6 @@
 """Descriptions (SDP) and ICE candidates, as all wire formats carry them: read with bounds, and written. Pure."""
 
+import re
 from typing import Any
 
 from bot.calls.model import Candidate
@@ -9,6 +10,8 @@ from bot.recording.model import Rejected
 MOST_SDP = 64 * 1024
 """Characters of an SDP; a browser's, for audio and video, has 8,000."""
 MOST_CANDIDATE = 1024
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""A lone surrogate, which JSON can hold, and nothing behind this could encode."""
 
 
 def sdp(value: object, kind: str) -> str | Rejected:
@@ -19,8 +22,7 @@ def sdp(value: object, kind: str) -> str | Rejected:
         return Rejected("sdp")
     if len(text) > MOST_SDP:
         return Rejected("too_large")
-    # JSON can hold a lone surrogate, which nothing behind this could encode.
-    return Rejected("sdp") if any("\ud800" <= sign <= "\udfff" for sign in text) else text
+    return Rejected("sdp") if SURROGATE.search(text) else text
 
 
 def candidate(value: object) -> Candidate | None:

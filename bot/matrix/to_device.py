@@ -5,7 +5,6 @@ Users of unencrypted rooms count too, whose devices nio would never query.
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -28,13 +27,9 @@ Listener = Callable[[tuple[Signal, ...]], None]
 
 
 class ToDevice:
-    """Messages to devices, and those that came, which go to `listener` once their batch is stored.
-
-    `session_id`: this process of the device, which messages about calls name.
-    """
+    """Messages to devices, and those that came, which go to `listener` once their batch is stored."""
 
     def __init__(self, keys: Keys, upkeep: Upkeep) -> None:
-        self.session_id = secrets.token_urlsafe(16)
         self.listener: Listener | None = None
         self._keys = keys
         self._upkeep = upkeep

@@ -7,6 +7,7 @@ the same type of event in another shape, without `m.calls`.
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from bot import facts
@@ -26,6 +27,9 @@ MOST_DEVICES = 32
 MOST_MEMBERS = 320
 """Devices of a call that are read: those whose event is the oldest, so that newcomers push nobody out."""
 
+_Listed = tuple[StateEvent, Mapping[str, Any]]
+"""A user's entry, and its part about a call."""
+
 
 def calls_of(state: Iterable[StateEvent], joined: Collection[UserId], us: Device, now: datetime) -> tuple[Call, ...]:
     """Return the calls that go on in a room, the newest first. js-sdk takes the newest, and stays in it until it ends.
@@ -35,12 +39,13 @@ def calls_of(state: Iterable[StateEvent], joined: Collection[UserId], us: Device
     events = list(state)
     entries = [event for event in events if event.type == CALL_MEMBER and _is_own(event) and event.state_key in joined]
     running = [event for event in events if event.type == CALL and _is_running(event)]
+    listed = _by_call(sorted(entries, key=_age))
     return tuple(
         Call(
             protocol=CallProtocol.MSC3401,
             call_id=event.state_key,
             event_id=event.event_id,
-            members=_members(entries, event.state_key, us, now),
+            members=_members(listed.get(event.state_key, ()), us, now),
             push_to_talk=bool(event.content.get("io.element.ptt")),
         )
         for event in sorted(running, key=_age, reverse=True)
@@ -107,15 +112,29 @@ def _is_own(event: StateEvent) -> bool:
     return event.state_key == event.sender and fields.user_id(event.state_key) is not None
 
 
-def _members(entries: Iterable[StateEvent], call_id: str, us: Device, now: datetime) -> tuple[Member, ...]:
-    members = [member for entry in sorted(entries, key=_age) for member in _devices(entry, call_id, now)]
+def _by_call(entries: Iterable[StateEvent]) -> dict[str, list[_Listed]]:
+    """Return the parts of users' entries about each call, in the order of the entries: one walk for any number of
+    calls. Of a call that a user lists twice the first counts."""
+    listed: dict[str, list[_Listed]] = {}
+    for entry in entries:
+        calls: dict[str, _Listed] = {}
+        for call in _calls(entry.content):
+            call_id = call.get("m.call_id")
+            if isinstance(call_id, str):
+                calls.setdefault(call_id, (entry, call))
+        for call_id, one in calls.items():
+            listed.setdefault(call_id, []).append(one)
+    return listed
+
+
+def _members(listed: Iterable[_Listed], us: Device, now: datetime) -> tuple[Member, ...]:
     mine = (us.user_id, us.device_id)
-    return tuple(m for m in members if (m.device.user_id, m.device.device_id) != mine)[:MOST_MEMBERS]
+    members = (member for entry, call in listed for member in _devices(entry, call, now))
+    return tuple(islice((m for m in members if (m.device.user_id, m.device.device_id) != mine), MOST_MEMBERS))
 
 
-def _devices(entry: StateEvent, call_id: str, now: datetime) -> list[Member]:
+def _devices(entry: StateEvent, call: Mapping[str, Any], now: datetime) -> list[Member]:
     """Read a user's devices in a call; of one that is listed twice the last entry counts."""
-    call = next((call for call in _calls(entry.content) if call.get("m.call_id") == call_id), {})
     members: dict[str, Member] = {}
     for listed in _listed(call):
         device_id, session_id = fields.text(listed.get("device_id")), fields.text(listed.get("session_id"))

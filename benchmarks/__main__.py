@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from benchmarks import (
+    calls_media,
     download,
     finishing,
     handing_back,
@@ -45,6 +46,7 @@ GROUPS: dict[str, tuple[Benchmark, ...]] = {
     "page": (live_page.figures,),
     "walkie": (walkie.figures,),
     "stems": (stems.figures,),
+    "calls-media": (calls_media.figures,),
 }
 ON_REQUEST: dict[str, tuple[Benchmark, ...]] = {"soak": (soak.figures,)}
 

@@ -57,7 +57,7 @@ class Talker(MediaStreamTrack):
         self.jump = 0  # added to all timestamps from now on
         self._pauses = asyncio.Event()
         self._pauses.set()
-        self._began: float | None = None
+        self.began = 0.0  # on the loop's clock: the place of the first packet
         self._late = 0  # packets by which the RTP clock is behind, after stalls
         self._unsent = 0  # packets' time that passed without any, with the clock going on
 
@@ -74,8 +74,7 @@ class Talker(MediaStreamTrack):
 
     async def recv(self) -> Prepared:
         loop = asyncio.get_running_loop()
-        if self._began is None:
-            self._began = loop.time()
+        self.began = self.began or loop.time()
         if not self._pauses.is_set():
             stalled = loop.time()
             await self._pauses.wait()
@@ -83,7 +82,7 @@ class Talker(MediaStreamTrack):
         if self.sent >= len(self.packets):
             await asyncio.Event().wait()
         place = (self.sent + self._unsent) * PACKET
-        await asyncio.sleep(self._began + (place + self._late) / RATE - loop.time())
+        await asyncio.sleep(self.began + (place + self._late) / RATE - loop.time())
         if self.readyState != "live":
             raise MediaStreamError
         self.sent += 1

@@ -3,9 +3,9 @@
 Places follow the sender's timestamps, so that jitter of the network is not heard and unsent sound (DTX) is a hole of
 its true length. The two clocks are tied together when a stream begins, and again when they have come apart:
 
-- **Settling.** The first packets of a stream are held for `SETTLE`; the least delayed of them gives the offset. The
-  same is done behind a pause in arrivals if the packets behind it seem to be late: packets that the network held back
-  catch up within that time, a sender whose clock stood still does not.
+- **Settling.** The first packets of a stream are held until for `SETTLE` none was less delayed than those before; the
+  least delayed gives the offset. The same is done behind a pause in arrivals if the packets behind it seem to be late:
+  packets that were held back on the way catch up, those of a sender whose clock stood still do not.
 - **Stalls.** A sender that loses sound while its RTP clock goes on evenly (an overloaded machine) falls behind. When
   even the least delayed packet of `STALL` is later than `TOLERANCE`, so much silence is inserted. One late packet, or
   a few, change nothing.
@@ -24,9 +24,11 @@ from bot.calls.media.reorder import Ordered
 from storage.records import SAMPLE_RATE, Samples
 
 SETTLE = Samples(SAMPLE_RATE // 10)
+MOST_SETTLING = Samples(2 * SAMPLE_RATE)
 TOLERANCE = Samples(SAMPLE_RATE // 4)
 STALL = Samples(4 * SAMPLE_RATE)
 AHEAD = Samples(SAMPLE_RATE)
+_LESS = SAMPLE_RATE // 100  # by which a packet must be less delayed to count as catching up
 _PAUSE = SAMPLE_RATE // 2  # without a packet: longer than DTX pauses between two
 _BUCKET = SAMPLE_RATE // 2  # the delays of STALL are kept as the least of each half second
 _BUCKETS = STALL // _BUCKET
@@ -52,6 +54,8 @@ class RtpClock:
         self._end = Samples(0)  # of the sound that was placed
         self._length = Samples(0)  # of the last packet that was placed
         self._settling: list[_Timed] = []
+        self._least_delayed = 0  # among them
+        self._caught_up = Samples(0)  # arrival of the last of them that was less delayed than those before
         self._anew = False  # what settles is a stream that begins, not one that may have stalled
         self._least: deque[tuple[int, int]] = deque(maxlen=_BUCKETS)  # half second, least delay in it
         self._early = 0  # samples that the stream is ahead of its time, beyond TOLERANCE
@@ -59,7 +63,9 @@ class RtpClock:
     @property
     def due(self) -> Samples | None:
         """The place on the clock at which to call `expire`; None: nothing waits."""
-        return Samples(self._settling[0].ordered.packet.arrived + SETTLE) if self._settling else None
+        if not self._settling:
+            return None
+        return Samples(min(self._caught_up + SETTLE, self._settling[0].ordered.packet.arrived + MOST_SETTLING))
 
     def push(self, ordered: Ordered, samples: Samples) -> list[OpusPacket]:
         """Take the next packet in order, `samples` long; return what has its place now."""
@@ -71,7 +77,7 @@ class RtpClock:
             self._anew = True
         self._time, self._timestamp, self._arrived = timed.time, ordered.packet.timestamp, ordered.packet.arrived
         if self._settling or self._anew or (pause > _PAUSE and delay > TOLERANCE):
-            self._settling.append(timed)
+            self._settle(timed, delay)
             return placed
         return placed + self._place(timed)
 
@@ -90,6 +96,11 @@ class RtpClock:
                 self._early = 0
             self._anew = False
         return [packet for timed in settling for packet in self._place(timed)]
+
+    def _settle(self, timed: _Timed, delay: int) -> None:
+        if not self._settling or delay < self._least_delayed - _LESS:
+            self._least_delayed, self._caught_up = delay, timed.ordered.packet.arrived
+        self._settling.append(timed)
 
     def _counted(self, timestamp: int) -> int:
         """Count a timestamp on beyond 32 bits."""

@@ -99,10 +99,12 @@ def test_a_sender_that_stood_still_goes_on_in_its_place() -> None:
     assert all(sound.lost_before == 0 for sound in sounds)
 
 
-def test_a_network_that_stood_still_moves_nothing() -> None:
-    """Packets that come in one burst behind a pause keep their places."""
-    held = [later(packet, (150 - number) * PACKET) for number, packet in enumerate(talk(range(50, 150)), 50)]
-    sounds = placed(RtpClock(), [*talk(range(50)), *held, *talk(range(150, 300))])
+@pytest.mark.parametrize("spacing", [0.0, 0.05, 0.3])
+def test_a_network_that_stood_still_moves_nothing(spacing: float) -> None:
+    """Packets that come in a burst behind a pause keep their places, also if they take their time to catch up."""
+    late = {number: int(PACKET * (150 + (number - 50) * spacing - number)) for number in range(50, 300)}
+    held = [later(packet, max(0, late[number])) for number, packet in enumerate(talk(range(50, 300)), 50)]
+    sounds = placed(RtpClock(), [*talk(range(50)), *held])
     assert [sound.at - BEGIN for sound in sounds] == [number * PACKET for number in range(300)]
 
 

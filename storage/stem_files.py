@@ -76,6 +76,12 @@ class StemFiles:
         """Return the stems of a recording that have a file. Blocking."""
         return sorted(int(file.stem) for file in self._files(recording_id) if file.stem.isdecimal())
 
+    def read(self, recording_id: RecordingId, number: int, offset: int, size: int) -> bytes:
+        """Return bytes of a file. Raises OSError. Blocking."""
+        with self.path(recording_id, number).open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
     def cut(self, recording_id: RecordingId, number: int, size: int, end: bytes) -> None:
         """Shorten a file to `size` bytes and put `end` behind them. Raises OSError. Blocking."""
         with self.path(recording_id, number).open("r+b") as file:

@@ -58,7 +58,9 @@ class Keeping:
         self, recording_id: RecordingId, slices: Sequence[Slice], closed: Sequence[tuple[Closed, LeftBy]]
     ) -> None:
         for each in slices:
-            self._store.blobs.add_bytes(each.data, each.key)
+            if not self._store.blobs.exists(each.key):
+                pages = self._store.stems.read(recording_id, each.stem.number, each.offset, each.pages_size)
+                self._store.blobs.add_bytes(each.headers + pages, each.key)
         for stem, _ in closed:
             if stem.key is not None:
                 self._store.blobs.add_copy(self._store.stems.path(recording_id, stem.stem.number), stem.key)

@@ -61,12 +61,12 @@ class _Found:
         self._next_page = next_page  # the first in no slice yet
         self._run: list[bytes] = []
         self._run_at = stem.joined
-        self._run_number = 0
+        self._run_number = self._run_offset = 0
         self._sounds = False
         self._runs: list[Run] = []
 
     def add(self, page: OggPage) -> None:
-        written, at = write_page(page), Samples(self._stem.joined + self.granule)
+        written, at, offset = write_page(page), Samples(self._stem.joined + self.granule), self.size
         self.size += len(written)
         self.granule, self.number, self.ended = page.granule, page.number, page.ends
         if page.number < FIRST_PAGE:
@@ -79,7 +79,7 @@ class _Found:
         if packets and window_of(at) != window_of(self._run_at):
             self._cut()
         if not self._run:
-            self._run_at, self._run_number = at, page.number
+            self._run_at, self._run_number, self._run_offset = at, page.number, offset
         self._run.append(written)
         self._sounds = self._sounds or sounds
 
@@ -103,7 +103,7 @@ class _Found:
 
     def _cut(self) -> None:
         if self._sounds:
-            self._runs.append(Run(self._run_number, self._run_at, b"".join(self._run)))
+            self._runs.append(Run(self._run_number, self._run_at, self._run_offset, b"".join(self._run)))
         self._run, self._sounds = [], False
 
 

@@ -14,12 +14,14 @@ from storage.records import BlobKey, Chunk, ChunkFacts, ChunkId, ChunkState, Pos
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A slice that is cut. Its stem's file, which is on the disk, has the same pages."""
+    """A slice that is cut. Its pages lie in the file of its stem, `pages_size` bytes from `offset` on."""
 
     stem: Stem
     at: Samples  # where it begins on the clock of the call
     first_page: int
-    data: bytes
+    headers: bytes
+    offset: int
+    pages_size: int
     facts: ChunkFacts
     key: BlobKey
     position: Position  # in the journal when it began
@@ -38,7 +40,7 @@ class Slice:
             position=self.position,
             state=ChunkState.STORED,
             blob=self.key,
-            bytes=len(self.data),
+            bytes=len(self.headers) + self.pages_size,
             facts=self.facts,
             stem=self.stem.number,
             at=self.at,
@@ -49,4 +51,5 @@ def slice_of(stem: Stem, headers: bytes, run: Run, position: Position) -> Slice:
     """Make the slice of a run of pages; its facts are read from its bytes, as of any chunk. Takes milliseconds."""
     data = headers + run.pages
     facts = facts_of(opus_streams(io.BytesIO(data), max_samples=2 * WINDOW))
-    return Slice(stem, run.at, run.first_page, data, facts, BlobKey(hashlib.sha256(data).hexdigest()), position)
+    key = BlobKey(hashlib.sha256(data).hexdigest())
+    return Slice(stem, run.at, run.first_page, headers, run.offset, len(run.pages), facts, key, position)

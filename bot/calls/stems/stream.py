@@ -41,6 +41,7 @@ class Run:
 
     first_page: int
     at: Samples  # where their sound begins on the clock of the call
+    offset: int  # in the stem's file
     pages: bytes
 
 
@@ -53,6 +54,7 @@ class StemStream:
         self.received = self.lost = 0  # samples
         self._serial = serial
         self._number = 0
+        self._size = 0  # bytes of all pages
         self._packets: list[bytes] = []  # of the page that grows
         self._lacing = bytearray()
         self._page_samples = 0
@@ -65,6 +67,7 @@ class StemStream:
         for flags, packet in ((BEGINS, head_of(channels=1, pre_skip=Samples(0)).packet), (0, TAGS)):
             self._out.append(self._page(flags, packet, lacing_of(packet)))
         self.headers = b"".join(self._out)
+        self._run_offset = self._size
 
     # ---- sound
 
@@ -134,9 +137,10 @@ class StemStream:
         """End the run: what comes next is in another slice."""
         self._end_page()
         if self._sounds:
-            self._runs.append(Run(self._run_number, self._run_at, b"".join(self._run)))
+            self._runs.append(Run(self._run_number, self._run_at, self._run_offset, b"".join(self._run)))
         self._run.clear()
-        self._run_at, self._run_number, self._sounds = self.at, self._number, False
+        self._run_at, self._run_number, self._run_offset = self.at, self._number, self._size
+        self._sounds = False
 
     def finish(self, at: Samples) -> Samples:
         """End the stream at `at`, or with its last sound if that is later. Return where it ends."""
@@ -161,6 +165,7 @@ class StemStream:
         granule = self.at - self.joined
         page = write_page(OggPage(flags, granule, self._serial, self._number, lacing, body))
         self._number += 1
+        self._size += len(page)
         return page
 
 

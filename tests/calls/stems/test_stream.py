@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.ogg import PacketReader, read_pages
-from bot.audio.opus_packets import digital_silence, duration, mark_of
+from bot.audio.opus_packets import digital_silence, duration, length_of, mark_of
 from bot.calls.media.door import OpusPacket
 from bot.calls.stems.slices import Slice, slice_of
 from bot.calls.stems.stream import ENCODER_DELAY, Silence, StemStream, begin_of
 from bot.recording.call.layout import WINDOW, lay_out
-from storage.records import SAMPLE_RATE, Position, RecordingId, Samples
+from storage.records import SAMPLE_RATE, Position, RecordingId, Samples, Timing
 from tests.calls.stems import FRAME, a_stem, packet, packets
 from tests.calls.stems.opus import encoded
 from tests.factories import a_recording
@@ -48,11 +48,11 @@ async def test_the_facts_of_a_slice_are_those_that_its_inspection_reads(tmp_path
     first begins the stem and whose last ends it."""
     joined = 7 * SAMPLE_RATE + 40
     sound = [*packets(joined, joined + 4 * SAMPLE_RATE), *packets(joined + 9 * SAMPLE_RATE, joined + 17 * SAMPLE_RATE)]
-    _, slices = written(StemStream(Samples(joined), 77), sound, joined + 17 * SAMPLE_RATE + 1000)
+    file, slices = written(StemStream(Samples(joined), 77), sound, joined + 17 * SAMPLE_RATE + 1000)
     facts = []
     for number, each in enumerate(slices):
         path = tmp_path / f"{number}.ogg"
-        path.write_bytes(each.data)
+        path.write_bytes(each.headers + file[each.offset : each.offset + each.pages_size])
         facts.append(await inspect_chunk(path, ffmpeg, max_seconds=60))
         assert facts[-1] == each.facts
     assert [each.window for each in slices] == [0, 1, 2]
@@ -191,3 +191,33 @@ def test_any_sound_keeps_its_place(joined: int, bursts: list[tuple[int, int]]) -
     windows = [each.window for each in slices]
     assert windows == sorted(set(windows))
     assert all(each.facts.ogg and each.facts.ogg.agrees for each in slices)
+
+
+PAYLOADS = st.one_of(
+    st.binary(max_size=1500),
+    st.builds(lambda first, rest: bytes([first]) + rest, st.integers(0, 255), st.binary(max_size=80)),
+    st.sampled_from([b"OpusHead" + bytes(11), b"OpusTags" + bytes(8), b"OggS" + bytes(30)]),
+    st.builds(digital_silence, st.just(5760), st.integers(1, 254)).map(lambda made: made[0]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(PAYLOADS, st.integers(0, 3 * SAMPLE_RATE), st.integers(-2000, 9000)), max_size=30))
+def test_whatever_a_peer_sends_the_file_is_one_stream(sent: list[tuple[bytes, int, int]]) -> None:
+    """Any bytes, lengths and places make a file whose pages agree with its packets, and slices whose facts add up to
+    it."""
+    stream, at = StemStream(Samples(0), 77), 312
+    sound = []
+    for payload, hole, odd in sent:
+        at += hole
+        samples = length_of(payload) or max(120, odd)
+        sound.append(OpusPacket(Samples(at), Samples(samples), payload, Samples(abs(odd))))
+        at += samples if odd > 0 else -100
+    file, slices = written(stream, sound, at)
+    assert all(each.facts.ogg and each.facts.ogg.agrees and each.facts.ogg.contiguous for each in slices)
+    assert all(each.facts.timing is Timing.EXACT for each in slices)
+    *_, last = read_pages(io.BytesIO(file))
+    assert last.ends
+    assert last.granule == stream.at
+    kept = sum(each.facts.ogg.packet_samples for each in slices if each.facts.ogg)
+    assert stream.received <= kept <= last.granule + 120

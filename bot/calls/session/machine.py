@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from bot.calls.model import (
+    MOST_LEGS,
     Answered,
     AnswerMade,
     LegConnected,
@@ -159,10 +160,12 @@ def _pass_time(work: Work) -> None:
 
 def _tend(work: Work) -> None:
     """Call who is to be called, and see whether it is time to leave or to tell."""
+    free = MOST_LEGS - sum(rules.is_live(peer.leg) for peer in work.peers.values())
     for key, peer in tuple(work.peers.items()):
         if peer.call_at is not None and peer.call_at <= work.now and _is_callable(work, key):
-            if work.has_place(key):
+            if free > 0 and work.has_place(key):
                 work.call(key)
+                free -= 1
             else:
                 work.refuse(key)
     peers = work.peers.values()

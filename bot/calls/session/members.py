@@ -41,6 +41,8 @@ def _comes(work: Work, key: Key, member: Member) -> None:
 def _stays(work: Work, key: Key, member: Member) -> None:
     """Take over what the state says of a device now. A new session is a new client, which knows of no leg."""
     peer = work.peers[key]
+    if peer.member == member:
+        return
     is_new = peer.member.device.session_id != member.device.session_id
     if is_new and peer.leg is not None and peer.leg.device.session_id != member.device.session_id:
         work.close(key, LeftBy.LOST, CallEventKind.LOST, hang_up="new_session")

@@ -74,6 +74,7 @@ class Showing:
         self._kept: dict[Key, asyncio.Task[None]] = {}
         self._written: dict[Key, _Written] = {}
         self._removals: dict[Key, _Removal] = {}
+        self._asked: set[Key] = set()
 
     async def show(self, room_id: RoomId, call: Call, ours: Device) -> None:
         """Write the entry of the bot's device, and keep it fresh from then on. Raises TryLater, GiveUp, StoreError."""
@@ -87,10 +88,12 @@ class Showing:
         whatever the state says. Raises TryLater, GiveUp, StoreError."""
         shown = await self._stop(key) or shown
         own = await self._own(key)
-        if shown or self._is_listed(key[1], own):
+        shown = shown or self._is_listed(key[1], own)
+        if shown:
             await self._put(key, self._left(key[1], own))
         await self._remove_stale(key)
-        await self._cancel_removal(key)
+        if shown or key in self._removals:
+            await self._cancel_removal(key)
 
     async def close(self) -> None:
         for key in tuple(self._kept):
@@ -152,13 +155,14 @@ class Showing:
             self._removals[key] = _Removal(delay_id, left)
 
     async def _cancel_removal(self, key: Key) -> None:
-        """Cancel what is scheduled, by this process or the one before."""
+        """Cancel what is scheduled, by this process or the one before, for which the homeserver is asked once."""
         if key[1] is not CallProtocol.MSC3401 or not await self._delayed.longest_ms():
             return
         known = self._removals.get(key)
-        kinds = {SHOWN_IN_CALL[key[1]]}
-        for delay_id in [known.delay_id] if known else await self._delayed.scheduled(key[0], kinds):
+        lost = [] if key in self._asked else await self._delayed.scheduled(key[0], {SHOWN_IN_CALL[key[1]]})
+        for delay_id in {*lost, *([known.delay_id] if known is not None else [])}:
             await self._delayed.cancel(delay_id)
+        self._asked.add(key)
         self._removals.pop(key, None)
 
     # ---- the room's state

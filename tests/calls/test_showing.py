@@ -40,6 +40,7 @@ class Homeserver:
         self.longest = 86_400_000
         self.pauses: asyncio.Queue[tuple[float, asyncio.Event]] = asyncio.Queue()
         self._numbers = 0
+        self.listings = 0
         self.begin()
 
     def begin(self) -> None:
@@ -101,6 +102,7 @@ class Homeserver:
 
     async def scheduled(self, _: object, kinds: set[str]) -> list[str]:
         self._check()
+        self.listings += 1
         return list(self.delayed) if kinds == {CALL_MEMBER} else []
 
     def fire(self) -> None:
@@ -208,6 +210,17 @@ async def test_a_process_after_one_that_died_goes_on_with_the_entry(homeserver: 
     assert list(homeserver.delayed) == ["d2"]
     await died.close()
     await homeserver.showing.close()
+
+
+async def test_a_room_without_an_entry_costs_no_request(homeserver: Homeserver) -> None:
+    """To remove an entry that is not there asks the homeserver for nothing; what is scheduled is listed once."""
+    await homeserver.showing.hide((ROOM, MSC3401), shown=False)
+    assert homeserver.listings == 0
+    for _ in range(3):
+        await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401])
+        await homeserver.showing.hide((ROOM, MSC3401), shown=False)
+    assert homeserver.listings == 1
+    assert homeserver.delayed == {}
 
 
 async def test_a_homeserver_without_delayed_events_schedules_nothing(homeserver: Homeserver) -> None:

@@ -66,15 +66,33 @@ def levels_of(cut: Cut) -> dict[int, StemLevel]:
     return unpack(packed, {part.stem for part in cut.parts}, cut.samples) if packed else {}
 
 
-def speech_in(cuts: Iterable[Cut]) -> Iterator[tuple[int, Samples, Samples]]:
-    """Yield the stretches of speech in a row of cuts: the stem, begin and end. They end with their window."""
+def speech_in(cuts: Iterable[Cut], breath: Samples) -> Iterator[tuple[int, Samples, Samples]]:
+    """Yield the stretches of speech in a row of cuts: the stem, begin and end. They end with their window. `breath`:
+    pauses shorter than this are a part of them."""
     begins = 0
     for cut in cuts:
-        for stem, level in levels_of(cut).items() if cut.gains is not None else ():
-            borders = np.flatnonzero(np.diff(level.speech.astype(np.int8), prepend=0, append=0))
-            for first, last in borders.reshape(-1, 2).tolist():
-                yield stem, Samples(begins + first * HOP), Samples(begins + min(last * HOP, cut.samples))
+        if cut.parts and cut.gains is not None:
+            stems = sorted({part.stem for part in cut.parts})
+            for row, first, last in _runs(_speech(cut.gains, len(stems), cut.samples), breath // HOP):
+                yield stems[row], Samples(begins + first * HOP), Samples(begins + min(last * HOP, cut.samples))
         begins += cut.samples
+
+
+def _speech(packed: bytes, stems: int, samples: int) -> Speech:
+    """Return which hops are speech, a row for each stem."""
+    hops = _hops(samples)
+    bits = np.frombuffer(packed, np.uint8).reshape(stems, -1)[:, 2 * (hops + 1) :]
+    return np.unpackbits(bits, axis=1, count=hops).astype(np.bool_)
+
+
+def _runs(speech: Speech, breath: int) -> list[list[int]]:
+    """Return row, begin and end of each run of hops, over pauses of less than `breath` hops."""
+    borders = np.diff(speech.astype(np.int8), axis=1, prepend=0, append=0)
+    rows, firsts = (borders == 1).nonzero()
+    lasts = (borders == -1).nonzero()[1]
+    apart = (rows[1:] != rows[:-1]) | (firsts[1:] - lasts[:-1] >= breath)
+    begins, ends = np.append(True, apart)[: len(rows)], np.append(apart, True)[: len(rows)]
+    return np.stack([rows[begins], firsts[begins], lasts[ends]], axis=1).tolist()  # type: ignore[no-any-return]
 
 
 def states_of(cut: Cut) -> dict[int, LevelState]:

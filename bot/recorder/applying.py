@@ -35,6 +35,7 @@ from bot.recording.model import (
     Release,
     Silenced,
     Spoke,
+    Spoken,
     TakeBack,
     Tell,
     Tick,
@@ -118,7 +119,8 @@ class Applying:
         if kind.related:
             await self._candidates(db, recording, before, outcome, event)
             await asking.ask_early(db, recording, outcome.recording, before, event, now)
-        if not outcome.recording.state.is_open and Finish() not in outcome.effects:  # which needs them, and then Joined
+        wanted = Finish() in outcome.effects or isinstance(event, Spoken)  # Finish needs them, and then Joined
+        if not outcome.recording.state.is_open and not wanted:
             self._chunks.forget(recording_id)
 
     async def _candidates(

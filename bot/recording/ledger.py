@@ -97,6 +97,8 @@ class Ledger:
         return tuple(stretches)
 
 
+_PART = "%s %s %s %s %s %s %s"  # the fields of a StemPart
+
 LayOut = Callable[[Recording, Iterable[Chunk]], Ledger]
 """The layout function of a kind: it places every chunk and gap, whatever order the chunks come in."""
 
@@ -108,7 +110,7 @@ def fingerprint(ledger: Ledger) -> str:
         if entry.pause:
             pieces.append(("", False, int(entry.pause)))
         if entry.parts:
-            pieces.append((repr([tuple(part) for part in entry.parts]), False, entry.samples))
+            pieces.append((" ".join(map(_PART.__mod__, entry.parts)), False, entry.samples))
         elif entry.sounds:
             pieces.append((entry.blob or "", entry.continues, entry.samples))
         elif entry.samples and pieces and not pieces[-1][0]:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain
 
 from bot import orders
 from bot.audio.mix import slice_of
@@ -131,15 +130,21 @@ def _compared(recording: Recording, chunks: Iterable[Chunk], before: Iterable[Pi
     """Lay out the ledger and find the part that a track holds; None if the track holds sound that was removed. A window
     of a call may have gained a stem since."""
     ledger = lay_out(recording, chunks)
-    heard = [_sounds_of(piece_of_entry(entry)) for entry in ledger.entries]
-    held = [sound for piece in before for sound in _sounds_of(piece)]
-    if not held or Counter(held) - Counter(chain.from_iterable(heard)):
+    there = [(index, piece_of_entry(entry)) for index, entry in enumerate(ledger.entries) if entry.sounds]
+    track = [piece for piece in before if not isinstance(piece, Silence)]
+    if not track:
         return ledger, None
-    same = [
-        index for index, sounds in enumerate(heard) if held[-1] in sounds
-    ]  # silence may be the same file many times
-    behind = same[held.count(held[-1]) - 1] + 1
-    return ledger, _There(behind, late=sum(map(len, heard[:behind])) > len(held))
+    same = next((n for n, (piece, (_, heard)) in enumerate(zip(track, there, strict=False)) if piece != heard), None)
+    if same is None and len(track) <= len(there):  # by far the most frequent case
+        return ledger, _There(there[len(track) - 1][0] + 1, late=False)
+    same = min(len(track), len(there)) if same is None else same
+    held = [sound for piece in track[same:] for sound in _sounds_of(piece)]
+    heard = [(index, _sounds_of(piece)) for index, piece in there[same:]]
+    if Counter(held) - Counter(sound for _, sounds in heard for sound in sounds):
+        return ledger, None
+    last = [index for index, sounds in heard if held[-1] in sounds]  # silence may be the same file many times
+    behind = last[held.count(held[-1]) - 1] + 1
+    return ledger, _There(behind, late=sum(len(sounds) for index, sounds in heard if index < behind) > len(held))
 
 
 def _sounds_of(piece: Piece) -> Sequence[Hashable]:

@@ -121,9 +121,10 @@ class Finishing:
         if not any(cut.parts for cut in cuts):
             return subject
         before = subject.recording
-        speech = await asyncio.to_thread(lambda: turns.spoken(before, starmap(turns.Speech, speech_in(cuts))))
+        speech = starmap(turns.Speech, speech_in(cuts, turns.BREATH))
+        spoken = await asyncio.to_thread(turns.spoken, before, speech)
         async with self._store.write() as db:
-            await self._apply(db, before.id, speech)
+            await self._apply(db, before.id, spoken)
             recording = await archive.recording(db, before.id) or before
         with speaking(subject.room.language):
             chapters = _chapters(recording, subject.ledger, ())

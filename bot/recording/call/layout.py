@@ -11,11 +11,11 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from bot.recording.chunks import is_removed
 from bot.recording.ledger import NOTHING, Entry, Gap, Ledger
 from storage.records import (
     SAMPLE_RATE,
     Away,
+    BlobKey,
     Chunk,
     ChunkState,
     Recording,
@@ -80,60 +80,58 @@ def _followed(stems: Iterable[Stem]) -> dict[int, int | None]:
 
 def _windows(chunks: Iterable[Chunk], followed: Mapping[int, int | None]) -> tuple[_Windows, int]:
     """Return the parts of each window that has any, and the end of the sound."""
-    stems: dict[int, list[tuple[int, int, Chunk]]] = defaultdict(list)
+    stems: dict[int, list[_Slice]] = defaultdict(list)
     for chunk in chunks:
-        if chunk.at is not None and chunk.stem is not None and (samples := _heard(chunk)):
-            stems[chunk.stem].append((chunk.at, samples, chunk))
+        at, facts, blob = chunk.at, chunk.facts, chunk.blob
+        if chunk.state is ChunkState.STORED and at is not None and facts is not None and blob is not None:
+            stems[chunk.stem or 0].append((at, facts.samples, blob))
     windows: dict[int, list[StemPart]] = defaultdict(list)
     end = 0
     for number in sorted(stems):
-        slices = sorted(stems[number], key=lambda each: each[:2])
-        for part_of, part in _parts(number, slices, followed.get(number)):
-            windows[part_of].append(part)
-        end = max(end, *(at + samples for at, samples, _ in slices))
+        end = max(end, _lay_stem(windows, number, sorted(stems[number]), followed.get(number)))
     return {number: tuple(parts) for number, parts in windows.items()}, end
 
 
-def _heard(chunk: Chunk) -> int:
-    """Return how many samples of a slice are heard; 0 if it is not kept."""
-    if chunk.state is not ChunkState.STORED or chunk.facts is None or is_removed(chunk):
-        return 0
-    ogg = chunk.facts.ogg
-    if ogg is None:
-        return max(0, chunk.facts.samples)
-    return max(0, ogg.packet_samples - ogg.end_trim() - (ogg.pre_skip if ogg.begins_run else 0))
+_Slice = tuple[int, int, BlobKey]
+"""The place of a slice, its length and its blob. Six hours of eight speakers have 17,000 slices."""
 
 
-def _parts(
-    number: int, slices: Iterable[tuple[int, int, Chunk]], follows: int | None
-) -> Iterator[tuple[int, StemPart]]:
-    """Yield the parts of a stem, each with the number of its window. `slices`: place, length and chunk, in order."""
-    before: Chunk | None = None
-    ended, reaches = 0, 0  # where the slice before ends, and how much of it lies in the window of its end
-    for at, samples, chunk in slices:
-        if at < ended:
+def _lay_stem(windows: dict[int, list[StemPart]], stem: int, slices: Iterable[_Slice], follows: int | None) -> int:
+    """Add the parts of a stem to the windows, given its slices in order. Return where its sound ends."""
+    ended, reaches = -1, 0  # where the slice before ends, and how much of it lies behind the window that it is in
+    before: BlobKey | None = None
+    for at, samples, blob in slices:
+        if at < ended or not samples:
             continue  # the same sound again
         window, offset = divmod(at, WINDOW)
-        continues = before is not None and ended == at
-        if reaches and not (continues and reaches == offset):
-            yield _tail(number, before, ended, reaches, follows)
+        if at == ended:
+            previous, lead = before, min(reaches, offset)
+        else:
+            previous, lead = None, 0
+            if reaches:
+                _lay_tail(windows, stem, before, ended, reaches, follows)
         inside = min(samples, WINDOW - offset)
-        lead = Samples(reaches) if continues and reaches == offset else NOTHING
-        previous = before.blob if continues and before is not None else None
-        yield window, StemPart(number, chunk.blob, Samples(offset), Samples(inside), previous, lead, follows)
-        before, ended = chunk, at + samples
-        reaches = max(0, ended - (window + 1) * WINDOW)
+        windows[window].append(StemPart(stem, blob, Samples(offset), Samples(inside), previous, Samples(lead), follows))
+        ended, before = at + samples, blob
+        reaches = samples - inside
     if reaches:
-        yield _tail(number, before, ended, reaches, follows)
+        _lay_tail(windows, stem, before, ended, reaches, follows)
+    return ended
 
 
-def _tail(number: int, before: Chunk | None, ended: int, reaches: int, follows: int | None) -> tuple[int, StemPart]:
-    """Return the part for the end of a slice that reaches into a window, where the slice after it is not there."""
-    assert before is not None
+def _lay_tail(
+    windows: dict[int, list[StemPart]],
+    stem: int,
+    before: BlobKey | None,
+    ended: int,
+    reaches: int,
+    follows: int | None,
+) -> None:
+    """Add the end of a slice to the window that it reaches into, where no slice continues it."""
     window = (ended - 1) // WINDOW
-    lead = Samples(min(reaches, ended - window * WINDOW))
-    at = Samples(ended - window * WINDOW)
-    return window, StemPart(number, None, at, NOTHING, before.blob, lead, follows)
+    at = ended - window * WINDOW
+    lead = min(reaches, at)
+    windows[window].append(StemPart(stem, None, Samples(at), NOTHING, before, Samples(lead), follows))
 
 
 def _settled(windows: _Windows, end: int) -> int:

@@ -140,7 +140,14 @@ def step(
     after = _without_torn_files(_applied(before, event, now, limits))
     if after.ignored or after.recording.state is RecordingState.LIVE or isinstance(event, Spoken):
         return after
+    if isinstance(event, StemClosed | SlicesKept) and _is_ending(before.recording) and _is_ending(after.recording):
+        return after  # the next stem, or the end of the quiet period, decides
     return settled(before, after, event, now, limits, lay_out=lay_out, asked=True)
+
+
+def _is_ending(recording: Recording) -> bool:
+    """Return whether a recording has ended, and stems of it are still to be closed."""
+    return recording.state is RecordingState.FINISHING and any(stem.left is None for stem in recording.stems)
 
 
 def _applied(outcome: Outcome, event: RecordingEvent, now: datetime, limits: Limits) -> Outcome:

@@ -19,7 +19,7 @@ from storage.records import SAMPLE_RATE, Chunk, Credit, DurationMs, Mark, Record
 JOINED_OVER = Samples(3 * SAMPLE_RATE)
 LONG = Samples(10 * SAMPLE_RATE)
 MOST_TURNS = 2_000  # that a recording's row holds
-_BREATH = Samples(SAMPLE_RATE)
+BREATH = Samples(SAMPLE_RATE)
 _COUGH = Samples(SAMPLE_RATE // 2)
 
 
@@ -51,7 +51,7 @@ def spoken(recording: Recording, heard: Iterable[Speech]) -> Spoken:
     speakers: list[tuple[int, Credit]] = []
     turns: list[Turn] = []
     for user, stretches in each.items():
-        speech_of = _joined(stretches, _BREATH)
+        speech_of = _joined(stretches, BREATH)
         length = Samples(sum(stretch.samples for stretch in speech_of))
         if length < _COUGH:
             continue

@@ -27,25 +27,18 @@ class Speaker:
 
 
 def speakers(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger) -> tuple[Speaker, ...]:
-    """Return the speakers of a recording, in the order of their first sound. In a call those are the ones who speak;
-    until that is known, all of whom there is sound."""
-    spoke = tuple(Speaker(credit, credit.heard) for credit in recording.speakers if credit.heard is not None)
-    if spoke:
-        return spoke
+    """Return the speakers of a recording, in the order of their first sound."""
     by_id = {chunk.id: chunk for chunk in chunks}
-    stems = {stem.number: stem for stem in recording.stems}
     found: dict[UserId, Speaker] = {}
     for entry in ledger.entries:
-        for part in sorted(entry.parts, key=lambda part: part.at - part.lead):
-            if (stem := stems.get(part.stem)) is not None:
-                _add(found, stem.user_id, stem.name, part.lead + part.samples)
         if entry.sounds and entry.chunk_id is not None:
             chunk = by_id[entry.chunk_id]
-            _add(found, chunk.sender, name_of(recording, chunk), _heard(entry))
+            add_sound(found, chunk.sender, name_of(recording, chunk), _heard(entry))
     return tuple(found.values())
 
 
-def _add(found: dict[UserId, Speaker], user: UserId, name: str | None, samples: int) -> None:
+def add_sound(found: dict[UserId, Speaker], user: UserId, name: str | None, samples: int) -> None:
+    """Add sound of a user to the speakers that were found so far."""
     known = found.get(user, Speaker(Credit(user, None), Samples(0)))
     found[user] = Speaker(Credit(user, known.credit.name or name), Samples(known.heard + samples))
 

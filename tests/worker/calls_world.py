@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from bot import orders
 from bot.recording.call import machine
 from bot.recording.call.layout import WINDOW, lay_out
+from bot.recording.call.speakers import speakers
 from bot.recording.model import Ended, RecordingEvent, SlicesKept, StemClosed, StemOpened
-from bot.recording.speakers import Speaker, speakers
+from bot.recording.speakers import Speaker
 from storage import archive, jobs, tracks
 from storage.records import (
     CallProtocol,

@@ -1,14 +1,21 @@
-"""The speakers of a call: who is heard in it, which is known once it was mixed. Pure."""
+"""The speakers of a call: who speaks in it, which is known once it was mixed. Pure."""
 
 from collections.abc import Iterable
 
 from bot.recording.ledger import Ledger
-from bot.recording.speakers import Speaker
-from storage.records import Chunk, Credit, Recording, Samples
+from bot.recording.speakers import Speaker, add_sound
+from storage.records import Chunk, Credit, Recording, Samples, UserId
 
 
-def speakers(recording: Recording, _chunks: Iterable[Chunk], _ledger: Ledger) -> tuple[Speaker, ...]:
-    """Return the speakers, in the order of their first speech."""
-    return tuple(
-        Speaker(Credit(credit.user_id, credit.name), credit.heard or Samples(0)) for credit in recording.speakers
-    )
+def speakers(recording: Recording, _chunks: Iterable[Chunk], ledger: Ledger) -> tuple[Speaker, ...]:
+    """Return the speakers, in the order of their first speech. While the call runs, return all of whom there is sound:
+    who only listens sends sound too."""
+    if recording.speakers or not recording.state.is_open:
+        return tuple(Speaker(Credit(each.user_id, each.name), each.heard or Samples(0)) for each in recording.speakers)
+    stems = {stem.number: stem for stem in recording.stems}
+    found: dict[UserId, Speaker] = {}
+    for entry in ledger.entries:
+        for part in sorted(entry.parts, key=lambda part: part.at - part.lead):
+            stem = stems[part.stem]
+            add_sound(found, stem.user_id, stem.name, part.lead + part.samples)
+    return tuple(found.values())

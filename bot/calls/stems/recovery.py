@@ -34,7 +34,8 @@ def recovered(
     end = b"" if found.ended or not found.number else found.end()
     if end or found.size < path.stat().st_size:
         files.cut(recording_id, stem.number, found.size, end)
-    slices = tuple(slice_of(stem, found.headers, run, position) for run in found.finished())
+    made = [slice_of(stem, found.headers, run, position) for run in found.finished()]
+    slices = tuple(each for each in made if each is not None)
     return Closed(
         stem,
         Samples(stem.joined + found.granule),

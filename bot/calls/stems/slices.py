@@ -3,13 +3,17 @@ repeated; page numbers and granules run on."""
 
 import hashlib
 import io
+import logging
 from dataclasses import dataclass
 
 from bot.audio.opus import facts_of, opus_streams
 from bot.calls.stems.stream import Run
 from bot.calls.stems.windows import window_of
+from bot.errors import GiveUp
 from bot.recording.call.layout import WINDOW
 from storage.records import BlobKey, Chunk, ChunkFacts, ChunkId, ChunkState, Position, RecordingId, Samples, Stem
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,14 @@ class Slice:
         )
 
 
-def slice_of(stem: Stem, headers: bytes, run: Run, position: Position) -> Slice:
-    """Make the slice of a run of pages; its facts are read from its bytes, as of any chunk. Takes milliseconds."""
+def slice_of(stem: Stem, headers: bytes, run: Run, position: Position) -> Slice | None:
+    """Make the slice of a run of pages; its facts are read from its bytes, as of any chunk. Takes milliseconds. None,
+    and a line in the log, where that can't be done: whatever a peer has sent harms its own stem alone."""
     data = headers + run.pages
-    facts = facts_of(opus_streams(io.BytesIO(data), max_samples=2 * WINDOW))
+    try:
+        facts = facts_of(opus_streams(io.BytesIO(data), max_samples=2 * WINDOW))
+    except GiveUp as error:
+        log.error("a slice can't be read: stem=%d page=%d: %s", stem.number, run.first_page, error)
+        return None
     key = BlobKey(hashlib.sha256(data).hexdigest())
     return Slice(stem, run.at, run.first_page, headers, run.offset, len(run.pages), facts, key, position)

@@ -34,11 +34,14 @@ class Stems:
 
     async def recover(self) -> None:
         """Keep what a crash left in files, and close the stems that were open, as lost. At the start, before a call is
-        joined. Raises StoreError, OSError."""
+        joined. Raises StoreError."""
         async with self._store.read() as db:
             running = [recording.id for recording in await calls.running(db)]
         for recording_id in {*running, *await asyncio.to_thread(self._store.stems.recordings)}:
-            await self._recover_recording(recording_id)
+            try:
+                await self._recover_recording(recording_id)
+            except OSError as error:  # its files stay: the next start tries again
+                log.error("stems can't be recovered: recording=%d: %s", recording_id, error)
 
     async def _recover_recording(self, recording_id: RecordingId) -> None:
         files = self._store.stems

@@ -1,7 +1,6 @@
 """The writer of one stem: it takes sound on the event loop, and writes its file in a thread."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -10,11 +9,8 @@ from typing import TypeVar
 from bot.calls.media.door import OpusPacket, PcmFrame, Refused, Sound
 from bot.calls.stems.slices import Slice, slice_of
 from bot.calls.stems.stream import ENCODER_DELAY, StemStream
-from bot.errors import GiveUp
 from storage.records import BlobKey, Position, Samples, Stem
 from storage.stem_files import GrowingFile
-
-log = logging.getLogger(__name__)
 
 MOST_WAITING = 3000  # packets: a minute of sound, while the disk stalls
 MOST_UNWRITTEN = 1 << 22  # bytes that a full disk may hold up; sound beyond counts as lost
@@ -145,10 +141,8 @@ class StemWriter:
         """Return the slices that have ended, each with a place in the journal that was reached when it began."""
         slices = []
         for run in self._stream.runs():
-            try:
-                slices.append(slice_of(self.stem, self._stream.headers, run, self._begun))
-            except GiveUp as error:  # whatever a peer may have sent, it harms its own stem alone
-                log.error("a slice can't be read: stem=%d: %s", self.stem.number, error)
+            if (made := slice_of(self.stem, self._stream.headers, run, self._begun)) is not None:
+                slices.append(made)
             self._begun = self._seen
         self._seen = position
         self._count += len(slices)

@@ -21,6 +21,7 @@ from bot.settings import RetentionSettings
 from bot.worker.forgetting import ForgettingStems
 from storage import jobs
 from storage.blobs import Blobs
+from storage.errors import StoreBusyError
 from storage.records import SAMPLE_RATE, LeftBy, Samples
 from storage.stem_files import GrowingFile, StemFiles
 from tests.calls.stems import BOB, a_stem, length_of_file, packet, packets_in
@@ -192,6 +193,22 @@ async def test_a_full_disk_costs_no_sound(studio: Studio, monkeypatch: pytest.Mo
     assert len(received(studio.store.blobs.read(stem.blob))) == 100
 
 
+async def test_a_database_that_is_away_costs_no_sound(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices wait while they can't be kept, and nothing else does."""
+    await studio.open(a_stem())
+
+    def away() -> None:
+        raise StoreBusyError("the database is locked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(studio.store, "write", away)
+        studio.speak(1, 0, 21 * S)
+        await studio.advance(21 * S)
+        assert await studio.chunks() == []
+    await studio.advance(22 * S)
+    assert [chunk.at for chunk in await studio.chunks()] == [0, 10 * S]
+
+
 # ---- crashes
 
 
@@ -219,6 +236,22 @@ async def test_a_crash_costs_what_was_not_on_the_disk(studio: Studio, torn: int)
     assert [chunk.at for chunk in slices] == [0, 10 * S]
     assert [each for chunk in slices for each in received(studio.blob(chunk))] == received(whole)
     assert not studio.store.stems.recordings()
+
+
+async def test_one_file_that_cannot_be_read_keeps_no_other_from_recovery(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call whose files can't be read at the start keeps them for the next start; the bot starts all the same."""
+    await studio.open(a_stem())
+    studio.speak(1, 0, S)
+    await studio.advance(S)
+    await studio.crash()
+    with monkeypatch.context() as patched:
+        patched.setattr(StemFiles, "cut", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        await studio.stems.recover()
+    assert file_of(studio, 1).exists()
+    await studio.stems.recover()
+    assert len(await studio.chunks()) == 1
 
 
 async def story(studio: Studio, given: dict[int, list[tuple[int, bytes]]], safe: dict[int, int]) -> None:

@@ -34,7 +34,9 @@ def written(stream: StemStream, sound: Sequence[OpusPacket], at: int) -> tuple[b
             file += stream.take()
     stream.finish(Samples(at))
     file += stream.take()
-    slices += (slice_of(stem, stream.headers, run, Position(1)) for run in stream.runs())
+    made = [slice_of(stem, stream.headers, run, Position(1)) for run in stream.runs()]
+    slices += [each for each in made if each is not None]
+    assert len(slices) == len(made)
     return bytes(file), slices
 
 

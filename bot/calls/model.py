@@ -199,7 +199,9 @@ class LegFailed:
 
 @dataclass(frozen=True, slots=True)
 class TimePassed:
-    pass
+    """Time has passed. `is_cut`: the homeserver answers the bot no more."""
+
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ What is hard to see in the code:
 - Any leg that ends is made again while its device is listed: by the bot where it is its turn, after a growing pause,
   and by the bot too where the other did not call in time. Clients take calls from whoever makes them, and two offers
   that cross are told apart on both sides by the same rule.
-- The bot is alone when no device is connected or connecting, and none was listed a moment ago.
+- The bot is alone when no device is connected or connecting, and none was listed a moment ago. While the homeserver
+  does not answer, it can't know: the network may be down that the call needs too. After that it calls all anew.
 """
 
 from collections.abc import Iterable, Mapping
@@ -93,8 +94,10 @@ def _apply(work: Work, event: SessionEvent) -> None:
             messages.received(work, event)
         case Over():
             work.leave(None)
-        case TimePassed():
-            pass
+        case TimePassed(is_cut=is_cut):
+            if work.session.is_cut and not is_cut:
+                members.greet_all(work)
+            work.note(is_cut=is_cut)
         case _ if (key := work.with_leg(event.leg)) is not None:
             _happened(work, key, event)
 
@@ -174,7 +177,7 @@ def _tend(work: Work) -> None:
     session = work.session
     work.note(
         quiet_since=(session.quiet_since or work.now) if is_connected else None,
-        alone_since=None if has_company else session.alone_since or work.now,
+        alone_since=None if has_company else work.now if session.is_cut else session.alone_since or work.now,
     )
     _leave_or_tell(work)
 

@@ -61,6 +61,13 @@ def again(work: Work, key: Key, *, is_hoped: bool) -> None:
         work.change(key, call_at=rules.next_call(work.setup, peer, work.now, work.session.entered))
 
 
+def greet_all(work: Work) -> None:
+    """Begin anew with all devices that have no leg, after a time in which nobody could be reached."""
+    for key, peer in tuple(work.peers.items()):
+        if peer.leg is None:
+            again(work, key, is_hoped=True)
+
+
 def _is_gone(work: Work, key: Key, members: dict[Key, Member]) -> None:
     """Take out a device that the state lists no more. It left, unless only its time ran out."""
     peer = work.peers[key]

@@ -30,6 +30,8 @@ LASTING = timedelta(seconds=60)
 """The age at which a connection is a success: the bot calls this device as if for the first time."""
 PAUSES_S = (0, 5, 20, 60)
 """The pauses before the first call of a device and those after it that led to nothing; then it must call itself."""
+AFTER_END = timedelta(seconds=PAUSES_S[1])
+"""The pause after any leg: its device may be about to leave."""
 PATIENCE: Mapping[CallProtocol, timedelta] = {
     CallProtocol.MSC3401: timedelta(seconds=30),
     CallProtocol.MXVC: timedelta(seconds=5),

@@ -105,6 +105,7 @@ class Session:
     waiting: tuple[Waiting, ...] = ()
     legs: int = 0  # ids given out
     has_seen: bool = False
+    is_cut: bool = False  # the homeserver does not answer
     alone_since: datetime | None = None
     quiet_since: datetime | None = None  # the last sound, or the time when somebody came; None: nobody is connected
     told_silent: bool = False

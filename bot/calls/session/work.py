@@ -139,9 +139,11 @@ class Work:
         lasted = leg.connected_at is not None and self.now - leg.connected_at >= rules.LASTING
         early = tuple(one for one in peer.early if one[0] != leg.id)
         calls = 0 if lasted else peer.calls
-        peer = self.change(key, leg=None, early=early, calls=calls, hoped_until=self.now)
+        hoped_until = peer.hoped_until if leg.connected_at is None else self.now
+        peer = self.change(key, leg=None, early=early, calls=calls, hoped_until=hoped_until)
         self.remember(key, leg.id)
-        self.change(key, call_at=rules.next_call(self.setup, peer, self.now, self.session.entered))
+        call_at = rules.next_call(self.setup, peer, self.now, self.session.entered)
+        self.change(key, call_at=call_at and max(call_at, self.now + rules.AFTER_END))
 
     def turn_down(self, key: Key, device: Device, leg: LegId, encrypted: bool, reason: str = "") -> None:
         """Turn down an offer of which no leg is made."""

@@ -393,6 +393,25 @@ def test_who_is_out_is_nobody(out: list[SessionEvent]) -> None:
     assert story.session.is_over
 
 
+def test_is_not_alone_while_the_homeserver_is_away() -> None:
+    """While the homeserver does not answer the bot stays, and when it does again everybody is called anew."""
+    story = Story()
+    cut = TimePassed(is_cut=True)
+    story.at(0, listed(ZOE))
+    story.at(1, OfferMade(S1, "v=0"))
+    story.at(1, says(ZOE, "S.1", Answered("v=0")))
+    story.at(1, LegConnected(S1))
+    story.at(99, SoundHeard(S1))
+    story.at(100, LegEnded(S1))
+    assert story.at(102, cut) == ["hang up S.1 2 ice_failed", "close S.1 lost", "Z lost"]
+    for n, at in enumerate((107, 127, 187, 500), start=2):
+        assert story.at(at, cut) == [f"offer S.{n} to Z"] if n < 6 else []
+        story.at(at, LegFailed(LegId(f"S.{n}"), "unreachable"))
+    assert story.at(600, TIME) == ["offer S.6 to Z"]
+    assert story.at(629, LegFailed(LegId("S.6"), "unreachable")) == ["close S.6 lost"]
+    assert story.at(659, TIME)[-1:] == ["leave alone"]
+
+
 def test_tells_silence_once() -> None:
     """When nobody was heard for the time of the settings, the room is told, once."""
     story = Story()

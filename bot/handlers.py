@@ -8,6 +8,7 @@ from pathlib import Path
 from bot import orders
 from bot.audio.ffmpeg import Ffmpeg
 from bot.calls.engine import Engine
+from bot.commands.context import no_calls
 from bot.commands.handle import Commands
 from bot.errors import GiveUp
 from bot.feeds import addresses
@@ -88,7 +89,8 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
     fetching = Fetching(store, settings, parts.ffmpeg, download=parts.download, apply=recorder.apply, clock=clock)
     covering = Covering(store, parts.ffmpeg, download=parts.download, clock=clock)
     sending, prefix = session.sending, settings.commands.prefix
-    commands = Commands(store, settings, store.secret, clock, apply=recorder.apply)
+    calls_in = parts.calls.going_on if parts.calls else no_calls
+    commands = Commands(store, settings, store.secret, clock, apply=recorder.apply, calls_in=calls_in)
     chats = Chats(store, sending, us=session.user_id, clock=clock)
     handing_back = HandingBack(
         store, settings, parts.ffmpeg, sending, session.uploads, history, us=session.user_id, clock=clock

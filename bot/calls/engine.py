@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
@@ -145,6 +145,23 @@ class Engine:
                 for protocol in PROTOCOLS:
                     await self._look_at(standing, protocol)
 
+            if standing is not None and standing.room.call_wanted and not standing.going_on():
+                await self._forget_wish(room_id)
+
+    async def going_on(self, db: Connection, room_id: RoomId) -> tuple[CallProtocol, ...]:
+        """Return the protocols of the calls that go on in a room with somebody who may be recorded, the one first that
+        `record call` is about."""
+        standing = await standings.look(db, room_id, self._parts.device, self._clock())
+        there = set() if standing is None else {call.protocol for call in standing.going_on()}
+        return tuple(protocol for protocol in PROTOCOLS if protocol in there)
+
+    async def _forget_wish(self, room_id: RoomId) -> None:
+        """Forget that a moderator wants the call recorded that runs now: it is over before it was begun."""
+        async with self._store.write() as db:
+            room = await rooms.room(db, room_id)
+            if room is not None and room.call_wanted:
+                await rooms.save_room(db, replace(room, call_wanted=False))
+
     async def _stand(self, room_id: RoomId) -> Standing | None:
         async with self._store.read() as db:
             return await standings.look(db, room_id, self._parts.device, self._clock())
@@ -204,7 +221,8 @@ class Engine:
             if standing.room.encrypted and protocol is CallProtocol.MXVC:
                 await telling.unencrypted(db, room_id, now)
                 return
-            if (key, call.call_id) not in self._emptied and await self._was_left(db, key, call):
+            is_new = standing.room.call_wanted or (key, call.call_id) in self._emptied
+            if not is_new and await self._was_left(db, key, call):
                 return
             recording = await self._calling.begin(
                 db,

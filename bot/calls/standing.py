@@ -48,6 +48,10 @@ class Standing:
         """Return the devices in a call whose sound may be received."""
         return frozenset(member.device for member in call.members if member.device.user_id not in self.declined)
 
+    def going_on(self) -> tuple[Call, ...]:
+        """Return the calls with somebody in them whose sound may be received."""
+        return tuple(filter(self.has_company, self.calls))
+
     def has_company(self, call: Call) -> bool:
         """Return whether anybody is in a call whose sound may be received."""
         return bool(self.company(call))

@@ -1,5 +1,7 @@
 """The wish of a moderator for the call that runs now."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from bot import orders
@@ -11,10 +13,11 @@ from tests.world import ROOM, World
 
 
 @pytest.fixture
-async def stage(world: World) -> Stage:
+async def stage(world: World) -> AsyncIterator[Stage]:
     made = Stage(world)
     await made.open_room(calls_on=False)
-    return made
+    yield made
+    await made.engine.stop()
 
 
 async def wish(stage: Stage) -> None:

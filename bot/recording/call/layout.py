@@ -5,7 +5,8 @@
 - A window is laid out whole. While the call runs, the last one is left out as long as it may still grow.
 - Silence between windows stands for nothing: nobody was in the call, or nobody's sound came.
 - A time in which the bot was not in the call is a gap, also within a window.
-- Lost packets are silence inside a slice, and no gap.
+- Lost packets are silence inside a slice, and no gap. So is the sound of a speaker who was taken out: the call is as
+  long as before.
 """
 
 from collections import Counter, defaultdict
@@ -81,12 +82,14 @@ def _followed(stems: Iterable[Stem]) -> dict[int, int | None]:
 def _windows(chunks: Iterable[Chunk], followed: Mapping[int, int | None]) -> tuple[_Windows, int]:
     """Return the parts of each window that has any, and the end of the sound."""
     stems: dict[int, list[_Slice]] = defaultdict(list)
+    end = 0
     for chunk in chunks:
         at, facts, blob = chunk.at, chunk.facts, chunk.blob
         if chunk.state is ChunkState.STORED and at is not None and facts is not None and blob is not None:
             stems[chunk.stem or 0].append((at, facts.samples, blob))
+        elif chunk.state is ChunkState.REDACTED and at is not None and facts is not None:
+            end = max(end, at + facts.samples)  # a speaker was taken out
     windows: dict[int, list[StemPart]] = defaultdict(list)
-    end = 0
     for number in sorted(stems):
         end = max(end, _lay_stem(windows, number, sorted(stems[number]), followed.get(number)))
     return {number: tuple(parts) for number, parts in windows.items()}, end
@@ -146,13 +149,25 @@ def _placed(windows: _Windows, aways: Sequence[tuple[int, int]], end: int) -> It
         begin, until = number * WINDOW, min(end, (number + 1) * WINDOW)
         if begin >= end:
             break
-        for first, last in aways:
-            first, last = max(first, reached), min(last, begin)
-            if first < last:
-                yield _entry(first, last, first - reached, state=ChunkState.AWAY)
-                reached = last
+        for away in _away(aways, reached, begin):
+            yield away
+            reached = away.position + away.samples
         yield _entry(begin, until, begin - reached, parts=windows[number])
         reached = until
+    for away in _away(aways, reached, end):
+        yield away
+        reached = away.position + away.samples
+    if reached < end:  # the last of the sound was taken out
+        yield _entry(reached, end, 0)
+
+
+def _away(aways: Sequence[tuple[int, int]], reached: int, until: int) -> Iterator[Entry]:
+    """Yield the times away between two places, with the silence before each as a pause."""
+    for first, last in aways:
+        first, last = max(first, reached), min(last, until)
+        if first < last:
+            yield _entry(first, last, first - reached, state=ChunkState.AWAY)
+            reached = last
 
 
 def _entry(

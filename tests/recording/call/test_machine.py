@@ -406,6 +406,24 @@ def test_a_speaker_who_is_forgotten_becomes_silence() -> None:
     )
 
 
+def test_a_call_is_as_long_as_before_without_its_last_speaker() -> None:
+    """Their part is silence, and no gap; a time away before it stays one."""
+    call = Call()
+    call.join(ANN)
+    call.join(BEN, "BEN")
+    call.keep(slice_of(1, 0))
+    call.tell(closed(1, 10))
+    call.tell(WentAway(WINDOW))
+    call.tell(CameBack(Samples(2 * WINDOW)))
+    call.keep(slice_of(2, 2, BEN))
+    call.tell(closed(2, 30))
+    call.tell(Ended(EndedBy.STOPPED))
+    call.tell(Forgotten(BEN))
+    gaps = [(gap.position, gap.samples) for gap in call.ledger.gaps]
+    assert (call.state, call.ledger.samples, gaps) == (RecordingState.INCOMPLETE, 3 * WINDOW, [(WINDOW, WINDOW)])
+    assert sum(entry.pause + entry.samples for entry in call.ledger.entries) == 3 * WINDOW
+
+
 def test_what_a_forgotten_speaker_still_sends_is_silence() -> None:
     """Their open stem goes on to be closed, without its sound and file."""
     call = Call()

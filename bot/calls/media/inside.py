@@ -18,6 +18,7 @@ from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 
 _EXPECTED: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     (RTCDtlsTransport, "_handle_rtp_data", ("data", "arrival_time_ms")),
+    (RTCDtlsTransport, "_handle_rtcp_data", ("data",)),
     (RTCRtpReceiver, "receive", ("parameters",)),
     (RTCIceTransport, "addRemoteCandidate", ("candidate",)),
     (Connection, "data_received", ("data", "component")),
@@ -57,7 +58,10 @@ class Hold:
         return str(self._sender._stream_id)
 
     def receive(self, packet: Callable[[bytes], Awaitable[None]]) -> None:
-        """Have decrypted RTP packets handed on as they come, in place of aiortc's receiver and its thread."""
+        """Have decrypted RTP packets handed on as they come, in place of aiortc's receiver and its thread.
+
+        RTCP is dropped: nothing is sent that reports could be about, and aiortc stumbles over malformed ones.
+        """
 
         async def handle(data: bytes, arrival_time_ms: int) -> None:
             await packet(data)
@@ -65,7 +69,7 @@ class Hold:
         async def begin(parameters: Any) -> None:
             self._dtls._handle_rtp_data = handle
 
-        self._dtls._handle_rtp_data = _nothing
+        self._dtls._handle_rtp_data = self._dtls._handle_rtcp_data = _nothing
         self._receiver.receive = begin
 
     def guard(self, data: Callable[[bytes], bool], request: Callable[[str, int], bool]) -> None:
@@ -89,5 +93,5 @@ class Hold:
         await self._ice.addRemoteCandidate(candidate)
 
 
-async def _nothing(data: bytes, arrival_time_ms: int) -> None:
-    """Drop a packet that comes before its line was negotiated."""
+async def _nothing(data: bytes, arrival_time_ms: int = 0) -> None:
+    """Drop a packet."""

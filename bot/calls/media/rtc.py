@@ -118,7 +118,7 @@ class RtcLeg:
 
     async def renegotiate(self, offer: str) -> Offer:
         """Answer a new offer on this connection."""
-        async with self._changing("stable"):
+        async with self._changing("stable", "have-remote-offer"):  # the latter if the one before it failed
             remote = self._read(offer, "offer")
             await self._take(remote)
             await self._peer.setLocalDescription(await self._peer.createAnswer())

@@ -19,7 +19,8 @@ from bot.addresses import is_public
 from bot.calls.media.door import Refused
 
 MOST_BYTES = 64 * 1024
-MOST_LINES = 64  # m= lines
+MOST_LINES = 4000
+MOST_SECTIONS = 64  # m= lines
 MOST_FORMATS = 128  # in one m= line
 MOST_CANDIDATES = 64  # of one leg
 MOST_FINGERPRINTS = 8
@@ -117,14 +118,15 @@ class Remote:
 
 def read(text: str, kind: str, mid: str | None = None) -> Remote:
     """Check an `offer` or `answer`. `mid`: of the audio line that was chosen before. Raises Refused."""
-    if len(text.encode(errors="replace")) > MOST_BYTES:
+    if len(text.encode(errors="replace")) > MOST_BYTES or text.count("\n") > MOST_LINES:
         raise Refused("too_large")
     session, sections = _sections(text)
     index, chosen = _chosen(sections, mid)
     groups = [value.split()[1:] for value in session.values("group") if value.split()[:1] == ["BUNDLE"]]
     bundle = next((group for group in groups if chosen.mid in group), None)
-    bundled = [mid for mid in bundle or () for section in sections if section.mid == mid and section.may_stay]
-    tagged = next((section for section in sections if bundled[:1] == [section.mid]), chosen)
+    staying = {section.mid: section for section in sections if section.may_stay}
+    bundled = list(dict.fromkeys(mid for mid in bundle or () if mid in staying))
+    tagged = staying[bundled[0]] if bundled else chosen
 
     def first(name: str, pattern: re.Pattern[str]) -> str:
         for source in (tagged, chosen, session):
@@ -178,7 +180,7 @@ def completed(answer: str, offer: Remote) -> str:
     for index, section in enumerate(offer.sections):
         if index == offer.index:
             parts.append(ours)
-        elif section.mid in (offer.bundled or ()):
+        elif section.may_stay and section.mid in (offer.bundled or ()):
             parts.append(_inactive(section, ours))
         else:
             parts.append(_declined(section))
@@ -197,7 +199,7 @@ def _sections(text: str) -> tuple[Section, tuple[Section, ...]]:
         elif line.startswith("a="):
             key, _, value = line[2:].partition(":")
             (sections[-1][1] if sections else session).append((key, value.strip()))
-    if len(sections) > MOST_LINES:
+    if len(sections) > MOST_SECTIONS:
         raise Refused("too_large")
     return Section("", 0, "", (), tuple(session)), tuple(_section(line, attributes) for line, attributes in sections)
 

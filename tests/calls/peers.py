@@ -90,32 +90,30 @@ class Talker(MediaStreamTrack):
 
 
 class Line:
-    """The way from a caller to the bot: drops packets, delays them, and can be cut."""
+    """The way from a caller to the bot: drops packets, and lets some overtake others."""
 
     def __init__(self, seed: int = 1) -> None:
         self.loss = 0.0  # share of the RTP packets
-        self.jitter_s = 0.0  # each packet is up to so late, so that packets overtake each other
+        self.overtaken = 0.0  # share of them that come behind the next one
         self.dropped = 0
+        self._held: bytes | None = None
         self._random = random.Random(seed)
 
     def into(self, transport: Any) -> None:
         """Put this line between an ICE transport and the network."""
         send: Callable[[bytes], Awaitable[None]] = transport._send
 
-        async def later(data: bytes, delay_s: float) -> None:
-            await asyncio.sleep(delay_s)
-            await send(data)
-
         async def lossy(data: bytes) -> None:
-            if 127 < data[0] < 192 and not 192 <= data[1] <= 208:  # RTP (RFC 5761)
-                if self._random.random() < self.loss:
-                    self.dropped += 1
-                    return
-                if self.jitter_s:
-                    task = asyncio.ensure_future(later(data, self._random.random() * self.jitter_s))
-                    task.add_done_callback(lambda done: done.cancelled() or done.exception())
-                    return
-            await send(data)
+            if len(data) < 2 or not 127 < data[0] < 192 or 192 <= data[1] < 224:  # no RTP (RFC 5761)
+                await send(data)
+            elif self._random.random() < self.loss:
+                self.dropped += 1
+            elif self._held is None and self._random.random() < self.overtaken:
+                self._held = data
+            else:
+                held, self._held = self._held, None
+                for packet in filter(None, (data, held)):
+                    await send(packet)
 
         transport._send = lossy
 

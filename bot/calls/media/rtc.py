@@ -220,7 +220,7 @@ class RtcLeg:
             return False
         return self._media.private or is_public(host)
 
-    async def _packet(self, data: bytes) -> None:
+    def _packet(self, data: bytes) -> None:
         self._hear(self._incoming.push(data, self._clock()))
 
     def _hear(self, sounds: Sequence[OpusPacket]) -> None:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 import aioice.ice
 import pytest
 from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.rtcicetransport import RTCIceTransport
 
 from bot.calls.media import inside, rtc
 from bot.calls.media.door import IceServer, Leg, Refused
@@ -89,7 +90,7 @@ async def test_lost_packets_cost_nothing_else(room: Room) -> None:
     lines = []
     for loss in (0.01, 0.05):
         (leg, ear), peer = room.leg(), room.peer()
-        peer.line.loss, peer.line.jitter_s = loss, 0.03
+        peer.line.loss, peer.line.overtaken = loss, 0.3
         await peer.call(leg)
         lines.append((leg, ear, peer))
     for leg, ear, peer in lines:
@@ -182,6 +183,8 @@ async def test_hostile_packets_end_nothing(room: Room) -> None:
         await peer.send(b"\x80\x60" + bytes(6) + b"evil" + os.urandom(size))
     await peer.send(b"\x80\xc8\0\1evil")  # a report without its fields
     await peer.send(b"\x8f\xce\0\5evil\0\0\0\0REMB\xff" + bytes(7))  # an estimate about 255 streams, without these
+    await peer.dtls.transport._send(b"")
+    await peer.dtls.transport._send(b"\x80")
     await ear.hears(len(ear.sounds) + 10)
     for number in range(2 * rtc.MOST_PACKETS * rtc.BURST_S):
         await peer.send(b"\x80\x60" + number.to_bytes(2) + bytes(4) + b"evil\x78")
@@ -285,6 +288,10 @@ async def test_servers_that_are_not_understood_are_passed_over(room: Room) -> No
 def test_another_aiortc_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """The installed aiortc has all that is taken hold of; one without says what is missing."""
     inside.check()
-    monkeypatch.setattr(RTCDtlsTransport, "_handle_rtp_data", lambda self, packet: None)
-    with pytest.raises(inside.Unfit, match="_handle_rtp_data"):
+    with monkeypatch.context() as patch:
+        patch.setattr(RTCIceTransport, "addRemoteCandidate", lambda self, candidate, mid: None)
+        with pytest.raises(inside.Unfit, match="addRemoteCandidate"):
+            inside.check()
+    monkeypatch.setattr(RTCDtlsTransport, "__init__", lambda self: None)
+    with pytest.raises(inside.Unfit, match="_rx_srtp"):
         inside.check()

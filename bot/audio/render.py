@@ -105,6 +105,10 @@ class Rendering:
             skipped = first - whole_frames(begin)
             return await asyncio.to_thread(_cut_out, encoded, skipped, frames, self.form, out)
 
+    def sound(self) -> AsyncGenerator[bytes, None]:
+        """Yield all samples, levelled and limited, before they are encoded."""
+        return self._stretch(0, self._ends[-1], None)
+
     async def _stretch(self, begin: int, end: int, warm: Warm | None) -> AsyncGenerator[bytes, None]:
         """Yield the samples from `begin` to `end` for the encoder."""
         reach = LIMITER_REACH if self.form.target_lufs is not None else 0

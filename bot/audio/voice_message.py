@@ -25,16 +25,25 @@ _MAX_SAMPLES = 1 << 40
 
 
 async def make_voice_message(
-    pieces: Sequence[Piece], channels: int, folder: Path, *, local: LocalFile, ffmpeg: Ffmpeg, max_bytes: int
+    pieces: Sequence[Piece],
+    channels: int,
+    folder: Path,
+    *,
+    local: LocalFile,
+    ffmpeg: Ffmpeg,
+    max_bytes: int,
+    mixed: AsyncGenerator[bytes, None] | None = None,
 ) -> list[Part]:
-    """Write the files into `folder`, in the order of the sound. `max_bytes` is at least LEAST_BYTES.
+    """Write the files into `folder`, in the order of the sound. `max_bytes` is at least LEAST_BYTES. `mixed`: the sound
+    of a call, whose stems have their levels.
 
     Raises TryLater when ffmpeg hangs or fails, OSError for the disk's errors.
     """
     try:
         return await _copied(pieces, folder, local, max_bytes)
     except GiveUp:  # not one stream, or one that can't be cut
-        return await _encoded(pieces, channels, folder, local, ffmpeg, max_bytes)
+        pcm = mixed or _pcm(pieces, channels, folder, local, ffmpeg)
+        return await _encoded(pcm, length(pieces), channels, folder, ffmpeg, max_bytes)
 
 
 async def _copied(pieces: Sequence[Piece], folder: Path, local: LocalFile, max_bytes: int) -> list[Part]:
@@ -82,11 +91,10 @@ def _runs_on(before: OggFacts, ogg: OggFacts) -> bool:
 
 
 async def _encoded(
-    pieces: Sequence[Piece], channels: int, folder: Path, local: LocalFile, ffmpeg: Ffmpeg, max_bytes: int
+    pcm: AsyncGenerator[bytes, None], samples: Samples, channels: int, folder: Path, ffmpeg: Ffmpeg, max_bytes: int
 ) -> list[Part]:
     """Encode the sound, and cut the one stream that comes of it."""
-    samples, whole = length(pieces), folder / "whole.ogg"
-    pcm = _pcm(pieces, channels, folder, local, ffmpeg)
+    whole = folder / "whole.ogg"
     async with aclosing(pcm) as blocks:
         seconds = samples / SAMPLE_RATE
         await ffmpeg.encode_opus(blocks, whole, kbps=KBPS * channels, seconds=seconds, channels=channels)

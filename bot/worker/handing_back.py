@@ -10,7 +10,7 @@ transaction: a death at any point repeats an upload, never a message. What may h
 import asyncio
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,8 +18,11 @@ from typing import Any
 
 from bot import orders, rules
 from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.grid import Form
+from bot.audio.layout import piece_of
 from bot.audio.opus_parts import Part
-from bot.audio.plan import Piece
+from bot.audio.plan import Mix, Piece, length
+from bot.audio.render import Rendering
 from bot.audio.voice_message import LEAST_BYTES, make_voice_message
 from bot.audio.waveform import msc3246, stretch, whole
 from bot.errors import GiveUp, TryLater
@@ -215,10 +218,29 @@ class HandingBack:
                 local=self._store.blobs.local,
                 ffmpeg=self._ffmpeg,
                 max_bytes=limit,
+                mixed=await self._mixed(subject),
             )
             messages = await self._begin(subject, made)
             files = {number: part.path for number, part in enumerate(made, start=1)}
             await self._send_all(subject, messages, files, sealed=sealed)
+
+    async def _mixed(self, subject: _Subject) -> AsyncGenerator[bytes, None] | None:
+        """Return the sound of a call as it is in its episode: its stems are levelled before they are added up."""
+        if not any(isinstance(piece, Mix) for piece in subject.pieces):
+            return None
+        async with self._store.read() as db:
+            track, cuts = await tracks.track(db, subject.recording.id), await tracks.cuts(db, subject.recording.id)
+        if track is None or length(subject.pieces) != sum(cut.samples for cut in cuts):
+            raise TryLater("the episode is being made anew", after_s=ANEW_S)
+        return Rendering(
+            [*map(piece_of, cuts)],
+            cuts,
+            Form.of(track),
+            start_db=track.start_db,
+            local=self._store.blobs.local,
+            ffmpeg=self._ffmpeg,
+            workdir=self._store.blobs.scratch,
+        ).sound()
 
     async def _begin(self, subject: _Subject, made: Sequence[Part]) -> tuple[HandedBack, ...]:
         """Write down what is posted; what was written before stays if it is the same. Raises TryLater when it is not:

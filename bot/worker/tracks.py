@@ -24,7 +24,7 @@ from bot.audio.layout import layout, piece_of
 from bot.audio.leveller import LevelState
 from bot.audio.plan import Piece
 from bot.audio.render import Rendered, Rendering, Warm
-from bot.audio.track import message_ends, missing_spans, place_pieces, reusable, settled_frames
+from bot.audio.track import Reused, message_ends, missing_spans, place_pieces, reusable, settled_frames
 from bot.errors import TryLater
 from bot.recording.kinds import kind_of
 from bot.settings import Settings
@@ -200,7 +200,7 @@ class Tracks:
             form = Form(channels, self._audio.mp3_bitrate_kbps, self._audio.loudness_lufs)
             if old is None or old.form != form:
                 old = await self._begin(db, recording, form, old, now)
-            added = appended_cuts(old, pieces)
+            added = await asyncio.to_thread(appended_cuts, old, pieces)
             if added is None:
                 return await self._rearrange(db, recording, old, pieces, now)
             if added:
@@ -237,10 +237,7 @@ class Tracks:
     ) -> StoredTrack:
         """Store a layout that changed elsewhere than at its end. Decided gains stay decided, and frames that stay the
         same are reused."""
-        new = layout(pieces, old.form)
-        kept = match_cuts(old.cuts, new)
-        cuts = with_kept_levels(old.cuts, new, kept)
-        reused = reusable(place_pieces(old.cuts), old.spans, place_pieces(cuts))
+        cuts, kept, reused = await asyncio.to_thread(_rearranged, old, pieces)
         episode = await archive.episode(db, recording.id)
         finished = episode.blob if episode else None  # which is dropped as a whole when the next episode is made
         extents = [
@@ -271,6 +268,15 @@ class Tracks:
         key = BlobKey(hashlib.sha256(data).hexdigest())
         self._store.blobs.add(part, key)
         return replace(extent, blob=key, offset=0)
+
+
+def _rearranged(old: StoredTrack, pieces: Sequence[Piece]) -> tuple[list[Cut], dict[int, int], tuple[Reused, ...]]:
+    """Return the cuts of a layout that changed, the old ordinals of those that stay, and the frames that are reused.
+    Takes a tenth of a second for six hours of a call."""
+    new = layout(pieces, old.form)
+    kept = match_cuts(old.cuts, new)
+    cuts = with_kept_levels(old.cuts, new, kept)
+    return cuts, kept, reusable(place_pieces(old.cuts), old.spans, place_pieces(cuts))
 
 
 async def forget(db: Connection, blobs: Collection[BlobKey], now: datetime) -> None:

@@ -85,10 +85,11 @@ def told_after_opt_out(closed: Sequence[str], left: Sequence[str]) -> str:
     if left:
         form = plural(
             "You asked not to be recorded, so a recording that others speak in goes on without you. What you said in "
-            "it before your message stays until you delete it: delete your voice messages in the room, or say here:",
+            "it before your message stays until you delete it: delete your voice messages in the room, if it is one of "
+            "voice messages, or say here:",
             "You asked not to be recorded, so {count} recordings that others speak in go on without you. What you said "
-            "in them before your message stays until you delete it: delete your voice messages in the room, or say "
-            "here:",
+            "in them before your message stays until you delete it: delete your voice messages in the room, if they "
+            "are of voice messages, or say here:",
             len(left),
         )
         told += [form, *left]

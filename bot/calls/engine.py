@@ -356,6 +356,7 @@ class Engine:
         """Make what runs in memory of a call."""
         key = standing.room.room_id, call.protocol
         parts, settings = self._parts, self._parts.settings
+        await parts.media.ready()
         async with self._store.read() as db:
             past = await calls.events(db, recording.id)
         setup = Setup(

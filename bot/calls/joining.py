@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from bot.addresses import is_public
 from bot.calls.engine import Calling, Engine, Key, Parts
-from bot.calls.media.rtc import RtcMedia
+from bot.calls.media.late import LateMedia
 from bot.calls.model import Device, Received, Send
 from bot.calls.session.state import Setup
 from bot.calls.showing import Showing
@@ -60,7 +60,7 @@ async def engine_of(
             calling=calling,
             apply=apply,
             stems=Stems(store, apply, clock),
-            media=RtcMedia(await _is_private(settings.matrix.homeserver)),
+            media=LateMedia(await _is_private(settings.matrix.homeserver)),
             presence=Showing(store, session.sending, session.delayed, device, clock),
             post=post,
             read=read,

@@ -92,6 +92,8 @@ class FakeMedia:
         self.legs: list[FakeLeg] = []
         self.is_closed = False
 
+    async def ready(self) -> None: ...
+
     def leg(self, listener: Listener, clock: Callable[[], Samples], servers: Sequence[IceServer]) -> FakeLeg:
         leg = FakeLeg(listener, clock)
         self.legs.append(leg)

@@ -101,6 +101,9 @@ class Leg(Protocol):
 class Media(Protocol):
     """The maker of legs."""
 
+    async def ready(self) -> None:
+        """Get ready to make legs: to be called before the first. Raises GiveUp if that can't be."""
+
     def leg(self, listener: Listener, clock: Callable[[], Samples], servers: Sequence[IceServer]) -> Leg:
         """Make a leg. `clock`: the present place on the clock of the call."""
 

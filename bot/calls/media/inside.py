@@ -19,6 +19,8 @@ from aiortc.rtcicetransport import RTCIceTransport
 from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 
+from bot.errors import GiveUp
+
 _METHODS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     (RTCRtpReceiver, "receive", ("parameters",)),
     (RTCIceTransport, "addRemoteCandidate", ("candidate",)),
@@ -36,8 +38,11 @@ _REPORTS = range(192, 224)  # second bytes of RTCP (RFC 5761)
 _EARLY = 16  # packets that may wait for the end of the handshake
 
 
-class Unfit(Exception):
+class Unfit(GiveUp):
     """An installed aiortc or aioice without a place that is needed."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, reason="unfit_aiortc")
 
 
 def check() -> None:

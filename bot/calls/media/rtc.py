@@ -49,6 +49,9 @@ class RtcMedia:
         self._legs: set[RtcLeg] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
+    async def ready(self) -> None:
+        """Do nothing: all is loaded."""
+
     def leg(self, listener: Listener, clock: Callable[[], Samples], servers: Sequence[IceServer]) -> "RtcLeg":
         """Make a leg. `clock`: the present place on the clock of the call."""
         leg = RtcLeg(self, listener, clock, servers)

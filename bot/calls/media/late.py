@@ -1,0 +1,37 @@
+"""Media over WebRTC that are loaded when the first call is joined.
+
+aiortc and PyAV take some 30 MiB and a fifth of a second to load, which a bot whose rooms have no calls need not spend.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from bot.calls.media.door import IceServer, Leg, Listener, Media
+from storage.records import Samples
+
+
+class LateMedia:
+    """The maker of legs. `private`: connections into private networks are allowed, as the homeserver is in one."""
+
+    def __init__(self, private: bool) -> None:
+        self._private = private
+        self._media: Media | None = None
+        self._loading = asyncio.Lock()
+
+    async def ready(self) -> None:
+        """Load what legs are made of. Raises GiveUp if the installed aiortc doesn't fit."""
+        async with self._loading:
+            if self._media is None:
+                rtc = await asyncio.to_thread(import_module, "bot.calls.media.rtc")
+                self._media = rtc.RtcMedia(self._private)
+
+    def leg(self, listener: Listener, clock: Callable[[], Samples], servers: Sequence[IceServer]) -> Leg:
+        """Make a leg, once the media are ready."""
+        assert self._media is not None
+        return self._media.leg(listener, clock, servers)
+
+    async def close(self) -> None:
+        """End everything that is left."""
+        if self._media is not None:
+            await self._media.close()

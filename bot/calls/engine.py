@@ -57,8 +57,6 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-PROTOCOLS = (CallProtocol.MSC3401, CallProtocol.MXVC)
-"""The protocols that the engine speaks. A room's wish for the call that runs now is for the first that has one."""
 STOP_S = 1.0
 """The longest time for which a stop of the program waits for the homeserver."""
 AGAIN_S = 1.0
@@ -106,7 +104,7 @@ class Parts:
     stems: Stems
     media: Media
     presence: Presence
-    post: Callable[[Key, Setup, Send], Coroutine[Any, Any, None]]
+    post: Callable[[Key, Setup, Send, str], Coroutine[Any, Any, None]]
     read: Callable[[Key, Setup, Signal], Received | None]
     servers: Callable[[], Awaitable[Sequence[IceServer]]]
     device: Callable[[CallProtocol], Device]  # the bot's, as others see it
@@ -142,7 +140,7 @@ class Engine:
         async with self._looking[room_id]:
             standing = await self._stand(room_id)
             if standing is not None:
-                for protocol in PROTOCOLS:
+                for protocol in standings.READERS:
                     await self._look_at(standing, protocol)
 
             if standing is not None and standing.room.call_wanted and not standing.going_on():
@@ -203,7 +201,7 @@ class Engine:
         still shows the bot in an earlier call is taken away."""
         room_id, protocol = key
         if standing.room.joined:
-            await self._presence.hide(key, shown=False)
+            await self._hide(key, shown=False)
         call = standing.newest(protocol)
         if call is None or not standing.is_wanted:
             return

@@ -17,7 +17,7 @@ from bot.calls.showing import Showing
 from bot.calls.stems.keeping import Apply
 from bot.calls.stems.stems import Stems
 from bot.calls.turn import Turn
-from bot.calls.wire import msc3401
+from bot.calls.wire import msc3401, mxvc
 from bot.matrix.batch import Signal
 from bot.matrix.session import Session
 from bot.settings import Settings
@@ -38,19 +38,24 @@ async def engine_of(
 
     def device(protocol: CallProtocol) -> Device:
         """Return the bot's device as members see it, in a session of its own: the ids of legs are made from that."""
-        olm = session.keys.olm
-        return Device(session.user_id, str(olm.device_id), secrets.token_urlsafe(12))
+        if protocol is CallProtocol.MXVC:
+            return Device(session.user_id, mxvc.name_of(session.user_id, None))
+        return Device(session.user_id, str(session.keys.olm.device_id), secrets.token_urlsafe(12))
 
-    async def post(key: Key, setup: Setup, send: Send) -> None:
-        message_id = secrets.token_urlsafe(16)
+    async def post(key: Key, setup: Setup, send: Send, message_id: str) -> None:
+        if setup.protocol is CallProtocol.MXVC:
+            kind, content = mxvc.write(send, setup.ours)
+            await session.sending.send(key[0], kind, content, txn_id=message_id)
+            return
         kind, content = msc3401.write(send, setup.ours, setup.call_id, message_id)
-        to = send.device
-        await session.to_device.send(
-            to.user_id, to.device_id, kind, content, encrypted=send.encrypted, txn_id=message_id
-        )
+        to, sealed = send.device, send.encrypted
+        await session.to_device.send(to.user_id, to.device_id, kind, content, encrypted=sealed, txn_id=message_id)
 
     def read(key: Key, setup: Setup, signal: Signal) -> Received | None:
-        received = msc3401.read(signal, setup.ours, setup.call_id, sealed_only=False)
+        if setup.protocol is CallProtocol.MXVC:
+            received = mxvc.read(signal, setup.ours, clock()) if signal.room_id == key[0] else None
+        else:
+            received = msc3401.read(signal, setup.ours, setup.call_id, sealed_only=False)
         return received if isinstance(received, Received) else None
 
     engine = Engine(

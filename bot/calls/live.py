@@ -8,6 +8,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -112,7 +113,7 @@ class Means:
 
     media: door.Media
     servers: Callable[[], Awaitable[Sequence[door.IceServer]]]
-    post: Callable[[Send], Awaitable[None]]  # raises TryLater, GiveUp
+    post: Callable[[Send, str], Awaitable[None]]  # of a message and its id; raises TryLater, GiveUp
     left: Callable[[Why], None]
     silent: Callable[[], Awaitable[None]]
     clock: Callable[[], datetime]
@@ -310,9 +311,10 @@ class LiveCall:
 
     async def _send(self, send: Send) -> None:
         """Send a message. The other side waits for each number, so one that can't be sent ends the leg."""
+        message_id = secrets.token_urlsafe(16)
         for pause_s in (*SEND_AGAIN_S, None):
             try:
-                await self._means.post(send)
+                await self._means.post(send, message_id)
                 return
             except TryLater as error:
                 if pause_s is None or self._is_over:

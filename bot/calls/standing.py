@@ -7,12 +7,15 @@ from datetime import datetime
 
 from bot import facts
 from bot.calls.model import Call, Device
-from bot.calls.wire import msc3401_state
+from bot.calls.wire import msc3401_state, mxvc
 from bot.event_types import CALLS
 from bot.intake import consent
 from storage import calls, heirs, rooms
 from storage.database import Connection
 from storage.records import CallProtocol, Recording, Room, RoomId, RoomPower, UserId
+
+READERS = {CallProtocol.MSC3401: msc3401_state.calls_of, CallProtocol.MXVC: mxvc.calls_of}
+"""The readers of the calls that go on in a room, by protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,8 @@ async def look(
     state = await rooms.states_in(db, room_id, CALLS)
     members = await rooms.member_states(db, room_id, {event.sender for event in state})
     joined = {UserId(user) for user, member in members.items() if facts.is_joined(member)}
-    found = msc3401_state.calls_of(state, joined, device(CallProtocol.MSC3401), now)
+    ours = {protocol: device(protocol) for protocol in READERS}
+    found = tuple(call for protocol, read in READERS.items() for call in read(state, joined, ours[protocol], now))
     present = {member.device.user_id for call in found for member in call.members}
     return Standing(
         room=room,

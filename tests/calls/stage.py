@@ -1,7 +1,7 @@
 """A room in which calls happen, with the engine over a real store; media, homeserver and time are the test's."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from bot.calls.session.state import Setup
 from bot.calls.stems.stems import Stems
 from bot.event_types import CALL, CALL_MEMBER, POWER_LEVELS
 from bot.matrix.batch import Signal
-from bot.recording.model import NoticeSent
+from bot.recording.model import NoticeSent, RecordingEvent
 from storage import archive, calls, jobs, rooms
 from storage.records import (
     CallEventKind,
@@ -28,7 +28,7 @@ from storage.records import (
     UserId,
 )
 from tests.calls.stems import packet
-from tests.world import ALICE, BOT, ROOM, World, batch, state
+from tests.world import ALICE, BOT, ROOM, Killed, World, batch, state
 
 ZOE, YAN = UserId("@zoe:hs"), UserId("@yan:hs")
 """Members whose user ids are higher than the bot's: it calls them."""
@@ -130,13 +130,16 @@ class Stage:
 
     def __init__(self, world: World, **settings: Any) -> None:
         self.world = world
-        self.settings = world.settings.model_copy(
-            update={"calls": world.settings.calls.model_copy(update={"beep": False} | settings)}
-        )
+        recording = world.settings.recording.model_copy(update={"max_broadcast_s": 120})
+        calls_settings = world.settings.calls.model_copy(update={"beep": False} | settings)
+        self.settings = world.settings.model_copy(update={"calls": calls_settings, "recording": recording})
         self.store = world.store
         self.told: list[orders.Notice] = []
         self.presence = FakePresence()
+        self.tells = True  # the homeserver takes notices
+        self.refuses: Exception | None = None  # the error that messages to devices meet
         self._sessions = 0
+        self._positions = 1000
         self._written = 0
         self._begin()
 
@@ -169,7 +172,9 @@ class Stage:
         self._sessions += 1
         return Device(BOT, "OURS", f"session{self._sessions}")
 
-    async def _post(self, key: Key, setup: Setup, send: Send) -> None:
+    async def _post(self, key: Key, setup: Setup, send: Send, message_id: str) -> None:
+        if self.refuses is not None:
+            raise self.refuses
         self.sent.append(send)
 
     # ---- the room
@@ -227,8 +232,22 @@ class Stage:
             pass
         await self.quiet()
 
+    async def look(self) -> None:
+        """Have the room's calls looked at."""
+        async with self.store.write() as db:
+            await jobs.add(db, orders.KeepCalls(ROOM).job(), self.world.clock())
+        await self.work()
+
+    async def apply(self, event: RecordingEvent) -> None:
+        """Apply an event to the newest recording, as a command does."""
+        recording = await self.recording()
+        async with self.store.write() as db:
+            await self.world.recorder.apply(db, recording.id, event)
+
     async def _tell(self) -> bool:
         """Send the next notice."""
+        if not self.tells:
+            return False
         async with self.store.write() as db:
             claimed = await jobs.claim(db, (orders.Notice.kind,), self.world.clock(), 1)
             for job in claimed:
@@ -244,7 +263,7 @@ class Stage:
         """Wait until nothing is left to do in memory."""
         for _ in range(3):
             for live in tuple(self.engine._live.values()):
-                while live._events:  # noqa: ASYNC110 (its own task empties it)
+                while live._events and not live._is_over:  # noqa: ASYNC110 (its own task empties it)
                     await asyncio.sleep(0)
                 await asyncio.sleep(0)
                 for work in tuple(live._legs.values()):
@@ -253,6 +272,13 @@ class Stage:
                 await live.rows.done()
             while self.engine._tasks:
                 await asyncio.wait(self.engine._tasks)
+
+    def next_position(self) -> int:
+        self._positions += 1
+        return self._positions
+
+    def device(self, user: UserId) -> Device:
+        return Device(user, f"DEV-{user[1:4]}", "s")
 
     @property
     def live(self) -> LiveCall | None:
@@ -270,8 +296,7 @@ class Stage:
 
     async def be_called(self, user: UserId, *, offer: str = "their offer", leg: str = "leg") -> FakeLeg:
         """Let a device call the bot."""
-        device = Device(user, f"DEV-{user[1:4]}", "s")
-        self.hear(Received("a-call", device, LegId(leg), Offered(offer), 0, encrypted=True))
+        self.hear(Received("a-call", self.device(user), LegId(leg), Offered(offer), 0, encrypted=True))
         await self.quiet()
         return self.media.legs[-1]
 
@@ -290,15 +315,55 @@ class Stage:
 
     async def crash(self) -> None:
         """Die without a word, and begin anew."""
-        for live in self.engine._live.values():
-            for task in live._tasks:
-                task.cancel()
-            await asyncio.gather(*live._tasks, return_exceptions=True)
-            live.rows._stems.abandon()
-        self.stems.stop()
+        await self.die()
         await self.world.rise_again()
         self._begin()
         await self.engine.begin()
+
+    async def die(self) -> None:
+        """End all that runs in memory."""
+        self.engine._is_stopped = True
+        for live in self.engine._live.values():
+            for task in (*live._tasks, *live._endings):
+                task.cancel()
+            await asyncio.gather(*live._tasks, *live._endings, return_exceptions=True)
+            live.rows._work._waiting.clear()
+            await live.rows.done()
+            live.rows._stems.abandon()
+        await asyncio.gather(*self.engine._tasks, return_exceptions=True)
+        self.stems.stop()
+
+    async def start_again(self) -> None:
+        """Begin anew after a stop."""
+        self._begin()
+        await self.engine.begin()
+        await self.engine.after_first_sync()
+        await self.work()
+
+    async def survive(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Do something; after a death on the way, start again."""
+        try:
+            await work()
+            await self.quiet()
+        except Killed:
+            pass
+        if self.has_died():
+            await self.crash()
+            await self.engine.after_first_sync()
+            await self.work()
+            await work()  # the sync brings again what was not stored
+
+    def has_died(self) -> bool:
+        return self.store.left is not None and self.store.left <= 0
+
+    async def speak_a_little(self) -> None:
+        """Connect to Zoe, if she was called, and hear her."""
+        if any(isinstance(send.message, Offered) for send in self.sent):
+            (await self.connect(ZOE)).speak(1)
+            await self.pass_by(1)
+            if self.live is not None:
+                self.live.rows.advance(self.live.now())
+                await self.quiet()
 
     # ---- what is recorded
 

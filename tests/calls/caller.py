@@ -1,6 +1,7 @@
 """A client in a group call of MSC3401 on a real homeserver: it signals as matrix-js-sdk does, with media of aiortc."""
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -15,7 +16,7 @@ from bot.calls.session.rules import order
 from bot.calls.wire import msc3401, msc3401_state
 from bot.demo.client_api import CLIENT, part
 from bot.demo.people import Person
-from bot.event_types import CALL, CALL_MEMBER, CALL_MESSAGES, POWER_LEVELS
+from bot.event_types import CALL, CALL_MEMBER, CALL_MESSAGES, CALL_SIGNAL, CALL_STATE, POWER_LEVELS
 from storage.records import Json, UserId
 from tests.calls.peers import Peer
 
@@ -23,7 +24,7 @@ from tests.calls.peers import Peer
 async def open_to_calls(host: Person, room: str) -> None:
     """Let everybody in a room begin calls, and enter them."""
     levels = await host.state(room, POWER_LEVELS)
-    events = {**levels.get("events", {}), CALL: 0, CALL_MEMBER: 0}
+    events = {**levels.get("events", {}), CALL: 0, CALL_MEMBER: 0, CALL_STATE: 0}
     await host.send_state(room, POWER_LEVELS, {**levels, "events": events})
 
 
@@ -173,3 +174,50 @@ class Caller:
                 self.connected.set()
             case "m.call.hangup" | "m.call.reject" if leg == self._leg:
                 self.hung_up.set()
+
+
+class Page:
+    """A device in an MXVC channel, as the page of its authors acts: it is there first, and answers."""
+
+    def __init__(self, person: Person, room: str, name: str, packets: Sequence[bytes]) -> None:
+        self.person = person
+        self.room = room
+        self.name = name
+        self.peer = Peer(packets)
+        self.connected = asyncio.Event()
+        self.bots: set[str] = set()  # names of recording devices that were seen
+
+    async def set_state(self, join_state: str) -> None:
+        stamp = round(datetime.now(UTC).timestamp() * 1000)
+        await self.person.send_state(self.room, CALL_STATE, {"join_state": join_state, "timestamp": stamp}, self.name)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Page"]:
+        await self.set_state("JOINED")
+        acting = asyncio.create_task(self._act())
+        try:
+            yield self
+        finally:
+            acting.cancel()
+            with suppress(asyncio.CancelledError):
+                await acting
+            await self.peer.close()
+
+    async def _act(self) -> None:
+        heard = 0
+        while True:
+            await self.person.sync_once(1000)
+            for event in self.person.received[heard:]:
+                heard += 1
+                if event.type == CALL_STATE and event.content.get("join_state") == "JOINED":
+                    self.bots |= {str(event.event["state_key"])} - {self.name}
+                if event.type == CALL_SIGNAL and event.content.get("receiver") == self.name:
+                    await self._heed(event.content)
+
+    async def _heed(self, content: Json) -> None:
+        if content["rtc_type"] != "offer":
+            return
+        answer = {"type": "answer", "sdp": await self.peer.answer(json.loads(content["body"])["sdp"])}
+        said = {"rtc_type": "answer", "sender": self.name, "receiver": content["sender"], "body": json.dumps(answer)}
+        await self.person.send(self.room, CALL_SIGNAL, said)
+        self.connected.set()

@@ -108,6 +108,7 @@ class Parts:
     read: Callable[[Key, Setup, Signal], Received | None]
     servers: Callable[[], Awaitable[Sequence[IceServer]]]
     device: Callable[[CallProtocol], Device]  # the bot's, as others see it
+    in_touch: Callable[[], bool]  # with the homeserver
     clock: Callable[[], datetime]
     ticks: Callable[[], float]  # monotonic, in seconds
 
@@ -142,7 +143,6 @@ class Engine:
             if standing is not None:
                 for protocol in standings.READERS:
                     await self._look_at(standing, protocol)
-
             if standing is not None and standing.room.call_wanted and not standing.going_on():
                 await self._forget_wish(room_id)
 
@@ -151,7 +151,7 @@ class Engine:
         `record call` is about."""
         standing = await standings.look(db, room_id, self._parts.device, self._clock())
         there = set() if standing is None else {call.protocol for call in standing.going_on()}
-        return tuple(protocol for protocol in PROTOCOLS if protocol in there)
+        return tuple(protocol for protocol in standings.READERS if protocol in there)
 
     async def _forget_wish(self, room_id: RoomId) -> None:
         """Forget that a moderator wants the call recorded that runs now: it is over before it was begun."""
@@ -375,6 +375,7 @@ class Engine:
             post=partial(parts.post, key, setup),
             left=partial(self._leave_by_itself, key, recording),
             silent=partial(self._tell_silent, recording),
+            in_touch=parts.in_touch,
             clock=self._clock,
             ticks=parts.ticks,
         )

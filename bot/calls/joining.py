@@ -71,6 +71,7 @@ async def engine_of(
             read=read,
             servers=Turn(session.wire, clock).servers,
             device=device,
+            in_touch=lambda: session.in_touch,
             clock=clock,
             ticks=time.monotonic,
         )

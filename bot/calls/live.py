@@ -116,6 +116,7 @@ class Means:
     post: Callable[[Send, str], Awaitable[None]]  # of a message and its id; raises TryLater, GiveUp
     left: Callable[[Why], None]
     silent: Callable[[], Awaitable[None]]
+    in_touch: Callable[[], bool]  # with the homeserver
     clock: Callable[[], datetime]
     ticks: Callable[[], float]  # monotonic, in seconds
 
@@ -204,7 +205,7 @@ class LiveCall:
                 overdue = self._ordering.overdue(self._means.clock())
                 self._received += len(overdue)
                 self._events += overdue
-                return TimePassed()
+                return TimePassed(is_cut=not self._means.in_touch())
         event = self._events.popleft()
         self._received -= isinstance(event, Received)
         return event

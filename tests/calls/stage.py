@@ -162,6 +162,7 @@ class Stage:
                 read=_read,
                 servers=_no_servers,
                 device=self._device,
+                in_touch=lambda: True,
                 clock=world.clock,
                 ticks=lambda: world.clock().timestamp(),
             )

@@ -105,9 +105,12 @@ async def test_no_call_is_joined_that_is_not_wanted(world: World, policies: dict
 async def test_record_call_is_for_the_call_that_runs(world: World) -> None:
     """A wish for one call records that one, and no later one."""
     stage = Stage(world)
-    await stage.open_room(calls_on=False, call_wanted=True)
+    await stage.open_room(calls_on=False)
     await stage.call()
     await stage.enter(ZOE)
+    assert await stage.recordings() == []
+    await stage.policy(call_wanted=True)
+    await stage.look()
     assert (await stage.recording()).chosen
     await stage.call(terminated=True)
     await stage.call(call_id="another")

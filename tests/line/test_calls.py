@@ -101,7 +101,7 @@ async def test_a_call_of_two_in_an_encrypted_room(world: Worlds, person: People)
                 sounds.append((stem, decode(file.read_bytes())))
             first = min(numbers)
             assert len(numbers) >= max(numbers) - first  # nothing was lost on loopback
-            spoken = caller.peer.talker._began or 0.0
+            spoken = caller.peer.talker.began
             began.append((stem.joined + numbers[first] - first * PACKET) / RATE - spoken)
             assert stem.left is not None
             assert len(sounds[-1][1]) == stem.left - stem.joined

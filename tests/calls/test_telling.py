@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -26,7 +27,7 @@ from storage.records import (
     UserId,
 )
 from tests.recorder.test_calling import begin, switch_on
-from tests.world import ALICE, PREFIX, ROOM, World, heard, world_of
+from tests.world import ALICE, PREFIX, ROOM, Killed, World, heard, world_of
 
 BEN, CARA = UserId("@ben:hs"), UserId("@cara:hs")
 
@@ -75,14 +76,19 @@ class Told:
         return found
 
 
+def speak(world: World, room: Homeserver) -> None:
+    """Let the bot say its notices in this room."""
+    world.handlers[orders.Notice.kind] = Notices(
+        world.store, cast("Sending", room), world.settings, apply=world.recorder.apply, clock=world.clock
+    )
+
+
 @pytest.fixture
 async def told(tmp_path: Path) -> AsyncIterator[Told]:
     async with world_of(tmp_path / "data") as world:
         await world.join()
         room = Homeserver()
-        world.handlers[orders.Notice.kind] = Notices(
-            world.store, cast("Sending", room), world.settings, apply=world.recorder.apply, clock=world.clock
-        )
+        speak(world, room)
         while await world.work_one([orders.Notice.kind]):
             pass
         room.said.clear()
@@ -146,6 +152,39 @@ async def test_each_member_who_joins_later_is_told_once(told: Told) -> None:
     assert all("this call is recorded" in reply["body"] and "optout" in reply["body"] for reply in replies)
     async with told.world.store.read() as db:
         assert await calls.told(db, told.call.id) == {ALICE, BEN, CARA}
+
+
+async def test_a_death_at_any_write_tells_a_call_once(told: Told) -> None:
+    """The row of a member who is told stands with the reply; a notice is known as the event that it is, though its
+    homeserver had it before the death."""
+    world, deaths = told.world, 0
+    for number in range(1, 8):
+        told.call = await another(world)
+        before = len(told.room.said)
+        world.store.die_at(number, after_commit=False)
+        for work in (told.begun, told.heard, partial(told.present, BEN), told.heard):
+            try:
+                await work()
+            except Killed:
+                deaths += 1
+                await world.rise_again()
+                speak(world, told.room)
+                await work()
+        said = list(told.room.said)[before:]
+        notice, reply = (txn_id for txn_id in said if "nothing to hear" not in told.room.said[txn_id]["body"])
+        assert (await told.look()).notice == f"${notice}"
+        assert told.room.said[reply]["m.relates_to"] == {"m.in_reply_to": {"event_id": f"${notice}"}}
+    assert deaths == 7
+
+
+async def another(world: World) -> Recording:
+    """End the call that is recorded, and begin another."""
+    async with world.store.write() as db:
+        (running,) = await calls.running(db, ROOM)
+        await world.recorder.apply(db, running.id, Ended(EndedBy.STOPPED))
+    call = await begin(world, EventId(f"$after{running.id}"))
+    assert call is not None
+    return call
 
 
 @pytest.mark.parametrize("event", [Ended(EndedBy.SWITCHED_OFF), Deleted()])

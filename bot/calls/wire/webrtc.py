@@ -22,7 +22,7 @@ def sdp(value: object, kind: str) -> str | Rejected:
         return Rejected("sdp")
     if len(text) > MOST_SDP:
         return Rejected("too_large")
-    return Rejected("sdp") if SURROGATE.search(text) else text
+    return Rejected("sdp") if not text.isascii() and SURROGATE.search(text) else text
 
 
 def candidate(value: object) -> Candidate | None:

@@ -55,7 +55,7 @@ async def engine_of(
         if setup.protocol is CallProtocol.MXVC:
             received = mxvc.read(signal, setup.ours, clock()) if signal.room_id == key[0] else None
         else:
-            received = msc3401.read(signal, setup.ours, setup.call_id, sealed_only=False)
+            received = msc3401.read(signal, setup.ours, setup.call_id)
         return received if isinstance(received, Received) else None
 
     engine = Engine(

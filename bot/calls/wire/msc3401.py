@@ -56,18 +56,16 @@ CAPABILITIES = {"m.call.transferee": False, "m.call.dtmf": False}
 # ---- reading
 
 
-def read(signal: Signal, us: Device, call_id: str, *, sealed_only: bool) -> Received | Rejected:
+def read(signal: Signal, us: Device, call_id: str) -> Received | Rejected:
     """Read a message to the bot's device about a leg of this call, or tell by a short name why it is none. One that is
     for the bot, but malformed or of another type, is `Ignored`: those after it must not wait for its number.
 
-    `sealed_only`: messages that are not encrypted are refused, as in an encrypted room. Whether the device is in the
-    call only the room's state tells: the caller compares all of `Received.device` with its members.
+    Whether the device is in the call, and whether the message had to be encrypted, the session machine decides by the
+    room's state: a device is all of its user, its id and its session.
     """
     content = fields.mapping(signal.content)
     if not signal.type.startswith(CALL_MESSAGES) or signal.room_id is not None:
         return Rejected("type")
-    if sealed_only and not signal.encrypted:
-        return Rejected("plain")
     if (astray := _astray(content, us, call_id)) is not None:
         return Rejected(astray)
     leg, device_id, session_id = (fields.text(content.get(k)) for k in ("call_id", "device_id", "sender_session_id"))

@@ -85,8 +85,8 @@ def signal(kind: str, content: Mapping[str, Any], *, encrypted: bool = True) -> 
     return Signal(ANN.user_id, kind, content, encrypted, DeviceId("ANNDEV") if encrypted else None)
 
 
-def read(kind: str, content: Mapping[str, Any], *, sealed_only: bool = False, **more: Any) -> Received | Rejected:
-    return msc3401.read(signal(kind, content, **more), US, "conf", sealed_only=sealed_only)
+def read(kind: str, content: Mapping[str, Any], **more: Any) -> Received | Rejected:
+    return msc3401.read(signal(kind, content, **more), US, "conf")
 
 
 @pytest.mark.parametrize(("kind", "content", "message"), SENT)
@@ -95,7 +95,6 @@ def test_messages_of_js_sdk_are_read(kind: str, content: Mapping[str, Any], mess
     expected = Received("conf", ANN, LegId("1700000000000abcdef"), message, seq=0, encrypted=True)
     assert read(kind, content) == expected
     assert read(kind, content, encrypted=False) == replace(expected, encrypted=False)
-    assert read(kind, content, encrypted=False, sealed_only=True) == Rejected("plain")
 
 
 @pytest.mark.parametrize(
@@ -143,13 +142,13 @@ def test_the_number_of_a_useless_message_counts(kind: str, change: Mapping[str, 
 def test_own_messages_are_rejected() -> None:
     """A message that the bot's own device is said to have sent is rejected."""
     own = Signal(US.user_id, "m.call.hangup", {**HEAD, "device_id": "BOTDEV"})
-    assert msc3401.read(own, US, "conf", sealed_only=False) == Rejected("own")
+    assert msc3401.read(own, US, "conf") == Rejected("own")
 
 
 def test_a_timeline_event_is_no_message() -> None:
     """A call message in a room's timeline, as 1:1 calls have it, is none of a group call."""
     heard = replace(signal("m.call.invite", INVITE), room_id=RoomId("!a:hs"))
-    assert msc3401.read(heard, US, "conf", sealed_only=False) == Rejected("type")
+    assert msc3401.read(heard, US, "conf") == Rejected("type")
 
 
 def test_messages_without_a_number_are_read() -> None:
@@ -232,9 +231,7 @@ def test_a_written_message_is_read_as_it_was(message: Message, leg: str, seq: in
     kind, content = msc3401.write(Send(to, LegId(leg), seq, message), US, "conf", "id")
     assert kind.startswith(CALL_MESSAGES)
     heard = Signal(US.user_id, kind, content, encrypted=True, device_id=DeviceId(US.device_id))
-    assert msc3401.read(heard, to, "conf", sealed_only=True) == Received(
-        "conf", US, LegId(leg), message, seq, encrypted=True
-    )
+    assert msc3401.read(heard, to, "conf") == Received("conf", US, LegId(leg), message, seq, encrypted=True)
 
 
 json = st.recursive(

@@ -72,7 +72,7 @@ async def _answer(
 ) -> str:
     who, kind = context.asker.name, disclosure.spoken(kinds)
     if on:
-        answer = replies.recording_on(who, kind, changed=changed)
+        answer = replies.recording_on(who, kinds, changed=changed)
         public = heir is not None and heir.visibility is Visibility.PUBLIC
         return f"{answer} {continues_podcast(public=public)}" if heir else answer
     running = await _end_what_runs(context, after, kinds)

@@ -57,7 +57,7 @@ async def test_calls_are_switched_on_and_off_by_themselves(world: World) -> None
     """`record calls on` leaves the rest as it is, is logged by its name, and has the room's calls looked at."""
     await world.member(MOD, name="Mo")
     answer = await world.say(MOD, "!aircheck record calls on")
-    assert answer == "Recording is on: Mo switched it on. I keep the calls that begin here from now on."
+    assert answer == "Recording is on: Mo switched it on. I join the calls of this room, also one that runs now."
     assert await looked_at(world) == [ROOM]
     assert await world.recorded() == ["broadcasts", "calls"]
     assert "Calls: switched on by Mo" in (await world.say(MEMBER, "!aircheck record") or "")

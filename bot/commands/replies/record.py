@@ -64,10 +64,14 @@ def only_some(prefix: str) -> str:
     return _("Only some members are recorded: `{prefix} speakers` names them.").format(prefix=prefix)
 
 
-def recording_on(who: str, kind: str, *, changed: bool) -> str:
-    """Tell that the recording of a kind is on. `kind`: as it is told."""
+def recording_on(who: str, kinds: Collection[Recorded], *, changed: bool) -> str:
+    """Tell that the recording of these kinds is on."""
+    kind = disclosure.spoken(kinds)
     if not changed:
         return _("Recording is already on: {kind}.").format(kind=kind)
+    if Recorded.CALLS in kinds:
+        form = _("Recording is on: {who} switched it on. I join the calls of this room, also one that runs now.")
+        return form.format(who=who)
     form = _("Recording is on: {who} switched it on. I keep the {kind} that begin here from now on.")
     return form.format(who=who, kind=kind)
 

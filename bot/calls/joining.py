@@ -5,7 +5,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from bot.addresses import is_public
@@ -19,10 +19,14 @@ from bot.calls.stems.stems import Stems
 from bot.calls.turn import Turn
 from bot.calls.wire import msc3401, mxvc
 from bot.matrix.batch import Signal
+from bot.matrix.poll import LONG_POLL_S
 from bot.matrix.session import Session
 from bot.settings import Settings
 from storage.records import CallProtocol
 from storage.store import Store
+
+IN_TOUCH = timedelta(seconds=LONG_POLL_S + 10)
+"""The age of its last answer at which the homeserver is out of reach, though the next one is not given up yet."""
 
 
 async def engine_of(
@@ -58,6 +62,10 @@ async def engine_of(
             received = msc3401.read(signal, setup.ours, setup.call_id)
         return received if isinstance(received, Received) else None
 
+    def in_touch() -> bool:
+        """Return whether the homeserver answers: it says something at least at the end of each long poll."""
+        return session.in_touch and session.heard_at is not None and clock() - session.heard_at < IN_TOUCH
+
     engine = Engine(
         Parts(
             store=store,
@@ -71,7 +79,7 @@ async def engine_of(
             read=read,
             servers=Turn(session.wire, clock).servers,
             device=device,
-            in_touch=lambda: session.in_touch,
+            in_touch=in_touch,
             clock=clock,
             ticks=time.monotonic,
         )

@@ -138,6 +138,7 @@ class Stage:
         self.presence = FakePresence()
         self.tells = True  # the homeserver takes notices
         self.refuses: Exception | None = None  # the error that messages to devices meet
+        self.in_touch = True
         self._sessions = 0
         self._positions = 1000
         self._written = 0
@@ -162,7 +163,7 @@ class Stage:
                 read=_read,
                 servers=_no_servers,
                 device=self._device,
-                in_touch=lambda: True,
+                in_touch=lambda: self.in_touch,
                 clock=world.clock,
                 ticks=lambda: world.clock().timestamp(),
             )
@@ -308,7 +309,7 @@ class Stage:
         """Let time pass, and the call look at it."""
         self.world.clock.pass_by(seconds)
         for live in tuple(self.engine._live.values()):
-            live.take(TimePassed())
+            live.take(TimePassed(is_cut=not self.in_touch))
         await self.quiet()
         await self.work()
 

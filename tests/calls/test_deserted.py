@@ -45,3 +45,20 @@ async def test_whoever_comes_is_joined(stage: Stage, *, leaves: bool) -> None:
         await stage.enter(YAN)
     assert len(await stage.recordings()) == 2
     assert stage.live is not None
+
+
+async def test_an_outage_of_the_network_ends_nothing(stage: Stage) -> None:
+    """The bot does not take itself for alone while the homeserver does not answer, and calls who was there anew."""
+    await stage.call()
+    await stage.enter(ZOE)
+    leg = await stage.connect(ZOE)
+    stage.in_touch = False
+    leg.listener.ended()
+    for _ in range(2):
+        await stage.pass_by(40)
+    assert stage.live is not None
+    stage.in_touch = True
+    await stage.pass_by(1)
+    leg = await stage.connect(ZOE)
+    assert len(await stage.recordings()) == 1
+    assert [what for _, what in await stage.events()] == ["joined", "lost", "rejoined"]

@@ -4,12 +4,12 @@ Places follow the sender's timestamps, so that jitter of the network is not hear
 its true length. The two clocks are tied together when a stream begins, and again when they have come apart:
 
 - **Settling.** The first packets of a stream are held until for `SETTLE` none was less delayed than those before; the
-  least delayed gives the offset. The same is done behind a pause in arrivals if the packets behind it seem to be late:
-  packets that were held back on the way catch up, those of a sender whose clock stood still do not.
+  least delayed gives the offset. The same is done, for `CATCH_UP`, behind a pause in arrivals if the packets behind it
+  seem to be late: packets that were held back on the way catch up, those of a sender whose clock stood still do not.
 - **Stalls.** A sender that loses sound while its RTP clock goes on evenly (an overloaded machine) falls behind. When
   even the least delayed packet of `STALL` is later than `TOLERANCE`, so much silence is inserted. One late packet, or
   a few, change nothing.
-- **Ahead.** A sender's clock that is too fast gets ahead of ours. That is taken back where there is silence anyway. A
+- **Ahead.** A sender's clock that is too fast gets ahead of ours. That is taken back where there is a hole anyway. A
   timestamp more than `AHEAD` before its time is a jump: the stream begins anew. Sound that would still lie so far ahead
   is dropped, so no sender can put more sound on the clock than the time holds.
 
@@ -24,6 +24,7 @@ from bot.calls.media.reorder import Ordered
 from storage.records import SAMPLE_RATE, Samples
 
 SETTLE = Samples(SAMPLE_RATE // 10)
+CATCH_UP = Samples(SAMPLE_RATE // 2)
 MOST_SETTLING = Samples(2 * SAMPLE_RATE)
 TOLERANCE = Samples(SAMPLE_RATE // 4)
 STALL = Samples(4 * SAMPLE_RATE)
@@ -65,7 +66,8 @@ class RtpClock:
         """The place on the clock at which to call `expire`; None: nothing waits."""
         if not self._settling:
             return None
-        return Samples(min(self._caught_up + SETTLE, self._settling[0].ordered.packet.arrived + MOST_SETTLING))
+        patience = SETTLE if self._anew else CATCH_UP
+        return Samples(min(self._caught_up + patience, self._settling[0].ordered.packet.arrived + MOST_SETTLING))
 
     def push(self, ordered: Ordered, samples: Samples) -> list[OpusPacket]:
         """Take the next packet in order, `samples` long; return what has its place now."""
@@ -127,7 +129,7 @@ class RtpClock:
         hole = timed.time + self._offset - self._end
         if hole < 0:
             self._move(-hole)
-        elif not lost and (taken_back := min(hole, self._early)):
+        elif taken_back := min(hole, self._early):
             self._move(-taken_back)
             self._early -= taken_back
         if -self._delay(timed) > AHEAD:

@@ -108,6 +108,14 @@ def test_a_network_that_stood_still_moves_nothing(spacing: float) -> None:
     assert [sound.at - BEGIN for sound in sounds] == [number * PACKET for number in range(300)]
 
 
+def test_a_sender_that_catches_up_in_pieces_moves_nothing() -> None:
+    """Packets that come in two bursts behind a pause, as from a machine with too much to do, keep their places."""
+    bursts = [(packet, 150 if number < 60 else 170) for number, packet in enumerate(talk(range(50, 250)), 50)]
+    held = [later(packet, max(0, BEGIN + at * PACKET - packet.packet.arrived)) for packet, at in bursts]
+    sounds = placed(RtpClock(), [*talk(range(50)), *held])
+    assert [sound.at - BEGIN for sound in sounds] == [number * PACKET for number in range(250)]
+
+
 @pytest.mark.parametrize("late_ms", [200, 400])
 def test_single_late_packets_move_nothing(late_ms: int) -> None:
     """While one packet in ten comes in time, the others may be late."""

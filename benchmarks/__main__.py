@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from benchmarks import (
+    calls_finish,
     calls_media,
     download,
     finishing,
@@ -47,6 +48,7 @@ GROUPS: dict[str, tuple[Benchmark, ...]] = {
     "walkie": (walkie.figures,),
     "stems": (stems.figures,),
     "calls-media": (calls_media.figures,),
+    "calls-finish": (calls_finish.figures,),
 }
 ON_REQUEST: dict[str, tuple[Benchmark, ...]] = {"soak": (soak.figures,)}
 

@@ -6,6 +6,7 @@ from slices, as while the call runs.
 """
 
 import asyncio
+import gc
 import hashlib
 import subprocess
 import tempfile
@@ -60,7 +61,7 @@ REAL = 6  # windows of the long call that are mixed
 FRAMES = 418  # in a stretch that stands for a window's
 FINISH_S = 2.0
 CPU_OF_A_LEG = 1.5  # percent of a core, of which receiving takes about one
-NAIVE_S = 600
+NAIVE_S = 300
 
 
 def spoken(exe: str, seconds: float, speaker: int) -> list[bytes]:
@@ -228,6 +229,8 @@ async def end_of_six_hours(world: World, mixed: Call) -> End:
     ]
     by_window = windows(slices)
     await call.keep(by_window.pop(WINDOWS - REAL))  # has the track read once
+    gc.collect()
+    gc.freeze()  # as the bot does when it has started
     usage.forget_peak()
     turns = Turns()
     watching = asyncio.create_task(turns.watch())

@@ -14,7 +14,7 @@ from tests.audio.sounds import lag, signal
 from tests.audio.voices import TARGET, at, measured, room, voice
 from tests.worker.calls_world import BEN, CARL, Call, begin
 from tests.worker.session_world import sound
-from tests.world import ALICE, World
+from tests.world import ALICE, Killed, World
 
 
 def placed(length: int, *sounds: tuple[int, NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -84,8 +84,10 @@ async def test_each_speaker_is_levelled_alone(world: World) -> None:
 
 async def test_a_call_sounds_the_same_however_it_is_made(world: World) -> None:
     """A rebuilt episode is the same to the byte, and so is one whose windows were not made while the call ran."""
-    call = await talk(world)
-    await call.run(3)
+    call = await begin(world)
+    await call.speak(at(-18, voice(1)[: 5 * SAMPLE_RATE])[:, 0], 7 * SAMPLE_RATE)
+    await call.speak(at(-38, voice(2)[: 3 * SAMPLE_RATE])[:, 0], 9 * SAMPLE_RATE, BEN)
+    await call.run(1)
     await call.end()
     made, _ = await call.episode()
     async with world.store.write() as db:
@@ -167,3 +169,29 @@ async def test_a_device_that_comes_back_keeps_its_level(world: World) -> None:
     ended, goes_on = mix.levels_of(first)[1].gains[-1], mix.levels_of(again)[2].gains
     assert abs(int(goes_on[0]) - int(ended)) < 50
     assert list(mix.states_of(other)) == [2, 3]
+
+
+async def test_a_death_at_any_write_changes_no_sound(world: World) -> None:
+    """The bot dies at a write while it mixes windows and makes the episode, before it is done or after: the same sound
+    comes of it, to the byte."""
+    call = await begin(world)
+    await call.speak(at(-30, voice(2)[: 2 * SAMPLE_RATE])[:, 0], 9 * SAMPLE_RATE)
+    await call.run(1)
+    await call.end()
+    made, _ = await call.episode()
+    deaths = 0
+    for number in range(1, 40, 3):
+        async with world.store.write() as db:
+            await tracks.forget(db, call.id)
+            await jobs.add(db, orders.Finish(call.id, anew=True).job(), world.clock())
+        world.store.die_at(number, after_commit=number % 2 == 0)
+        try:
+            await world.work()
+            world.store.left = None
+            break
+        except Killed:
+            deaths += 1
+            await world.rise_again()
+            await world.work()
+        assert (await call.episode())[0].blob == made.blob
+    assert deaths > 1

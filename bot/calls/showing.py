@@ -80,6 +80,10 @@ class Showing:
         """Write the entry of the bot's device, and keep it fresh from then on. Raises TryLater, GiveUp, StoreError."""
         key = room_id, call.protocol
         await self._stop(key)
+        own = await self._own(key)
+        if call.protocol is CallProtocol.MXVC and mxvc.is_listed(own):
+            # A page keeps its connection to a device while its entry stands: here that to a process that died.
+            await self._put(key, self._left(key[1], own))
         await self._write(key, call, ours)
         self._kept[key] = asyncio.create_task(self._keep(key, call, ours), name=f"entry in a call of {room_id}")
 

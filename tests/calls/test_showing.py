@@ -247,6 +247,18 @@ async def test_a_voice_channel_shows_the_bot_by_its_name(homeserver: Homeserver)
     assert homeserver.delayed == {}
 
 
+async def test_a_voice_channel_sees_a_new_process_leave_and_join(homeserver: Homeserver) -> None:
+    """In an MXVC channel a process takes back the entry of one that died before it joins: pages begin anew with it."""
+    await homeserver.showing.show(ROOM, CHANNEL, DEVICES[MXVC])
+    await homeserver.sync()
+    died = homeserver.showing
+    homeserver.begin()
+    await homeserver.showing.show(ROOM, CHANNEL, DEVICES[MXVC])
+    assert [write["join_state"] for write in homeserver.writes] == ["JOINED", "LEFT", "JOINED"]
+    await died.close()
+    await homeserver.showing.close()
+
+
 async def test_a_refusal_is_told(homeserver: Homeserver) -> None:
     """An entry that the homeserver refuses is nothing that the bot keeps."""
     homeserver.fails = GiveUp("the homeserver refused: 403 M_FORBIDDEN", reason="forbidden")

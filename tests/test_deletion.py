@@ -15,6 +15,7 @@ from bot.intake import announcements
 from bot.matrix.sending import Sending
 from bot.recording.broadcast.words import WORDS as BROADCAST
 from bot.recording.model import Deleted, Ended, NoticeSent, SlicesKept, WentAway
+from bot.worker.forgetting import ForgettingStems
 from bot.worker.notices import Notices
 from storage import archive, calls, history_checks, jobs, journal, rooms, tables
 from storage.records import (
@@ -295,6 +296,8 @@ async def test_a_deleted_call_leaves_nothing_but_its_tombstone(world: World, *, 
         await world.recorder.apply(db, recording_id, SlicesKept((late,)))
         await world.recorder.apply(db, recording_id, replace(closed(2, 20), blob=put(world, b"late stem")))
     await all_done(world)
+    world.handlers[orders.ForgetStems.kind] = ForgettingStems(world.store)
+    assert await world.work_one([orders.ForgetStems.kind])
     orders_to_leave = {"jobs": lambda row: row["kind"] == orders.KeepCalls.kind or ALLOWED["jobs"](row)}
     allowed = ALLOWED | orders_to_leave
     for name, rows in added(before, await all_rows(world)).items():

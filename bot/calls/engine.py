@@ -206,6 +206,7 @@ class Engine:
         if call is None or not standing.is_wanted:
             return
         if not standing.has_company(call):
+            self._forget_others(key, call)
             self._emptied.add((key, call.call_id))
             self._deserted.pop((key, call.call_id), None)
             return
@@ -236,6 +237,13 @@ class Engine:
             await telling.present(db, recording.id, _users(call), now, prefix=prefix)
         self._emptied.discard((key, call.call_id))
         self._deserted.pop((key, call.call_id), None)
+
+    def _forget_others(self, key: Key, call: Call) -> None:
+        """Forget what is remembered of a room's other calls: anybody can begin one, and the newest counts."""
+        self._emptied = {(other, call_id) for other, call_id in self._emptied if other != key}
+        for other, call_id in tuple(self._deserted):
+            if other == key and call_id != call.call_id:
+                del self._deserted[other, call_id]
 
     def _is_deserted(self, standing: Standing, key: Key, call: Call) -> bool:
         """Return whether the bot was alone in this call though it has members, and nobody has come since. A client that
@@ -285,6 +293,9 @@ class Engine:
         except GiveUp as refused:
             log.warning("not shown in a call: room=%s reason=%s", standing.room.room_id, refused.reason)
             await self._leave(key, recording, ended=EndedBy.REMOVED)
+            return None
+        if self._is_stopped:
+            await self._hide(key, shown=True)
             return None
         live = await self._make(standing, ours, recording, call)
         if recording.aways and recording.aways[-1].ends is None:
@@ -432,12 +443,12 @@ class Engine:
     async def _pause(self, key: Key) -> None:
         live = self._live.pop(key)
         hiding = asyncio.create_task(self._hide(key, shown=True))
+        asyncio.get_running_loop().call_later(STOP_S, hiding.cancel)
         left = live.now()
-        await live.end(LeftBy.LOST)
+        await live.end(LeftBy.LOST, within_s=STOP_S)
         async with self._store.write() as db:
             await self._apply(db, live.recording.id, WentAway(left))
-        await asyncio.wait({hiding}, timeout=STOP_S)
-        hiding.cancel()
+        await asyncio.wait({hiding})
 
 
 def _last_sign(recording: Recording) -> Samples:

@@ -365,9 +365,9 @@ class LiveCall:
             await asyncio.sleep(ADVANCE_S)
             self.rows.advance(self.now())
 
-    async def end(self, by: LeftBy) -> None:
+    async def end(self, by: LeftBy, *, within_s: float = CLOSING_S) -> None:
         """Leave: end all connections and stems (`by`), and wait until everything is written. Nothing is done after
-        that."""
+        that. `within_s`: the longest time that the connections have."""
         if self._is_over:
             return
         self._is_over, self._ends_as = True, by
@@ -377,7 +377,7 @@ class LiveCall:
             self._close(leg, by)
         endings = set(self._endings)
         if endings:
-            await asyncio.wait(endings, timeout=CLOSING_S)
+            await asyncio.wait(endings, timeout=within_s)
         self.rows.finish(by, self.now())
         await self.rows.done()
 

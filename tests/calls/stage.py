@@ -110,6 +110,7 @@ class FakePresence:
     shown: set[Key] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
     fails: Exception | None = None
+    hangs: bool = False  # the homeserver does not answer
 
     async def show(self, room_id: str, call: Call, ours: Device) -> None:
         if self.fails is not None:
@@ -118,6 +119,8 @@ class FakePresence:
         self.done.append("shown")
 
     async def hide(self, key: Key, *, shown: bool) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.fails is not None:
             raise self.fails
         if shown or key in self.shown:

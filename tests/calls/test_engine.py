@@ -1,5 +1,6 @@
 """The engine of calls: when the bot joins a call, what it keeps of it, when it leaves, and what a crash costs."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -440,6 +441,18 @@ async def test_a_stop_leaves_the_call_and_a_start_rejoins_it(stage: Stage) -> No
     await stage.start_again()
     assert stage.presence.done == ["shown", "hidden", "shown"]
     assert [away.ends for away in (await stage.recording()).aways] == []
+
+
+async def test_a_stop_waits_for_no_homeserver(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A homeserver that does not answer holds up no stop: the stems are closed in time."""
+    monkeypatch.setattr("bot.calls.engine.STOP_S", 0.05)
+    await stage.call()
+    await stage.enter(ZOE)
+    (await stage.connect(ZOE)).speak(1)
+    stage.presence.hangs = True
+    async with asyncio.timeout(5):
+        await stage.engine.stop()
+    assert [stem.left_by for stem in (await stage.recording()).stems] == [LeftBy.LOST]
 
 
 @pytest.mark.parametrize(("number", "after_commit"), [(n, bool(n % 2)) for n in (5, 8, 11, 14, 17, 20, 23, 26, 29)])

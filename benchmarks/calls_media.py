@@ -1,6 +1,7 @@
 """The media of calls: places and losses of what is received, and what a leg costs. The callers are another process."""
 
 import asyncio
+import gc
 import multiprocessing
 import resource
 import statistics
@@ -60,6 +61,8 @@ async def call(losses: Sequence[float], seconds: int, *, keep: bool = True) -> C
     process = ours.Process(target=_callers, args=(theirs, losses, seconds))
     process.start()
     media, began = RtcMedia(private=True), time.monotonic()
+    gc.collect()
+    gc.freeze()  # as `aircheck run` does
     legs: list[tuple[Leg, Ear]] = []
     turns = Turns()
     watching = asyncio.ensure_future(turns.watch())

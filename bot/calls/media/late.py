@@ -4,6 +4,7 @@ aiortc and PyAV take some 30 MiB and a fifth of a second to load, which a bot wh
 """
 
 import asyncio
+import gc
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
@@ -24,6 +25,7 @@ class LateMedia:
         async with self._loading:
             if self._media is None:
                 rtc = await asyncio.to_thread(import_module, "bot.calls.media.rtc")
+                gc.freeze()  # as at the start: to look through all that was loaded would block the loop for 0.1 s
                 self._media = rtc.RtcMedia(self._private)
 
     def leg(self, listener: Listener, clock: Callable[[], Samples], servers: Sequence[IceServer]) -> Leg:

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from bot import orders
 from bot.audio import mix
+from bot.audio.track import message_ends, settled_frames
 from bot.recording.call.layout import WINDOW
 from bot.recording.model import Forgotten
 from storage import jobs, tracks
@@ -34,6 +35,9 @@ async def test_a_call_with_two_stems_becomes_an_episode(world: World) -> None:
     await call.speak(other, 14 * SAMPLE_RATE + 77, BEN)
     await call.run(2)
     assert [len(cut.parts) for cut in await call.cuts()] == [1, 2]
+    async with world.store.read() as db:
+        assert await tracks.reach(db, call.id) == settled_frames(2 * WINDOW)
+        assert message_ends(await tracks.lengths(db, call.id)) == ()  # live segments are as long as in a broadcast
     await call.end()
     assert (await call.recording()).state is RecordingState.COMPLETE
     made, file = await call.episode()

@@ -12,7 +12,7 @@ from bot.app import Aircheck
 from bot.demo.people import Person
 from bot.demo.synapse import Homeserver
 from storage import archive, calls
-from storage.records import EndedBy, LeftBy, Recording, RecordingState
+from storage.records import CallEventKind, EndedBy, LeftBy, Recording, RecordingState
 from storage.store import Store
 from tests.calls_clients.callers import Callers, callers
 from tests.calls_clients.sounds import SURE, likeness, microphone
@@ -97,6 +97,17 @@ async def heard_in(store: Store, stems: int, windows: int) -> Recording:
     return await until(store, check, 120)
 
 
+async def listed(store: Store, recording: Recording, user_id: str, what: CallEventKind) -> None:
+    """Wait until the recording of a call lists an event of a member."""
+
+    async def check() -> bool | None:
+        async with store.read() as db:
+            events = await calls.events(db, recording.id)
+        return any((event.user_id, event.what) == (user_id, what) for event in events) or None
+
+    await until(store, check)
+
+
 async def finished(store: Store, recording: Recording) -> Recording:
     """Wait until the episode of a recording is made."""
 
@@ -143,6 +154,7 @@ async def test_a_group_call_becomes_an_episode_with_a_stem_for_each_speaker(
             await made.do(name, "meet", userId=bot.user_id)
         running = await heard_in(aircheck.store, stems=2, windows=WINDOWS)
         await made.do("ben", "mute", muted=True)
+        await listed(aircheck.store, running, ben.user_id, CallEventKind.MUTED)
         await made.do("ben", "leave")
         await made.do("ann", "leave")
         recording = await finished(aircheck.store, running)

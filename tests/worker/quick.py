@@ -19,7 +19,7 @@ from bot.audio.render import Rendered, Rendering, Warm
 from bot.worker import covering, fetching
 from storage.records import ChunkFacts, Container, Samples, Timing
 
-EVERY = 1 if os.environ.get("AIRCHECK_KILL_POINTS") == "all" else 3
+EVERY = 1 if os.environ.get("AIRCHECK_KILL_POINTS") == "all" else 8
 """Long stories die at one of so many points each time: each death costs two stories. AIRCHECK_KILL_POINTS=all tries all
 of them."""
 Step = Callable[[str], None]

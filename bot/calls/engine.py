@@ -59,6 +59,8 @@ log = logging.getLogger(__name__)
 
 STOP_S = 1.0
 """The longest time for which a stop of the program waits for the homeserver."""
+MOST_EARLY = 500
+"""Messages that are kept while the bot joins a call."""
 AGAIN_S = 1.0
 """The pause before a call that could not be left is looked at again."""
 
@@ -122,6 +124,7 @@ class Engine:
         self._calling, self._presence = parts.calling, parts.presence
         self._prefix = parts.settings.commands.prefix
         self._live: dict[Key, LiveCall] = {}
+        self._early: dict[Key, list[Signal]] = {}  # messages that came while the bot joins a call
         self._looking: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._emptied: set[tuple[Key, str]] = set()  # calls that were seen without company, and not joined since
         self._deserted: dict[tuple[Key, str], frozenset[Device]] = {}  # calls left alone: who was still listed
@@ -286,8 +289,21 @@ class Engine:
             live.told |= new
 
     async def _join(self, standing: Standing, key: Key, recording: Recording, call: Call) -> LiveCall | None:
-        """Show the bot in a call, then begin its session. None where the homeserver refuses: the recording ends."""
+        """Show the bot in a call, then begin its session, with what members said to it meanwhile: they call as soon as
+        they see it. None where the homeserver refuses: the recording ends."""
+        early = self._early[key] = []
+        try:
+            live = await self._show_and_make(standing, key, recording, call)
+        finally:
+            del self._early[key]
+        if live is not None:
+            for signal in early:
+                self._hand(key, live, signal)
+        return live
+
+    async def _show_and_make(self, standing: Standing, key: Key, recording: Recording, call: Call) -> LiveCall | None:
         ours = self._parts.device(call.protocol)
+        await self._parts.media.ready()
         try:
             await self._presence.show(standing.room.room_id, call, ours)
         except GiveUp as refused:
@@ -365,7 +381,6 @@ class Engine:
         """Make what runs in memory of a call."""
         key = standing.room.room_id, call.protocol
         parts, settings = self._parts, self._parts.settings
-        await parts.media.ready()
         async with self._store.read() as db:
             past = await calls.events(db, recording.id)
         setup = Setup(
@@ -406,9 +421,15 @@ class Engine:
         """Hand messages about calls to the calls that they are about."""
         for signal in signals:
             for key, live in self._live.items():
-                received = self._parts.read(key, live.setup, signal)
-                if received is not None:
-                    live.take(received)
+                self._hand(key, live, signal)
+            for early in self._early.values():
+                if len(early) < MOST_EARLY:
+                    early.append(signal)
+
+    def _hand(self, key: Key, live: LiveCall, signal: Signal) -> None:
+        received = self._parts.read(key, live.setup, signal)
+        if received is not None:
+            live.take(received)
 
     # ---- the start, and the stop
 

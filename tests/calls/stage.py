@@ -109,6 +109,7 @@ class FakePresence:
 
     shown: set[Key] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
+    seen: Callable[[], None] = lambda: None  # called once members can see the entry
     fails: Exception | None = None
     hangs: bool = False  # the homeserver does not answer
 
@@ -117,6 +118,7 @@ class FakePresence:
             raise self.fails
         self.shown.add((RoomId(room_id), call.protocol))
         self.done.append("shown")
+        self.seen()
 
     async def hide(self, key: Key, *, shown: bool) -> None:
         if self.hangs:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.calls.model import HungUp, LegId, Received, Renegotiated
+from bot.calls.model import HungUp, LegId, Offered, Received, Renegotiated
 from bot.errors import GiveUp, TryLater
 from bot.recording.kinds import lay_out
 from bot.recording.model import Deleted, Ended
@@ -43,6 +43,16 @@ async def opt_out(stage: Stage, user: UserId, room: RoomId = ROOM, *, out: bool 
 
 
 # ---- a call from its beginning to its end
+
+
+async def test_a_member_calls_before_the_homeserver_has_answered(stage: Stage) -> None:
+    """A member who calls as soon as the bot's entry is seen is answered, though the bot is still joining."""
+    offered = Received("a-call", stage.device(ALICE), LegId("leg"), Offered("their offer"), 0, encrypted=True)
+    stage.presence.seen = lambda: stage.hear(offered)
+    await stage.call()
+    await stage.enter(ALICE)
+    await stage.quiet()
+    assert [leg.done for leg in stage.media.legs] == [["answer"]]
 
 
 async def test_a_call_is_recorded_from_its_notice_to_its_end(stage: Stage) -> None:

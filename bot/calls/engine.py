@@ -278,6 +278,9 @@ class Engine:
         live = self._live.get(key) or await self._join(standing, key, recording, call)
         if live is None:
             return
+        if recording.aways and recording.aways[-1].ends is None:
+            async with self._store.write() as db:
+                await self._apply(db, recording.id, CameBack(live.now()))
         if standing.room.encrypted and not live.setup.encrypted:
             live.seal()
         live.take(Seen(call.members, standing.declined))
@@ -314,9 +317,6 @@ class Engine:
             await self._hide(key, shown=True)
             return None
         live = await self._make(standing, ours, recording, call)
-        if recording.aways and recording.aways[-1].ends is None:
-            async with self._store.write() as db:
-                await self._apply(db, recording.id, CameBack(live.now()))
         self._live[key] = live
         log.info("in a call: recording=%s room=%s", recording.code, recording.room_id)
         return live

@@ -224,10 +224,12 @@ async def test_pushing_to_talk_is_listed_by_mute_events(
         await made.do("ann", "meet", userId=bot.user_id)
         await made.do("ben", "enter")
         await made.do("ben", "meet", userId=bot.user_id)
-        for name in ("ann", "ben"):
+        running = await heard_in(aircheck.store, stems=2, windows=1)  # js-sdk says `connected` before the bot is
+        for name, someone in (("ann", ann), ("ben", ben)):
             await made.do(name, "mute", muted=False)
+            await listed(aircheck.store, running, someone.user_id, CallEventKind.UNMUTED)
             await made.do(name, "mute", muted=True)
-        running = await heard_in(aircheck.store, stems=2, windows=1)
+            await listed(aircheck.store, running, someone.user_id, CallEventKind.MUTED)
         for name in ("ann", "ben"):
             await made.do(name, "leave")
         recording = await finished(aircheck.store, running)

@@ -164,8 +164,9 @@ class Engine:
                 await rooms.save_room(db, replace(room, call_wanted=False))
 
     async def _stand(self, room_id: RoomId) -> Standing | None:
+        heard = {user for key, live in self._live.items() if key[0] == room_id for user in live.users}
         async with self._store.read() as db:
-            return await standings.look(db, room_id, self._parts.device, self._clock())
+            return await standings.look(db, room_id, self._parts.device, self._clock(), heard=heard)
 
     async def _look_at(self, standing: Standing, protocol: CallProtocol) -> None:
         key = standing.room.room_id, protocol
@@ -283,7 +284,7 @@ class Engine:
                 await self._apply(db, recording.id, CameBack(live.now()))
         if standing.room.encrypted and not live.setup.encrypted:
             live.seal()
-        live.take(Seen(call.members, standing.declined))
+        live.take(Seen(call.members, standing.declined, standing.gone))
         live.company = standing.company(call)
         new = _users(call) - live.told
         if new:

@@ -151,6 +151,11 @@ class LiveCall:
     def setup(self) -> Setup:
         return self._session.setup
 
+    @property
+    def users(self) -> frozenset[UserId]:
+        """The users who have a device in the call, as the machine knows it."""
+        return frozenset(user for user, _ in self._session.peers)
+
     def now(self) -> Samples:
         """Return the present place on the clock of the call."""
         return Samples(max(0, round((self._means.ticks() - self._zero) * SAMPLE_RATE)))

@@ -145,10 +145,13 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The members of the call, as the room's state has them now. `declined`: users whose sound may not be received."""
+    """The members of the call, as the room's state has them now. `declined`: users whose sound may not be received;
+    `gone`: users with a device in the call who are not in the room. Both also of devices that are no longer listed.
+    """
 
     members: tuple[Member, ...]
     declined: frozenset[UserId] = frozenset()
+    gone: frozenset[UserId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A room as its calls see it, read in one transaction: what goes on, what is recorded, and whose sound may be
 received."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,12 +20,14 @@ READERS = {CallProtocol.MSC3401: msc3401_state.calls_of, CallProtocol.MXVC: mxvc
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A room and its calls. `declined`: members of calls whose sound may not be received."""
+    """A room and its calls. `declined`: users in its calls whose sound may not be received; `gone`: those who were in
+    one, and are not in the room any more."""
 
     room: Room
     power: RoomPower
     calls: tuple[Call, ...]  # that go on; of each protocol the newest first
     declined: frozenset[UserId]
+    gone: frozenset[UserId]
     running: tuple[Recording, ...]
     is_present: bool  # the room is the present one of its podcast
 
@@ -61,23 +63,30 @@ class Standing:
 
 
 async def look(
-    db: Connection, room_id: RoomId, device: Callable[[CallProtocol], Device], now: datetime
+    db: Connection,
+    room_id: RoomId,
+    device: Callable[[CallProtocol], Device],
+    now: datetime,
+    *,
+    heard: Collection[UserId] = (),
 ) -> Standing | None:
-    """Read how a room stands; None for an unknown one. `device`: the bot's, as it is seen in calls of a protocol."""
+    """Read how a room stands; None for an unknown one. `device`: the bot's, as it is seen in calls of a protocol.
+    `heard`: users whose sound may be received now, also from devices that the state no longer lists."""
     room = await rooms.room(db, room_id)
     if room is None:
         return None
     state = await rooms.states_in(db, room_id, CALLS)
-    members = await rooms.member_states(db, room_id, {event.sender for event in state})
+    members = await rooms.member_states(db, room_id, {*(event.sender for event in state), *heard})
     joined = {UserId(user) for user, member in members.items() if facts.is_joined(member)}
     ours = {protocol: device(protocol) for protocol in READERS}
     found = tuple(call for protocol, read in READERS.items() for call in read(state, joined, ours[protocol], now))
-    present = {member.device.user_id for call in found for member in call.members}
+    present = {*(member.device.user_id for call in found for member in call.members), *heard}
     return Standing(
         room=room,
         power=await rooms.power(db, room_id),
         calls=found,
         declined=frozenset({user for user in present if not await consent.may_record(db, room_id, user)}),
+        gone=frozenset(heard) - joined,
         running=await calls.running(db, room_id),
         is_present=await heirs.present(db, room_id) == room_id,
     )

@@ -13,7 +13,7 @@ from bot.calls.media.door import IceServer, Listener, Offer, Refused
 from bot.calls.model import Answered, Call, Candidate, Device, LegId, Offered, Received, Send, TimePassed
 from bot.calls.session.state import Setup
 from bot.calls.stems.stems import Stems
-from bot.event_types import CALL, CALL_MEMBER, POWER_LEVELS
+from bot.event_types import CALL, CALL_MEMBER, CALL_STATE, POWER_LEVELS
 from bot.matrix.batch import Signal
 from bot.recording.model import NoticeSent, RecordingEvent
 from storage import archive, calls, jobs, rooms
@@ -204,7 +204,7 @@ class Stage:
         await self.work()
 
     async def levels(self, member_events: int) -> None:
-        levels = {"users": {ALICE: 100}, "events": {CALL: 0, CALL_MEMBER: member_events}}
+        levels = {"users": {ALICE: 100}, "events": {CALL: 0, **dict.fromkeys((CALL_MEMBER, CALL_STATE), member_events)}}
         await self.write(POWER_LEVELS, levels)
 
     async def policy(self, **policies: Any) -> None:

@@ -17,7 +17,7 @@ def seen(work: Work, event: Seen) -> None:
         if key in listed:
             _stays(work, key, listed[key])
         else:
-            _is_gone(work, key, members)
+            _is_gone(work, key, members, event.gone)
     for key, member in listed.items():
         if key not in work.peers and len(work.peers) < rules.MOST_DEVICES:
             _comes(work, key, member)
@@ -68,13 +68,14 @@ def greet_all(work: Work) -> None:
             again(work, key, is_hoped=True)
 
 
-def _is_gone(work: Work, key: Key, members: dict[Key, Member]) -> None:
-    """Take out a device that the state lists no more. It left, unless only its time ran out."""
+def _is_gone(work: Work, key: Key, members: dict[Key, Member], gone: frozenset[UserId]) -> None:
+    """Take out a device that the state lists no more. It left, unless only its time ran out; with its user it left the
+    room too."""
     peer = work.peers[key]
     end = rules.end_of_listing(work.setup, replace(peer, member=members.get(key, peer.member)))
     if end is not None and end <= work.now:
         expire(work, key)
-    elif not _is_kept(work, key, members):
+    elif key[0] in gone or not _is_kept(work, key, members):
         work.close(key, LeftBy.LEFT, CallEventKind.LEFT)
         del work.peers[key]
 

@@ -562,6 +562,26 @@ def test_mxvc_is_dead_without_state_and_sound() -> None:
     assert story.at(35, TIME) == ["close leg.1 lost", "Chrome lost"]
 
 
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (Seen((), declined=frozenset({TAB.user_id})), ["close leg.1 ended", "Chrome declined"]),
+        (Seen((), gone=frozenset({TAB.user_id})), ["close leg.1 left", "Chrome left"]),
+    ],
+)
+def test_mxvc_is_not_heard_without_its_user(event: Seen, says: list[str]) -> None:
+    """A device that is only heard, since its timestamp is old, ends with its user's consent, and with their leaving the
+    room."""
+    story = Story(MXVC)
+    story.at(0, Seen((member(TAB, expires_at=NOW + timedelta(seconds=20)),)))
+    story.at(0, calls(TAB, "", setup=MXVC))
+    story.at(0, AnswerMade(LegId("leg.1"), "v=0"))
+    story.at(1, LegConnected(LegId("leg.1")))
+    story.at(15, SoundHeard(LegId("leg.1")))
+    story.at(21, Seen(()))
+    assert story.at(22, event) == says
+
+
 def test_mxvc_names_that_collide() -> None:
     """Whoever takes a name over that is in use does not end the connection of the other."""
     other = replace(TAB, user_id=ZOE.user_id)

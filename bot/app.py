@@ -1,6 +1,7 @@
 """The composition root: builds the parts, starts them in order, stops them in reverse.
 
-Web server and worker start first, so that feeds are served while the homeserver is not there.
+The web server starts first, so that feeds are served while calls are recovered; then the worker, before the homeserver
+is there.
 """
 
 import asyncio
@@ -142,8 +143,6 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
     engine = await _calls(store, settings, session, recorder, clock)
     try:
         await floors.begin()
-        if engine is not None:
-            await engine.begin()
     except StoreError as error:
         raise StartError(str(error)) from None
     session.before_sync = floors.put_first_right
@@ -151,6 +150,8 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
     worker = Worker(store, handlers_of(parts), clock)
     await web.start(health=lambda: worker.healthy)
     stack.push_async_callback(web.stop)
+    if engine is not None:
+        await _recover_calls(engine)  # before a job can end one of them
     await worker.start()
     stack.push_async_callback(worker.stop, DOWNLOADS_GRACE_S)
     keeper = Keeper(store, clock, settings.retention)
@@ -171,6 +172,14 @@ async def _calls(store: Store, settings: Settings, session: Session, recorder: R
     from bot.calls.joining import engine_of
 
     return await engine_of(store, settings, session, calling=recorder.calling, apply=recorder.apply, clock=clock)
+
+
+async def _recover_calls(engine: Engine) -> None:
+    """Keep what the process before left of calls. What fails, as on a full disk, keeps the bot from nothing else."""
+    try:
+        await engine.begin()
+    except (OSError, StoreError) as error:
+        log.error("calls can't be recovered, trying again after the first sync: %s", error)
 
 
 async def _hear(session: Session, intake: Intake, engine: Engine | None) -> None:

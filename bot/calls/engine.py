@@ -129,6 +129,7 @@ class Engine:
         self._emptied: set[tuple[Key, str]] = set()  # calls that were seen without company, and not joined since
         self._deserted: dict[tuple[Key, str], frozenset[Device]] = {}  # calls left alone: who was still listed
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_recovered = False
         self._is_heard = False
         self._is_stopped = False
 
@@ -442,9 +443,13 @@ class Engine:
             for recording in await calls.running(db):
                 if recording.notice is not None:
                     await self._apply(db, recording.id, WentAway(_last_sign(recording)))
+        self._is_recovered = True
 
     async def after_first_sync(self) -> None:
-        """Look at all rooms whose calls are recorded: their state is that of now. Raises StoreError."""
+        """Look at all rooms whose calls are recorded: their state is that of now. Raises StoreError; it can be tried
+        again."""
+        if not self._is_recovered:
+            await self.begin()
         self._is_heard = True
         async with self._store.write() as db:
             for room_id in sorted(await calls.rooms_of(db)):

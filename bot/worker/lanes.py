@@ -149,8 +149,8 @@ class Worker:
 
     @property
     def healthy(self) -> bool:
-        """Whether every lane runs."""
-        return bool(self._lanes) and not any(lane.done() for lane in self._lanes)
+        """Whether every lane runs, or will: before the start nothing is wrong."""
+        return not self._stopping.is_set() and not any(lane.done() for lane in self._lanes)
 
     async def start(self) -> None:
         """Take up the jobs that an earlier process left running, then run the lanes until `stop`."""

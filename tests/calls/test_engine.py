@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,8 @@ from bot.errors import GiveUp, TryLater
 from bot.recording.kinds import lay_out
 from bot.recording.model import Deleted, Ended
 from storage import archive, optouts
+from storage.blobs import Blobs
+from storage.errors import DiskFullError
 from storage.records import (
     CallEventKind,
     ChunkState,
@@ -403,6 +406,34 @@ async def test_a_crash_costs_the_time_until_the_bot_is_back(stage: Stage) -> Non
         (gap,) = lay_out(recording, await archive.chunks(db, recording.id)).gaps
     assert gap.reason is ChunkState.AWAY
     assert (gap.position + gap.samples) == 20 * S
+
+
+async def test_calls_are_recovered_once_the_disk_has_room(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recovery that fails at the start is made before any call is joined again."""
+    await stage.call()
+    await stage.enter(ZOE)
+    (await stage.connect(ZOE)).speak(1)
+    live = stage.live
+    assert live is not None
+    live.rows.advance(live.now())
+    await stage.quiet()
+
+    def full(*_: Any) -> None:
+        raise DiskFullError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Blobs, "add_bytes", full)
+        with pytest.raises(DiskFullError):
+            await stage.crash()
+        with pytest.raises(DiskFullError):
+            await stage.engine.after_first_sync()
+    await stage.work()
+    assert stage.presence.done == ["shown"]
+    await stage.engine.after_first_sync()
+    await stage.work()
+    recording = await stage.recording()
+    assert [(stem.left_by, stem.received) for stem in recording.stems] == [(LeftBy.LOST, S)]
+    assert stage.presence.done == ["shown", "shown"]
 
 
 async def test_after_a_crash_a_call_that_is_over_is_not_joined(stage: Stage) -> None:

@@ -1,15 +1,18 @@
-"""Starts that can't work: each ends with a sentence that says what to do."""
+"""Starts in trouble: one that can't work ends with a sentence that says what to do."""
 
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from bot import app
+from bot.calls.engine import Engine
 from bot.errors import StartError
 from bot.settings import Settings, StorageSettings
 from storage.database import FILE_NAME
+from storage.errors import DiskFullError
 from storage.store import Store
 from tests.line.good_capture import replay
 from tests.line.replay import Replay
@@ -43,3 +46,24 @@ async def test_a_newer_database_ends_the_start(replay: Replay, tmp_path: Path) -
         async with app.running(settings):
             raise AssertionError("it runs")
     assert file.read_bytes() == before
+
+
+async def test_calls_that_cannot_be_recovered_end_no_start(
+    replay: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Feeds are served while the calls that a crash left are recovered, and if that fails, as on a full disk."""
+    settings = replay.settings.model_copy(update={"storage": StorageSettings(directory=str(tmp_path / "new"))})
+    answers: list[int] = []
+
+    async def ask(*_: object) -> None:
+        async with aiohttp.ClientSession(settings.web.address) as client, client.get("/healthz") as answer:
+            answers.append(answer.status)
+
+    async def begin(*_: object) -> None:
+        await ask()
+        raise DiskFullError("the disk is full")
+
+    monkeypatch.setattr(Engine, "begin", begin)
+    async with app.running(settings):
+        await ask()
+    assert answers == [200, 200]

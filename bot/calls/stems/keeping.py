@@ -24,7 +24,7 @@ Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
 
 
 class Keeping:
-    """A keeper of slices and stems. `threads`: where it blocks."""
+    """A keeper of slices and stems. `threads`: where it writes files."""
 
     def __init__(self, store: Store, apply: Apply, clock: Callable[[], datetime], threads: Executor) -> None:
         self._store = store
@@ -44,8 +44,9 @@ class Keeping:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._threads, self._store_bytes, recording_id, slices, closed)
         async with self._store.write() as db:
-            # Again inside the transaction: a Forget order may have removed what was in no row so far.
-            await loop.run_in_executor(self._threads, self._store_bytes, recording_id, slices, closed)
+            # Again inside the transaction: a Forget order may have removed what was in no row so far. Not in the
+            # threads of stems: every other write waits, and those may be stuck in the disk.
+            await asyncio.to_thread(self._store_bytes, recording_id, slices, closed)
             if slices:
                 await self._apply(db, recording_id, SlicesKept(tuple(each.chunk(recording_id) for each in slices)))
             for stem, by in closed:

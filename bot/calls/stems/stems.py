@@ -11,6 +11,7 @@ from bot.calls.stems.keeping import Apply, Keeping
 from bot.calls.stems.recovery import recovered
 from bot.calls.stems.writer import Closed
 from storage import archive, calls
+from storage.errors import StoreError
 from storage.records import LeftBy, RecordingId, RecordingState, Samples
 from storage.store import Store
 
@@ -34,14 +35,28 @@ class Stems:
 
     async def recover(self) -> None:
         """Keep what a crash left in files, and close the stems that were open, as lost. At the start, before a call is
-        joined. Raises StoreError."""
+        joined. The trouble of one call keeps no other from it. Raises StoreError; it can be tried again."""
+        troubles: list[StoreError] = []
         async with self._store.read() as db:
             running = [recording.id for recording in await calls.running(db)]
-        for recording_id in {*running, *await asyncio.to_thread(self._store.stems.recordings)}:
+        for recording_id in sorted({*running, *await self._in_files()}):
             try:
                 await self._recover_recording(recording_id)
             except OSError as error:  # its files stay: the next start tries again
                 log.error("stems can't be recovered: recording=%d: %s", recording_id, error)
+            except StoreError as error:
+                log.error("stems can't be recovered for now: recording=%d: %s", recording_id, error)
+                troubles.append(error)
+        for trouble in troubles:
+            raise trouble
+
+    async def _in_files(self) -> list[RecordingId]:
+        """Return the calls that have files."""
+        try:
+            return await asyncio.to_thread(self._store.stems.recordings)
+        except OSError as error:
+            log.error("the folder of stems can't be read: %s", error)
+            return []
 
     async def _recover_recording(self, recording_id: RecordingId) -> None:
         files = self._store.stems

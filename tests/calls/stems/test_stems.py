@@ -1,9 +1,11 @@
 """Stems of a call, from its first packet to the rows, and what a crash leaves of them."""
 
+import asyncio
 import hashlib
 import io
+import threading
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from bot import orders
 from bot.audio.ogg import PacketReader, read_pages
 from bot.audio.opus_packets import mark_of
 from bot.calls.media.door import PcmFrame, Refused
+from bot.calls.stems.stems import THREADS
 from bot.calls.stems.windows import PATIENCE
 from bot.keeper import Keeper
 from bot.recording.call.layout import WINDOW, lay_out
@@ -21,6 +24,7 @@ from bot.settings import RetentionSettings
 from bot.worker.forgetting import ForgettingStems
 from storage import jobs
 from storage.blobs import Blobs
+from storage.database import Connection
 from storage.errors import StoreBusyError
 from storage.records import SAMPLE_RATE, LeftBy, Samples
 from storage.stem_files import GrowingFile, StemFiles
@@ -207,6 +211,28 @@ async def test_a_database_that_is_away_costs_no_sound(studio: Studio, monkeypatc
         assert await studio.chunks() == []
     await studio.advance(22 * S)
     assert [chunk.at for chunk in await studio.chunks()] == [0, 10 * S]
+
+
+async def test_a_stalled_disk_stops_no_other_write(studio: Studio) -> None:
+    """A transaction that keeps slices never waits for a thread in which sound is written."""
+    await studio.open(a_stem())
+    studio.speak(1, 0, 11 * S)
+    stalled = threading.Event()
+    threads = studio.stems._threads
+    begin = studio.store.write
+
+    @asynccontextmanager
+    async def begin_and_stall() -> AsyncIterator[Connection]:
+        async with begin() as db:
+            stalls = [threads.submit(stalled.wait) for _ in range(THREADS)]
+            assert not all(stall.done() for stall in stalls)
+            yield db
+
+    studio.store.write = begin_and_stall  # type: ignore[method-assign]
+    async with asyncio.timeout(5):
+        await studio.advance(11 * S)
+    stalled.set()
+    assert len(await studio.chunks()) == 1
 
 
 # ---- crashes

@@ -1,6 +1,8 @@
 """Calls: their recordings, the events and the files of stems that those list, and the members who were told."""
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import delete, func, select
 
@@ -25,6 +27,8 @@ from storage.tables import rooms as room_table
 
 MOST_EVENTS = 10_000
 """Events that the recording of a call lists. More are an attempt to fill the disk: members mute themselves at will."""
+MOST_EVENTS_OF_ONE = 1_000
+"""Events of one user among them. Nobody takes all places."""
 
 
 async def running(db: Connection, room_id: RoomId | None = None) -> tuple[Recording, ...]:
@@ -51,11 +55,16 @@ async def rooms_of(db: Connection) -> frozenset[RoomId]:
 
 
 async def note(db: Connection, recording_id: RecordingId, events: Sequence[CallEvent]) -> None:
-    """Add events to those that the recording of a call lists, as many as it may have."""
-    mine = select(func.count()).select_from(call_events).where(call_events.c.recording_id == recording_id)
-    room = MOST_EVENTS - int((await db.execute(mine)).scalar_one())
-    if events[: max(0, room)]:
-        rows = [{**columns(event), "recording_id": recording_id} for event in events[:room]]
+    """Add events to those that the recording of a call lists, as many as it may have, and each user."""
+    user = call_events.c.user_id
+    listed = select(user, func.count()).where(call_events.c.recording_id == recording_id).group_by(user)
+    counts = Counter({UserId(user_id): int(count) for user_id, count in await db.execute(listed)})
+    total, rows = counts.total(), list[dict[str, Any]]()
+    for event in events:
+        if total + len(rows) < MOST_EVENTS and counts[event.user_id] < MOST_EVENTS_OF_ONE:
+            counts[event.user_id] += 1
+            rows.append({**columns(event), "recording_id": recording_id})
+    if rows:
         await db.execute(call_events.insert(), rows)
 
 

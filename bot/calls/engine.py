@@ -407,7 +407,7 @@ class Engine:
             clock=self._clock,
             ticks=parts.ticks,
         )
-        session = machine.begin(setup, self._clock(), past)
+        session = machine.begin(setup, self._clock(), past, stems=[stem.user_id for stem in recording.stems])
         rows = StemRows(self._store, parts.calling.open_stem, parts.stems.of(recording.id), recording)
         return LiveCall(recording, session, rows, means)
 

@@ -146,3 +146,14 @@ async def test_a_call_lists_only_so_many_events(store: Store, monkeypatch: pytes
             muted = [CallEvent(Samples(at), BOB, CallEventKind.MUTED, "DEV") for at in (1, 2)]
             await calls.note(db, made.id, muted)
         assert [event.at for event in await calls.events(db, made.id)] == [1, 1, 2]
+
+
+async def test_one_user_leaves_room_for_the_events_of_others(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever mutes themselves again and again hides no coming and going."""
+    monkeypatch.setattr(calls, "MOST_EVENTS_OF_ONE", 2)
+    async with store.write() as db:
+        made = await call(db)
+        for at in (1, 2):
+            muted = [CallEvent(Samples(at), BOB, CallEventKind.MUTED, "DEV")] * 3
+            await calls.note(db, made.id, [*muted, CallEvent(Samples(at), CAROL, CallEventKind.JOINED, "DEV")])
+        assert [event.user_id for event in await calls.events(db, made.id)] == [BOB, BOB, CAROL, CAROL]

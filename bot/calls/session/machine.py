@@ -20,6 +20,7 @@ What is hard to see in the code:
   does not answer, it can't know: the network may be down that the call needs too. After that it calls all anew.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
@@ -47,7 +48,7 @@ from bot.calls.model import (
 from bot.calls.session import members, messages, rules
 from bot.calls.session.state import Key, Peer, Phase, Session, Setup
 from bot.calls.session.work import Work
-from storage.records import CallEvent, CallEventKind, LeftBy
+from storage.records import CallEvent, CallEventKind, LeftBy, UserId
 
 BROKEN = "ice_failed"
 TIMED_OUT: Mapping[Phase, str] = {Phase.OFFERED: "invite_timeout", Phase.ANSWERING: "create_answer"}
@@ -56,8 +57,16 @@ NOT_REFUSED = frozenset({"broken", "unreachable"})
 """Reasons of a failure that are not the device's: an error of ours, or of a homeserver."""
 
 
-def begin(setup: Setup, now: datetime, past: Iterable[CallEvent] = (), *, told_silent: bool = False) -> Session:
-    """Begin the bot's part in a call. `past`: what happened in it before a crash of the bot; who was in it rejoins."""
+def begin(
+    setup: Setup,
+    now: datetime,
+    past: Iterable[CallEvent] = (),
+    *,
+    stems: Iterable[UserId] = (),
+    told_silent: bool = False,
+) -> Session:
+    """Begin the bot's part in a call. `past`: what happened in it before a crash of the bot; who was in it rejoins.
+    `stems`: the users of the stems that the recording has already."""
     events = tuple(past)
     came = {(e.user_id, e.device_id) for e in events if e.what in (CallEventKind.JOINED, CallEventKind.REJOINED)}
     refused = {(e.user_id, e.device_id) for e in events if e.what is CallEventKind.REFUSED}
@@ -66,6 +75,7 @@ def begin(setup: Setup, now: datetime, past: Iterable[CallEvent] = (), *, told_s
         setup,
         entered=now,
         came=frozenset(came),
+        stems=Counter(stems),
         told_declined=frozenset(declined),
         told_refused=frozenset(refused),
         told_silent=told_silent,

@@ -5,14 +5,16 @@ from datetime import datetime, timedelta
 
 from bot.calls.model import Device, LegId
 from bot.calls.session.state import Key, Leg, Peer, Phase, Rate, Setup
-from storage.records import CallProtocol
+from bot.recording.call.machine import MOST_STEMS
+from storage.records import CallProtocol, UserId
 
 MOST_OF_ONE_USER = 16
 """Legs of one user's devices. Nobody takes all places."""
 MOST_DEVICES = 320
 """Devices of a call that are looked after; more are left out."""
-MOST_STEMS = 100
-"""Stems of one user in one stay of the bot: a client that joins and leaves without end fills no disk."""
+SHARE = 4
+"""The part of the stems that are left which one user may have: clients that join and leave without end, be they of
+several users, leave some to others."""
 MOST_TOLD = 256
 """Devices of which the recording notes that they were refused."""
 MOST_CANDIDATES = 64
@@ -118,6 +120,11 @@ def end_of_listing(setup: Setup, peer: Peer) -> datetime | None:
         return expires
     is_connected = peer.leg is not None and peer.leg.phase is Phase.CONNECTED
     return max(expires, peer.heard_at + SOUND_IS_LIFE) if is_connected else expires
+
+
+def has_stem_left(stems: Mapping[UserId, int], user: UserId) -> bool:
+    """Return whether a user may have one more stem. `stems`: how many each has."""
+    return stems.get(user, 0) < (MOST_STEMS - sum(stems.values())) // SHARE
 
 
 def has_place(peers: Mapping[Key, Peer], key: Key, most: int) -> bool:

@@ -99,7 +99,7 @@ class Session:
     peers: Mapping[Key, Peer] = field(default_factory=dict)
     declined: frozenset[UserId] = frozenset()
     came: frozenset[Key] = frozenset()  # devices that were in once
-    stems: Mapping[UserId, int] = field(default_factory=dict)  # how many each user has
+    stems: Mapping[UserId, int] = field(default_factory=dict)  # how many each user has, also before a crash of the bot
     told_declined: frozenset[UserId] = frozenset()
     told_refused: frozenset[Key] = frozenset()
     waiting: tuple[Waiting, ...] = ()

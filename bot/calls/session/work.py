@@ -88,8 +88,7 @@ class Work:
         return f"{self.setup.ours.session_id or 'leg'}."
 
     def has_place(self, key: Key) -> bool:
-        is_full = self.session.stems.get(key[0], 0) >= rules.MOST_STEMS
-        return not is_full and rules.has_place(self.peers, key, MOST_LEGS)
+        return rules.has_stem_left(self.session.stems, key[0]) and rules.has_place(self.peers, key, MOST_LEGS)
 
     def begin(self, key: Key, leg: Leg) -> None:
         """Give a device a leg. Whatever waited for a call of its own is settled."""

@@ -272,7 +272,7 @@ def _closed(outcome: Outcome, event: StemClosed) -> Outcome:
     closed = replace(
         stem,
         left=max(stem.joined, event.left),
-        left_by=LeftBy.ENDED if _is_cut(stem) else event.left_by,  # a crash may have come between
+        left_by=LeftBy.ENDED if stem.cut_at is not None and event.left_by is LeftBy.LOST else event.left_by,
         received=event.received,
         lost=event.lost,
         blob=event.blob,

@@ -359,6 +359,25 @@ def test_the_file_of_a_stem_with_an_unwanted_slice_is_not_kept() -> None:
     assert call.effects == [Forget(blob("stem-1"))]
 
 
+@pytest.mark.parametrize("by", [LeftBy.LEFT, LeftBy.LOST])
+def test_who_is_forgotten_leaves_as_everybody_does(by: LeftBy) -> None:
+    """They go on to be connected, and their stem ends with a hang-up or a lost connection."""
+    call = Call()
+    call.join(BEN)
+    call.tell(Forgotten(BEN))
+    call.tell(closed(1, 20, by))
+    assert call.recording.stems[0].left_by is by
+
+
+def test_a_hang_up_before_an_objection_is_carried_out_stays_one() -> None:
+    """Whoever had left by then did not end with the objection."""
+    call = Call()
+    call.join(BEN)
+    call.tell(Silenced(Position(5), BEN))
+    call.tell(closed(1, 20, LeftBy.LEFT))
+    assert call.recording.stems[0].left_by is LeftBy.LEFT
+
+
 def test_the_file_of_a_stem_that_ended_before_an_objection_stays() -> None:
     """All of it was said before."""
     call = Call()

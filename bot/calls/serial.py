@@ -37,12 +37,9 @@ class Serial:
         while self._task is not None and not self._task.done():
             await asyncio.wait({self._task})
 
-    async def drop(self) -> None:
-        """Leave out what waits, and cancel what runs."""
+    def drop(self) -> None:
+        """Leave out what waits. What runs is brought to its end."""
         self._waiting.clear()
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait({self._task})
 
     async def _run(self) -> None:
         while self._waiting:

@@ -91,11 +91,13 @@ class StemRows:
             self._stems.put(stem.number, sound)
 
     def close(self, leg: LegId, by: LeftBy, left: Samples, closing: "asyncio.Future[None]") -> None:
-        """Close the stem of a leg, once the end of its connection has handed on its last sound (`closing`)."""
+        """Close the stem of a leg, if it has one, once the end of its connection has handed on its last sound
+        (`closing`)."""
         self._work.add(partial(self._close, leg, by, left, closing))
 
     async def _close(self, leg: LegId, by: LeftBy, left: Samples, closing: "asyncio.Future[None]") -> None:
-        await asyncio.wait({closing})
+        if leg in self._numbers:
+            await asyncio.wait({closing})
         self._closed.add(leg)
         self._early.pop(leg, None)
         number = self._numbers.pop(leg, None)

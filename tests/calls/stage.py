@@ -37,17 +37,21 @@ CALL_EVENT = EventId("$call")
 
 
 class FakeLeg:
-    """A leg that does what it is told, and notes it. `fails`: the error that its next method raises."""
+    """A leg that does what it is told, and notes it. An offer is made once it may gather addresses (`gathers`)."""
 
-    def __init__(self, listener: Listener, clock: Callable[[], Samples]) -> None:
+    def __init__(self, listener: Listener, clock: Callable[[], Samples], gathers: asyncio.Event) -> None:
         self.listener = listener
+        self.gathers = gathers
         self.clock = clock
         self.done: list[str] = []
-        self.is_closed = False
+        self.is_closed = self.is_gathering = False
         self.at = 0
         self.last_words: Callable[[], None] = lambda: None
 
     async def offer(self) -> Offer:
+        self.is_gathering = True
+        await self.gathers.wait()
+        self.is_gathering = False
         self.done.append("offer")
         return Offer("our offer", "stream")
 
@@ -75,6 +79,8 @@ class FakeLeg:
     async def close(self) -> None:
         self.is_closed = True
         self.last_words()
+        if self.is_gathering:
+            await self.gathers.wait()
 
     def connect(self) -> None:
         self.listener.connected()
@@ -90,12 +96,14 @@ class FakeLeg:
 class FakeMedia:
     def __init__(self) -> None:
         self.legs: list[FakeLeg] = []
+        self.gathers = asyncio.Event()
+        self.gathers.set()
         self.is_closed = False
 
     async def ready(self) -> None: ...
 
     def leg(self, listener: Listener, clock: Callable[[], Samples], servers: Sequence[IceServer]) -> FakeLeg:
-        leg = FakeLeg(listener, clock)
+        leg = FakeLeg(listener, clock, self.gathers)
         self.legs.append(leg)
         return leg
 
@@ -274,7 +282,8 @@ class Stage:
                     await asyncio.sleep(0)
                 await asyncio.sleep(0)
                 for work in tuple(live._legs.values()):
-                    await work.media.done()
+                    if self.media.gathers.is_set():
+                        await work.media.done()
                     await work.messages.done()
                 await live.rows.done()
             while self.engine._tasks:

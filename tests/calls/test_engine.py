@@ -337,6 +337,26 @@ async def test_a_refused_entry_ends_the_recording(stage: Stage) -> None:
     assert stage.media.legs == []
 
 
+async def test_a_leg_that_is_closed_while_it_is_made_loses_nothing(stage: Stage) -> None:
+    """Media that gather addresses are not cancelled: the leg is closed at once and brings them to an end; the stems of
+    others don't wait for it."""
+    await stage.call()
+    await stage.enter(YAN)
+    leg = await stage.connect(YAN)
+    stage.media.gathers.clear()
+    await stage.enter(ZOE)
+    while len(stage.media.legs) < 2:  # noqa: ASYNC110 (its own task makes it)
+        await asyncio.sleep(0)
+    await stage.leave(ZOE)
+    assert stage.media.legs[1].is_closed
+    leg.speak(1)
+    await stage.leave(YAN)
+    assert [stem.received for stem in (await stage.recording()).stems] == [S]
+    stage.media.gathers.set()
+    await stage.quiet()
+    assert stage.media.legs[1].done == ["offer"]
+
+
 async def test_record_off_closes_the_stems(stage: Stage) -> None:
     """A recording that a command ends in the rows is ended in the call, with all sound so far."""
     await stage.call()

@@ -171,6 +171,8 @@ class RtcLeg:
 
     async def _take(self, remote: sdp.Remote) -> None:
         await self._peer.setRemoteDescription(RTCSessionDescription(remote.minimal(), remote.kind))
+        if self._over:
+            raise Refused("closed")
         self._incoming.payload_types = remote.payload_types
         if self._remote is None:
             self._remote = remote

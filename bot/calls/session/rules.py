@@ -22,8 +22,8 @@ MOST_CANDIDATES = 64
 MOST_ENDED = 8
 MOST_WAITING, MOST_WAITING_OF_ONE = 128, 16
 """Messages of devices that are not listed yet: of all, and of one user."""
-A_MINUTE: Mapping[str, int] = {"messages": 120, "offers": 10, "renegotiations": 10}
-"""Messages of one device that are heeded in a minute."""
+A_MINUTE: Mapping[str, int] = {"messages": 600, "offers": 30, "renegotiations": 30}
+"""Messages of one user, of whatever devices, that are heeded in a minute."""
 
 WAIT_FOR_LISTING = timedelta(seconds=10)
 HOPE = timedelta(seconds=20)

@@ -77,7 +77,6 @@ class Peer:
     calls: int = 0  # offers of the bot in a row that led to no lasting connection
     heard_at: datetime | None = None
     was_there: bool = False  # before the bot came
-    rates: Mapping[str, Rate] = field(default_factory=dict)
     ended: tuple[LegId, ...] = ()  # the last legs that ended, or were hung up before their offer came
     early: tuple[tuple[LegId, Candidate], ...] = ()  # candidates for an offer or answer that has not come
 
@@ -100,6 +99,7 @@ class Session:
     declined: frozenset[UserId] = frozenset()
     came: frozenset[Key] = frozenset()  # devices that were in once
     stems: Mapping[UserId, int] = field(default_factory=dict)  # how many each user has, also before a crash of the bot
+    rates: Mapping[UserId, Mapping[str, Rate]] = field(default_factory=dict)  # also of users who are gone
     told_declined: frozenset[UserId] = frozenset()
     told_refused: frozenset[Key] = frozenset()
     waiting: tuple[Waiting, ...] = ()

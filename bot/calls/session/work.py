@@ -63,9 +63,9 @@ class Work:
         return next((key for key, peer in self.peers.items() if peer.leg and peer.leg.id == leg), None)
 
     def counts(self, key: Key, what: str) -> bool:
-        """Count a message of a device, and return whether it is heeded."""
-        rates, is_within = rules.counted(self.peers[key].rates, what, self.now)
-        self.change(key, rates=rates)
+        """Count a message of a device's user, and return whether it is heeded."""
+        rates, is_within = rules.counted(self.session.rates.get(key[0], {}), what, self.now)
+        self.note(rates={**self.session.rates, key[0]: rates})
         return is_within
 
     def is_own(self, device: Device) -> bool:

@@ -276,6 +276,23 @@ async def test_closing_takes_no_time(room: Room) -> None:
     assert isinstance(unfinished.exception(), Refused | None)
 
 
+async def test_a_leg_that_is_closed_while_it_is_made_ends_once(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leg that is closed while it takes a description is not waited for any longer: its end is told to nobody."""
+    monkeypatch.setattr(rtc, "CONNECT_S", 0.0)
+    leg, ear = room.leg()
+    assert isinstance(leg, rtc.RtcLeg)
+    take = leg._peer.setRemoteDescription
+
+    async def taken(description: object) -> None:
+        await take(description)
+        leg.end()
+
+    monkeypatch.setattr(leg._peer, "setRemoteDescription", taken)
+    with pytest.raises(Refused, match="closed"):
+        await leg.answer(await room.peer().offer())
+    assert (leg._patience, ear.ended_times) == (None, 0)
+
+
 async def test_servers_that_are_not_understood_are_passed_over(room: Room) -> None:
     """Only the homeserver's STUN and TURN servers are asked, those with an address that is understood."""
     servers = IceServer(("turn:turn.example.org?transport=udp", "turn:", "http://x", "stun:stun.example.org"), "u", "p")

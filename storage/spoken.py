@@ -1,13 +1,14 @@
 """Recordings by who speaks in them."""
 
+import json
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import and_, exists, or_, select, union
+from sqlalchemy import Select, Text, and_, cast, exists, or_, select, union
 
 from storage.database import Connection
-from storage.records import ChunkState, Recording, RecordingState, RoomId, UserId
+from storage.records import ChunkState, Recording, RecordingKind, RecordingState, RoomId, UserId
 from storage.rows import record
-from storage.tables import chunks, recordings
+from storage.tables import chunks, recordings, rooms
 
 
 async def by(
@@ -22,13 +23,12 @@ async def by(
     named = chunks.c.sender_name.is_not(None)
     left = exists().where(in_it, chunks.c.sender == user_id, or_(holds, named))
     began = recordings.c.broadcaster == user_id
-    # Found by two indexes: an OR would read every recording.
+    # Found by indexes: an OR would read every recording.
     sent_in = select(chunks.c.recording_id).where(chunks.c.sender == user_id)
     begun = select(recordings.c.id).where(began)
     is_call = recordings.c.protocol.is_not(None)
-    calls = select(recordings.c.id).where(is_call, recordings.c.state == RecordingState.LIVE)
     of_them = select(recordings, others.label("shared")).where(
-        recordings.c.id.in_(union(sent_in, begun, calls)),
+        recordings.c.id.in_(union(sent_in, begun, _with_stem(user_id, room_ids))),
         recordings.c.state != RecordingState.DELETED,
         or_(~others, left, is_call, and_(began, recordings.c.broadcaster_name.is_not(None))),
     )
@@ -41,6 +41,14 @@ async def by(
         if is_shared is not None:
             (shared if is_shared else alone).append(recording)
     return tuple(alone), tuple(shared)
+
+
+def _with_stem(user_id: UserId, room_ids: Sequence[RoomId] | None) -> Select[tuple[int]]:
+    """Select the calls that may have a stem of this user: it need not have a slice."""
+    here = select(rooms.c.room_id) if room_ids is None else list(room_ids)  # for the index by room and kind
+    named = cast(recordings.c.stems, Text).contains(json.dumps(user_id), autoescape=True)
+    is_call = recordings.c.kind == RecordingKind.CALL
+    return select(recordings.c.id).where(recordings.c.room_id.in_(here), is_call, named)
 
 
 def _shares_call(recording: Recording, user_id: UserId) -> bool | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from storage import archive, calls, spoken
+from storage import archive, calls, rooms, spoken
 from storage.database import Connection
 from storage.records import (
     BlobKey,
@@ -24,7 +24,7 @@ from storage.records import (
     UserId,
 )
 from storage.store import Store
-from tests.factories import ALICE, ROOM, a_chunk, a_recording
+from tests.factories import ALICE, ROOM, a_chunk, a_recording, a_room
 
 BOB, CAROL = UserId("@bob:hs"), UserId("@carol:hs")
 FILE, OTHER = BlobKey("ab" * 32), BlobKey("cd" * 32)
@@ -101,6 +101,9 @@ LIVE = RecordingState.LIVE
         ((stem(1, ALICE, blob=FILE), stem(2, BOB)), {"state": LIVE}, "shared"),
         ((stem(1, BOB, blob=FILE), stem(2, ALICE)), {"broadcaster": BOB, "state": LIVE}, "shared"),
         ((stem(1, ALICE),), {"broadcaster": BOB, "state": LIVE}, "alone"),
+        ((stem(1, BOB, blob=FILE), stem(2, ALICE)), {"broadcaster": BOB}, "shared"),
+        ((stem(1, ALICE),), {"broadcaster": BOB}, "alone"),
+        ((stem(1, ALICE, removed=True),), {"broadcaster": BOB}, None),
         ((stem(1, BOB, blob=FILE),), {"broadcaster": BOB, "state": LIVE}, None),
         ((stem(1, BOB),), {"broadcaster": BOB, "state": LIVE}, None),
         ((stem(1, BOB, blob=FILE),), {"broadcaster_name": "Alice"}, "shared"),
@@ -112,8 +115,9 @@ LIVE = RecordingState.LIVE
 async def test_calls_are_found_by_who_is_in_them(
     store: Store, stems: tuple[Stem, ...], changes: dict[str, Any], found: str | None
 ) -> None:
-    """Whoever has a stem is in a call, also before its first slice is kept; who was taken out is not."""
+    """Whoever has a stem is in a call, also where no slice of it is kept; who was taken out is not."""
     async with store.write() as db:
+        await rooms.save_room(db, a_room())
         await call(db, *stems, event_id=EventId("$call"), **changes)
         alone, shared = await spoken.by(db, ALICE, None, ())
     assert (len(alone), len(shared)) == (int(found == "alone"), int(found == "shared"))

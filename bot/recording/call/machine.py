@@ -10,7 +10,8 @@ What is hard to see in the code:
   left open are closed later, and their slices heal it.
 - An objection has a position in the timeline. A slice that begins behind it is not kept, whether it is here already or
   still comes: its stem remembers the position (`Stem.cut_at`). It is listed without its sound, as are the slices of a
-  speaker who wants to be forgotten.
+  speaker who wants to be forgotten. The slice that had begun before stays, up to the end of its stem: the leg ends as
+  soon as the objection is carried out, and a slice is never longer than a window.
 - The file of a stem holds all of its slices. If one of them may not be kept, the file can't be either.
 - A call goes on without one who objects: the others are still in it, or may come.
 - Who speaks is known once the call was mixed. Until then whoever began it stands for the speakers.

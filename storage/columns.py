@@ -284,13 +284,13 @@ class StemParts(TypeDecorator[tuple[StemPart, ...]]):
 
 
 class Aways(TypeDecorator[tuple[Away, ...]]):
-    """Aways as JSON: pairs of begin and end."""
+    """Aways as JSON: begin, end, and whether somebody was there."""
 
     impl = JSON
     cache_ok = True
 
     def process_bind_param(self, value: tuple[Away, ...] | None, dialect: Dialect) -> Any:
-        return [[away.begins, away.ends] for away in value or ()]
+        return [[away.begins, away.ends, away.company] for away in value or ()]
 
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Away, ...]:
         return tuple(Away(*away) for away in value or ())

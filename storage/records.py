@@ -327,6 +327,7 @@ class Away:
 
     begins: Samples
     ends: Samples | None = None  # None: it is not back yet
+    company: bool = False  # somebody was in the call when the bot went
 
 
 @dataclass(frozen=True, slots=True)

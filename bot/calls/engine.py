@@ -234,7 +234,7 @@ class Engine:
                 protocol,
                 call.call_id,
                 events=[*_events(call), *await self._own_entries(db, key)],
-                broadcaster=call.members[0].device.user_id,
+                broadcaster=standing.first(call),
             )
             if recording is None:
                 return
@@ -438,11 +438,11 @@ class Engine:
     async def begin(self) -> None:
         """Put right what the process before left, before anything else runs: keep the sound of calls that it was in.
         Raises StoreError, OSError."""
-        await self._parts.stems.recover()
-        async with self._store.write() as db:
+        async with self._store.write() as db:  # while stems are open, and before recovery counts as a sign of life
             for recording in await calls.running(db):
                 if recording.notice is not None:
                     await self._apply(db, recording.id, WentAway(_last_sign(recording)))
+        await self._parts.stems.recover()
         self._is_recovered = True
 
     async def after_first_sync(self) -> None:
@@ -471,10 +471,11 @@ class Engine:
         live = self._live.pop(key)
         hiding = asyncio.create_task(self._hide(key, shown=True))
         asyncio.get_running_loop().call_later(STOP_S, hiding.cancel)
-        left = live.now()
-        await live.end(LeftBy.LOST, within_s=STOP_S)
-        async with self._store.write() as db:
-            await self._apply(db, live.recording.id, WentAway(left))
+        try:
+            async with self._store.write() as db:  # while the stems of who is in the call are open
+                await self._apply(db, live.recording.id, WentAway(live.now()))
+        finally:
+            await live.end(LeftBy.LOST, within_s=STOP_S)
         await asyncio.wait({hiding})
 
 

@@ -53,6 +53,10 @@ class Standing:
         """Return the devices in a call whose sound may be received."""
         return frozenset(member.device for member in call.members if member.device.user_id not in self.declined)
 
+    def first(self, call: Call) -> UserId:
+        """Return the first member whose sound may be received, of a call that has one."""
+        return next(member.device.user_id for member in call.members if member.device.user_id not in self.declined)
+
     def going_on(self) -> tuple[Call, ...]:
         """Return the calls with somebody in them whose sound may be received."""
         return tuple(filter(self.has_company, self.calls))

@@ -267,6 +267,15 @@ async def test_a_call_of_none_but_those_who_opted_out_is_not_joined(stage: Stage
     assert len(await stage.recordings()) == 1
 
 
+async def test_who_opted_out_is_no_broadcaster(stage: Stage) -> None:
+    """The first member whose sound may be received stands for the speakers while the call runs."""
+    await opt_out(stage, YAN)
+    await stage.call()
+    await stage.enter(YAN)
+    await stage.enter(ZOE)
+    assert (await stage.recording()).broadcaster == ZOE
+
+
 # ---- the end
 
 
@@ -410,8 +419,9 @@ async def test_a_crash_costs_the_time_until_the_bot_is_back(stage: Stage) -> Non
     assert live is not None
     live.rows.advance(live.now())
     await stage.quiet()
+    stage.world.clock.pass_by(4)
     await stage.crash()
-    stage.world.clock.pass_by(8)
+    stage.world.clock.pass_by(4)
     await stage.engine.after_first_sync()
     await stage.work()
     (await stage.connect(ZOE)).speak(1)
@@ -425,7 +435,7 @@ async def test_a_crash_costs_the_time_until_the_bot_is_back(stage: Stage) -> Non
     async with stage.store.read() as db:
         (gap,) = lay_out(recording, await archive.chunks(db, recording.id)).gaps
     assert gap.reason is ChunkState.AWAY
-    assert (gap.position + gap.samples) == 20 * S
+    assert (gap.position, gap.samples) == (first.left, 20 * S - 12 * S)
 
 
 async def test_calls_are_recovered_once_the_disk_has_room(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,7 +467,7 @@ async def test_calls_are_recovered_once_the_disk_has_room(stage: Stage, monkeypa
 
 
 async def test_after_a_crash_a_call_that_is_over_is_not_joined(stage: Stage) -> None:
-    """If nobody is left in the call, its recording ends with what was kept, complete."""
+    """If nobody is left in the call, its recording ends with what was kept; the time without the bot is a gap."""
     await stage.call()
     await stage.enter(ZOE)
     (await stage.connect(ZOE)).speak(1)
@@ -465,12 +475,17 @@ async def test_after_a_crash_a_call_that_is_over_is_not_joined(stage: Stage) -> 
     assert live is not None
     live.rows.advance(live.now())
     await stage.quiet()
+    stage.world.clock.pass_by(30)
     await stage.crash()
     await stage.leave(ZOE)
     await stage.engine.after_first_sync()
     await stage.work()
     recording = await stage.recording()
-    assert (recording.ended_by, recording.state) == (EndedBy.STOPPED, RecordingState.COMPLETE)
+    assert (recording.ended_by, recording.state) == (EndedBy.STOPPED, RecordingState.INCOMPLETE)
+    async with stage.store.read() as db:
+        ledger = lay_out(recording, await archive.chunks(db, recording.id))
+    assert [(gap.position, gap.samples) for gap in ledger.gaps] == [(S, 29 * S)]
+    assert ledger.samples == S
     assert stage.presence.done == ["shown", "hidden"]
 
 

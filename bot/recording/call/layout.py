@@ -4,7 +4,8 @@
   that was stalled may have two slices in a window.
 - A window is laid out whole. While the call runs, the last one is left out as long as it may still grow.
 - Silence between windows stands for nothing: nobody was in the call, or nobody's sound came.
-- A time in which the bot was not in the call is a gap, also within a window.
+- A time in which the bot was not in the call is a gap, also within a window. Behind the last sound it is one if
+  somebody was in the call when the bot went; it adds no silence to the audio then.
 - Lost packets are silence inside a slice, and no gap. So is the sound of a speaker who was taken out: the call is as
   long as before.
 """
@@ -40,13 +41,15 @@ def lay_out(recording: Recording, chunks: Iterable[Chunk]) -> Ledger:
     if recording.state is RecordingState.LIVE:
         end = _settled(windows, end)
     aways = tuple(_times_away(recording.aways, end))
+    gaps = tuple(_gaps(recording, end))
+    is_all_here = _is_all_here(recording, chunks)
     return Ledger(
         entries=tuple(_placed(windows, aways, end)),
-        gaps=tuple(Gap(Samples(begins), Samples(ends - begins), ChunkState.AWAY) for begins, ends in aways),
+        gaps=gaps,
         samples=Samples(end),
         proved=False,
-        complete=bool(windows) and not aways,  # behind the last sound the call may have been over
-        certain=_is_all_here(recording, chunks),
+        complete=bool(windows) and not gaps and is_all_here,
+        certain=is_all_here,
         waiting=False,
     )
 
@@ -65,6 +68,15 @@ def _times_away(aways: Iterable[Away], end: int) -> Iterator[tuple[int, int]]:
         until = end if away.ends is None else min(end, away.ends)
         if away.begins < until:
             yield away.begins, until
+
+
+def _gaps(recording: Recording, end: int) -> Iterator[Gap]:
+    """Yield the gap of each time away, at the end of the sound if it lies behind it."""
+    for away in recording.aways:
+        back = end if away.ends is None else away.ends
+        until = back if away.company and recording.state is not RecordingState.LIVE else min(end, back)
+        if away.begins < until:
+            yield Gap(Samples(min(away.begins, end)), Samples(until - away.begins), ChunkState.AWAY)
 
 
 def _followed(stems: Iterable[Stem]) -> dict[int, int | None]:

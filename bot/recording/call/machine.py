@@ -5,6 +5,8 @@ in.
 
 What is hard to see in the code:
 
+- A time away begins where the last sound before it ends. After a crash this is known only once the stems are recovered,
+  so the end of a lost stem moves the beginning.
 - The recording ends when the bot decides so, or a command; the stems end a moment later, with their last slices. So it
   is decided once every stem is closed and all of its slices are here, or after the quiet period. Stems that a crash
   left open are closed later, and their slices heal it.
@@ -223,14 +225,16 @@ def clock(recording: Recording, at: datetime) -> Samples:
 
 
 def _away(outcome: Outcome, at: Samples) -> Outcome:
-    """Note that the bot is out of the call. It is out once at a time."""
+    """Note that the bot is out of the call, and whether it leaves an open stem. It is out once at a time."""
     recording = outcome.recording
+    company = any(stem.left is None for stem in recording.stems)
     last = recording.aways[-1] if recording.aways else None
     if recording.state is not RecordingState.LIVE or (last and last.ends is None):
         return outcome
     if last is not None and last.ends is not None and at <= last.ends:  # it was hardly back
-        return replace(outcome, recording=replace(recording, aways=(*recording.aways[:-1], Away(last.begins))))
-    return replace(outcome, recording=replace(recording, aways=(*recording.aways, Away(at))))
+        again = Away(last.begins, company=last.company or company)
+        return replace(outcome, recording=replace(recording, aways=(*recording.aways[:-1], again)))
+    return replace(outcome, recording=replace(recording, aways=(*recording.aways, Away(at, company=company))))
 
 
 def _back(outcome: Outcome, at: Samples) -> Outcome:
@@ -238,8 +242,19 @@ def _back(outcome: Outcome, at: Samples) -> Outcome:
     last = recording.aways[-1] if recording.aways else None
     if last is None or last.ends is not None:
         return outcome
-    ended_away = (Away(last.begins, at),) if at > last.begins else ()
+    ended_away = (replace(last, ends=at),) if at > last.begins else ()
     return replace(outcome, recording=replace(recording, aways=(*recording.aways[:-1], *ended_away)))
+
+
+def _heard_until(recording: Recording, stem: Stem, end: Samples) -> Recording:
+    """Begin a time away where the sound of a stem ends that was open when the bot went."""
+    aways = []
+    for away in recording.aways:
+        until = end if away.ends is None else min(end, away.ends)
+        begins = max(away.begins, until) if stem.joined <= away.begins else away.begins
+        if begins != away.ends:
+            aways.append(replace(away, begins=Samples(begins)))
+    return replace(recording, aways=tuple(aways))
 
 
 # ---- stems
@@ -280,7 +295,10 @@ def _closed(outcome: Outcome, event: StemClosed) -> Outcome:
         bytes=event.bytes,
         slices=event.slices,
     )
-    return _with_stems(outcome, [closed])
+    after = _with_stems(outcome, [closed])
+    if event.left_by is not LeftBy.LOST:
+        return after
+    return replace(after, recording=_heard_until(after.recording, stem, event.left))
 
 
 def _is_cut(stem: Stem) -> bool:

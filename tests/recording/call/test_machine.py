@@ -7,6 +7,7 @@ import pytest
 from bot.recording.call import machine
 from bot.recording.call.layout import WINDOW
 from bot.recording.chunks import BEYOND_LIMIT, LIMIT, NOT_WANTED
+from bot.recording.ledger import Gap
 from bot.recording.model import (
     CameBack,
     Deleted,
@@ -101,17 +102,17 @@ def test_a_closed_stem_is_waited_for_until_its_slices_are_here() -> None:
 
 
 def test_stems_that_nobody_closes_hold_nothing_back_for_long_and_heal_it() -> None:
-    """The bot crashed while it left: what it repairs later is added."""
+    """The bot crashed while it left: what it repairs later is added, and completes it."""
     call = Call()
     call.join()
     call.keep(slice_of(1, 0))
     call.tell(Ended(EndedBy.STOPPED))
     call.wait(LIMITS.quiet_period_s)
-    assert (call.state, call.effects) == (RecordingState.COMPLETE, [Finish()])
+    assert (call.state, call.effects) == (RecordingState.INCOMPLETE, [Finish()])
     call.keep(slice_of(1, 1))
-    assert (call.state, call.effects, call.ledger.samples) == (RecordingState.COMPLETE, [Finish()], 2 * WINDOW)
+    assert (call.state, call.effects, call.ledger.samples) == (RecordingState.INCOMPLETE, [Finish()], 2 * WINDOW)
     call.tell(closed(1, 20, LeftBy.LOST))
-    assert (call.state, call.effects) == (RecordingState.COMPLETE, [])
+    assert (call.state, call.effects) == (RecordingState.COMPLETE, [Finish()])
 
 
 @pytest.mark.parametrize(("by", "told"), [(EndedBy.STOPPED, [Tell(EMPTY)]), (EndedBy.REMOVED, [])])
@@ -287,7 +288,7 @@ def test_times_away_do_not_overlap() -> None:
 
 
 def test_a_time_away_ends_with_the_recording() -> None:
-    """Behind the last sound nothing is missing: the call may have ended before."""
+    """Behind the last sound nothing is missing if nobody was in the call."""
     call = Call()
     call.join()
     call.keep(slice_of(1, 0))
@@ -299,6 +300,21 @@ def test_a_time_away_ends_with_the_recording() -> None:
     assert (call.state, call.ledger.gaps) == (RecordingState.COMPLETE, ())
     call.tell(WentAway(Samples(70 * SECOND)))
     assert len(call.recording.aways) == 1
+
+
+def test_a_call_that_went_on_without_the_bot_is_incomplete() -> None:
+    """Somebody was in the call when the bot went: the time up to the end is a gap behind the last sound, from the end
+    of the stem that is recovered, and the audio is no longer for it."""
+    call = Call()
+    call.join()
+    call.keep(slice_of(1, 0))
+    call.tell(WentAway(WINDOW))
+    call.keep(slice_of(1, 1, length=8 * SECOND))
+    call.tell(replace(closed(1, 18, LeftBy.LOST), slices=2))
+    call.now += seconds(60)
+    call.tell(Ended(EndedBy.STOPPED))
+    assert (call.state, call.ledger.samples) == (RecordingState.INCOMPLETE, 18 * SECOND)
+    assert call.ledger.gaps == (Gap(Samples(18 * SECOND), Samples(42 * SECOND), ChunkState.AWAY),)
 
 
 # ---- who speaks

@@ -1,5 +1,6 @@
 """Any order of events, each once or more: a recording of a call keeps its promises."""
 
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
@@ -161,4 +162,6 @@ def test_everything_has_an_end(told: list[RecordingEvent]) -> None:
     assert call.state.is_decided
     sounds = call.ledger.sounds
     assert (call.state is RecordingState.EMPTY) is not sounds
-    assert (call.state is RecordingState.COMPLETE) is (sounds and not call.ledger.gaps)
+    known = Counter(chunk.stem for chunk in call.chunks)
+    is_all_here = all(each.left is not None and known[each.number] >= each.slices for each in call.recording.stems)
+    assert (call.state is RecordingState.COMPLETE) is (sounds and is_all_here and not call.ledger.gaps)

@@ -45,6 +45,11 @@ class OggPage:
         return bool(self.flags & ENDS)
 
     @property
+    def size(self) -> int:
+        """The bytes of the page with its header."""
+        return HEADER.size + len(self.lacing) + len(self.body)
+
+    @property
     def first_packet(self) -> bytes:
         """The first packet on the page, or the part of it that is on this page."""
         return self.body[: sum(self.lacing[: self._first_values()])]

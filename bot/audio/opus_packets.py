@@ -117,7 +117,7 @@ def _size(count: int) -> bytes:
 
 
 SILENT_UNIT = 120  # samples: the shortest frame
-_SILENT_FRAME = b"\xff\xfe"  # of CELT: its silence flag and nothing else
+SILENT_FRAME = b"\xff\xfe"  # of CELT: its silence flag and nothing else; every packet of `digital_silence` has one
 _SILENT_CELT = 28  # the first configuration of CELT in full band
 
 
@@ -138,7 +138,7 @@ def digital_silence(samples: int, mark: int) -> list[bytes]:
 
 
 def _silent(config: int, count: int, mark: int) -> bytes:
-    return bytes([config << 3 | _ANY_NUMBER, _PADDED | count, mark]) + _SILENT_FRAME * count + bytes(mark)
+    return bytes([config << 3 | _ANY_NUMBER, _PADDED | count, mark]) + SILENT_FRAME * count + bytes(mark)
 
 
 def mark_of(packet: bytes) -> int | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bot.audio.ogg import ENDS, OggPage, PacketReader, read_pages, write_page
-from bot.audio.opus_packets import length_of, mark_of
+from bot.audio.opus_packets import SILENT_FRAME, length_of, mark_of
 from bot.calls.stems.slices import slice_of
 from bot.calls.stems.stream import FIRST_PAGE, Run, Silence
 from bot.calls.stems.windows import window_of
@@ -67,21 +67,20 @@ class _Found:
         self._runs: list[Run] = []
 
     def add(self, page: OggPage) -> None:
-        written, at, offset = write_page(page), Samples(self._stem.joined + self.granule), self.size
-        self.size += len(written)
+        at, offset, samples = Samples(self._stem.joined + self.granule), self.size, page.granule - self.granule
+        self.size += page.size
         self.granule, self.number, self.ended = page.granule, page.number, page.ends
         if page.number < FIRST_PAGE:
-            self.headers += written
+            self.headers += write_page(page)
             return
-        packets = PacketReader().feed(page)  # none goes on over pages
-        sounds = self._count(packets)
+        sounds = self._count(page, samples)
         if page.number < self._next_page:
             return
-        if packets and window_of(at) != window_of(self._run_at):
+        if page.lacing and window_of(at) != window_of(self._run_at):
             self._cut()
         if not self._run:
             self._run_at, self._run_number, self._run_offset = at, page.number, offset
-        self._run.append(written)
+        self._run.append(write_page(page))
         self._sounds = self._sounds or sounds
 
     def end(self) -> bytes:
@@ -93,10 +92,14 @@ class _Found:
         self._cut()
         return self._runs
 
-    def _count(self, packets: Sequence[bytes]) -> bool:
-        """Count what was received and lost; return whether anything was received."""
+    def _count(self, page: OggPage, samples: int) -> bool:
+        """Count what was received and lost on a page; return whether anything was received. The packets of most pages
+        need no look: a long call has millions."""
+        if SILENT_FRAME not in page.body:
+            self.received += samples
+            return samples > 0
         before = self.received
-        for packet in packets:
+        for packet in PacketReader().feed(page):  # none goes on over pages
             mark, samples = mark_of(packet), length_of(packet) or 0
             self.received += samples if mark is None else 0
             self.lost += samples if mark == Silence.LOST else 0

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from bot import orders
-from bot.audio.ogg import PacketReader, read_pages
+from bot.audio.ogg import OggPage, PacketReader, read_pages
 from bot.audio.opus_packets import mark_of
 from bot.calls.media.door import PcmFrame, Refused
+from bot.calls.stems import recovery
 from bot.calls.stems.stems import THREADS
 from bot.calls.stems.windows import PATIENCE
 from bot.keeper import Keeper
@@ -262,6 +263,31 @@ async def test_a_crash_costs_what_was_not_on_the_disk(studio: Studio, torn: int)
     assert [chunk.at for chunk in slices] == [0, 10 * S]
     assert [each for chunk in slices for each in received(studio.blob(chunk))] == received(whole)
     assert not studio.store.stems.recordings()
+
+
+async def test_recovery_counts_pages_without_silence_as_they_are(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Received and lost sound is counted as the writer would have, and packets are read only of pages that hold
+    silence: a call of hours has millions."""
+    await studio.open(a_stem())
+    studio.speak(1, 0, 30 * S)
+    studio.call.put(1, packet(31 * S, 1, lost_before=960))
+    studio.speak(1, 31 * S + 960, 40 * S)
+    await studio.advance(40 * S)
+    await studio.crash()
+    read: list[OggPage] = []
+
+    class Reader(PacketReader):
+        def feed(self, page: OggPage) -> list[bytes]:
+            read.append(page)
+            return super().feed(page)
+
+    monkeypatch.setattr(recovery, "PacketReader", Reader)
+    await studio.stems.recover()
+    (stem,) = (await studio.recording()).stems
+    assert (stem.received, stem.lost, stem.left) == (39 * S, 960, 40 * S)
+    assert 0 < len(read) <= 3
 
 
 async def test_one_file_that_cannot_be_read_keeps_no_other_from_recovery(

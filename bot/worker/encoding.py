@@ -7,19 +7,18 @@ the latest when the recording has ended, since the frames after it may have to b
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot import orders
-from bot.audio.mix import slice_of
 from bot.audio.plan import Mix, Piece, Silence, Sound
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from bot.worker.pieces import channels_of, piece_of_entry, pieces_of
 from bot.worker.tracks import Tracks
 from storage import archive, jobs
-from storage.records import Chunk, Job, Recording, RecordingId
+from storage.records import Chunk, Job, Recording, RecordingId, StemPart
 from storage.store import Store
 
 HELD_FOR = timedelta(seconds=10)
@@ -153,5 +152,14 @@ def _sounds_of(piece: Piece) -> Sequence[Hashable]:
         case Sound():
             return (piece.blob,)
         case Mix():
-            return [*map(slice_of, piece.parts)]
+            return [sound for part in piece.parts for sound in _slices_of(part)]
     return ()
+
+
+def _slices_of(part: StemPart) -> Iterator[Hashable]:
+    """Yield the slices that are heard in a part: the end of the one before it, which stays where it was when a late
+    slice continues it, then its own."""
+    if part.lead:
+        yield part.stem, part.before, "end"
+    if part.blob is not None:
+        yield part.stem, part.blob

@@ -158,6 +158,25 @@ async def test_a_slice_that_comes_late_is_heard_once_nobody_listens(world: World
     assert [mark.title for mark in made.chapters] == ["Alice", "Ben"]
 
 
+async def test_a_late_slice_that_continues_another_waits_too(world: World) -> None:
+    """Nothing of the live track is made again while somebody listens, where only the end of a slice reaches into the
+    window of the late slice that continues it."""
+    call = await begin(world)
+    await call.speak(signal(SAMPLE_RATE * 14, 1), 3 * SAMPLE_RATE + 77)
+    await call.speak(signal(SAMPLE_RATE * 21, 2), 0, BEN)
+    held_back = [each for each in call.window(1) if each.stem == 1]
+    await call.keep(call.window(0))
+    await call.keep([each for each in call.every if each.at // WINDOW == 1 and each.stem != 1])
+    await call.keep(call.window(2))
+    early = await call.cuts()
+    assert [(part.stem, part.blob is None) for part in early[1].parts] == [(1, True), (2, False)]
+    await call.keep(held_back)
+    assert await call.cuts() == early
+    world.listened = False
+    await call.encode()
+    assert [part.blob is None for part in (await call.cuts())[1].parts] == [False, False]
+
+
 async def test_a_device_that_comes_back_keeps_its_level(world: World) -> None:
     """The stem of a device that was in before begins with the gain with which that one ended, after a time without any
     sound too."""

@@ -218,7 +218,11 @@ class Engine:
         if self._is_deserted(standing, key, call):
             return
         now, prefix = self._clock(), self._prefix
+        is_fit = await self._is_fit()
         async with self._store.write() as db:
+            if not is_fit:
+                await telling.unfit(db, room_id, now)
+                return
             if not self._may_show(standing, protocol):
                 await telling.lacks(db, room_id, protocol, call.call_id, now)
                 return
@@ -242,6 +246,16 @@ class Engine:
             await telling.present(db, recording.id, _users(call), now, prefix=prefix)
         self._emptied.discard((key, call.call_id))
         self._deserted.pop((key, call.call_id), None)
+
+    async def _is_fit(self) -> bool:
+        """Return whether the libraries do by which sound is received, before anybody is told that it is. Raises
+        TryLater."""
+        try:
+            await self._parts.media.ready()
+        except GiveUp as unfit:
+            log.error("no call can be recorded: %s", unfit.sentence)
+            return False
+        return True
 
     def _forget_others(self, key: Key, call: Call) -> None:
         """Forget what is remembered of a room's other calls: anybody can begin one, and the newest counts."""
@@ -308,8 +322,8 @@ class Engine:
 
     async def _show_and_make(self, standing: Standing, key: Key, recording: Recording, call: Call) -> LiveCall | None:
         ours = self._parts.device(call.protocol)
-        await self._parts.media.ready()
         try:
+            await self._parts.media.ready()
             await self._presence.show(standing.room.room_id, call, ours)
         except GiveUp as refused:
             log.warning("not shown in a call: room=%s reason=%s", standing.room.room_id, refused.reason)

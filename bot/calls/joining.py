@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from urllib.parse import urlsplit
 
 from bot.addresses import is_public
@@ -18,6 +19,7 @@ from bot.calls.stems.keeping import Apply
 from bot.calls.stems.stems import Stems
 from bot.calls.turn import Turn
 from bot.calls.wire import msc3401, mxvc
+from bot.errors import TryLater
 from bot.matrix.batch import Signal
 from bot.matrix.poll import LONG_POLL_S
 from bot.matrix.session import Session
@@ -73,7 +75,7 @@ async def engine_of(
             calling=calling,
             apply=apply,
             stems=Stems(store, apply, clock),
-            media=LateMedia(await _is_private(settings.matrix.homeserver)),
+            media=LateMedia(partial(_is_private, settings.matrix.homeserver)),
             presence=Showing(store, session.sending, session.delayed, device, clock),
             post=post,
             read=read,
@@ -89,10 +91,11 @@ async def engine_of(
 
 
 async def _is_private(homeserver: str) -> bool:
-    """Return whether the homeserver is in a private network, or on this machine."""
+    """Return whether the homeserver is in a private network, or on this machine. Raises TryLater while its name is not
+    known."""
     host = urlsplit(homeserver).hostname or ""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return False
+    except OSError as error:
+        raise TryLater("the homeserver's name can't be looked up") from error
     return not all(is_public(str(address[0])) for *_, address in found)

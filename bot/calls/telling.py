@@ -83,6 +83,13 @@ async def unencrypted(db: Connection, room_id: RoomId, now: datetime) -> None:
     await jobs.add(db, orders.Notice(topic, room_id, body).job(), now)
 
 
+async def unfit(db: Connection, room_id: RoomId, now: datetime) -> None:
+    """Tell a room, once, that no call can be recorded by what is installed."""
+    with speaking(await rooms.language(db, room_id)):
+        body = _(words.UNFIT)
+    await jobs.add(db, orders.Notice(topics.call_hindered(room_id, "unfit"), room_id, body).job(), now)
+
+
 async def _switched_on_by(db: Connection, recording: Recording) -> UserId | None:
     """Return the moderator who had this call recorded, or all calls of its podcast; None where nobody is known."""
     what = disclosure.RECORD_CALL if recording.chosen else disclosure.RECORD_CALLS

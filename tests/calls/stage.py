@@ -94,13 +94,18 @@ class FakeLeg:
 
 
 class FakeMedia:
+    """The maker of such legs. `fails`: the error by which it is not ready."""
+
     def __init__(self) -> None:
         self.legs: list[FakeLeg] = []
         self.gathers = asyncio.Event()
         self.gathers.set()
         self.is_closed = False
+        self.fails: Exception | None = None
 
-    async def ready(self) -> None: ...
+    async def ready(self) -> None:
+        if self.fails is not None:
+            raise self.fails
 
     def leg(self, listener: Listener, clock: Callable[[], Samples], servers: Sequence[IceServer]) -> FakeLeg:
         leg = FakeLeg(listener, clock, self.gathers)

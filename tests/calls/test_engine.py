@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bot.calls.media.door import Unfit
 from bot.calls.model import HungUp, LegId, Offered, Received, Renegotiated
 from bot.errors import GiveUp, TryLater
 from bot.recording.kinds import lay_out
@@ -364,6 +365,25 @@ async def test_a_leg_that_is_closed_while_it_is_made_loses_nothing(stage: Stage)
     stage.media.gathers.set()
     await stage.quiet()
     assert stage.media.legs[1].done == ["offer"]
+
+
+async def test_without_media_that_work_nothing_begins(stage: Stage) -> None:
+    """Nobody sees the bot or reads that it records while the libraries of calls are broken: the room is told once that
+    it can't. A call that was recorded before a restart ends."""
+    stage.media.fails = Unfit("aiortc lacks a place")
+    await stage.call()
+    await stage.enter(ZOE)
+    await stage.look()
+    assert (await stage.recordings(), stage.presence.done) == ([], [])
+    assert sum("does not work" in notice.body for notice in stage.told) == 1
+    stage.media.fails = None
+    await stage.look()
+    assert stage.live is not None
+    await stage.crash()
+    stage.media.fails = Unfit("aiortc lacks a place")
+    await stage.engine.after_first_sync()
+    await stage.work()
+    assert [recording.ended_by for recording in await stage.recordings()] == [EndedBy.REMOVED]
 
 
 async def test_record_off_closes_the_stems(stage: Stage) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bot.calls.model import Candidate
+from bot.errors import GiveUp
 from storage.records import Samples
 
 NOTHING = Samples(0)
@@ -57,6 +58,13 @@ class Refused(Exception):
         self.reason = reason
 
 
+class Unfit(GiveUp):
+    """Libraries that are installed and can't be used: broken, or in a version without a place that is needed."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, reason="unfit_media")
+
+
 @dataclass(frozen=True, slots=True)
 class IceServer:
     """A STUN or TURN server (Client-Server API, `/voip/turnServer`)."""
@@ -102,7 +110,8 @@ class Media(Protocol):
     """The maker of legs."""
 
     async def ready(self) -> None:
-        """Get ready to make legs: to be called before the first. Raises GiveUp if that can't be."""
+        """Get ready to make legs: to be called before the first. Raises Unfit if that can't be, TryLater if it can't be
+        yet."""
 
     def leg(self, listener: Listener, clock: Callable[[], Samples], servers: Sequence[IceServer]) -> Leg:
         """Make a leg. `clock`: the present place on the clock of the call."""

@@ -19,7 +19,7 @@ from aiortc.rtcicetransport import RTCIceTransport
 from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 
-from bot.errors import GiveUp
+from bot.calls.media.door import Unfit
 
 _METHODS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     (RTCRtpReceiver, "receive", ("parameters",)),
@@ -36,13 +36,6 @@ _ATTRIBUTES: tuple[tuple[Any, str], ...] = (
 _MEDIA = range(128, 192)  # first bytes of RTP and RTCP (RFC 7983)
 _REPORTS = range(192, 224)  # second bytes of RTCP (RFC 5761)
 _EARLY = 16  # packets that may wait for the end of the handshake
-
-
-class Unfit(GiveUp):
-    """An installed aiortc or aioice without a place that is needed."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence, reason="unfit_aiortc")
 
 
 def check() -> None:

@@ -5,28 +5,34 @@ aiortc and PyAV take some 30 MiB and a fifth of a second to load, which a bot wh
 
 import asyncio
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 
-from bot.calls.media.door import IceServer, Leg, Listener, Media
+from bot.calls.media.door import IceServer, Leg, Listener, Media, Unfit
 from storage.records import Samples
+
+RTC = "bot.calls.media.rtc"
 
 
 class LateMedia:
-    """The maker of legs. `private`: connections into private networks are allowed, as the homeserver is in one."""
+    """The maker of legs. `is_private` tells whether connections into private networks are allowed, as the homeserver is
+    in one; it may raise TryLater."""
 
-    def __init__(self, private: bool) -> None:
-        self._private = private
+    def __init__(self, is_private: Callable[[], Awaitable[bool]]) -> None:
+        self._is_private = is_private
         self._media: Media | None = None
         self._loading = asyncio.Lock()
 
     async def ready(self) -> None:
-        """Load what legs are made of. Raises GiveUp if the installed aiortc doesn't fit."""
+        """Load what legs are made of. Raises Unfit if what is installed doesn't do, TryLater."""
         async with self._loading:
             if self._media is None:
-                rtc = await asyncio.to_thread(import_module, "bot.calls.media.rtc")
+                try:
+                    rtc = await asyncio.to_thread(import_module, RTC)
+                except ImportError as error:
+                    raise Unfit(f"what calls need can't be loaded: {error}") from error
                 gc.freeze()  # as at the start: to look through all that was loaded would block the loop for 0.1 s
-                self._media = rtc.RtcMedia(self._private)
+                self._media = rtc.RtcMedia(await self._is_private())
 
     def leg(self, listener: Listener, clock: Callable[[], Samples], servers: Sequence[IceServer]) -> Leg:
         """Make a leg, once the media are ready."""

@@ -80,6 +80,11 @@ def lacks(protocol: CallProtocol) -> str:
     ).format(type=SHOWN_IN_CALL[protocol])
 
 
+UNFIT = N_(
+    "I can't record the call here: what I receive its sound with is installed, but does not work. My administrator "
+    "finds the cause in my log."
+)
+
 UNENCRYPTED = N_(
     "I can't record the voice channel here: what it sends is not encrypted, and this room is. I record it in rooms "
     "that are not encrypted."

@@ -12,7 +12,7 @@ from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcicetransport import RTCIceTransport
 
 from bot.calls.media import inside, rtc
-from bot.calls.media.door import IceServer, Leg, Refused
+from bot.calls.media.door import IceServer, Leg, Refused, Unfit
 from bot.calls.media.rtc import RtcMedia
 from bot.calls.model import Candidate
 from bot.demo.slicing import speech
@@ -307,8 +307,8 @@ def test_another_aiortc_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     inside.check()
     with monkeypatch.context() as patch:
         patch.setattr(RTCIceTransport, "addRemoteCandidate", lambda self, candidate, mid: None)
-        with pytest.raises(inside.Unfit, match="addRemoteCandidate"):
+        with pytest.raises(Unfit, match="addRemoteCandidate"):
             inside.check()
     monkeypatch.setattr(RTCDtlsTransport, "__init__", lambda self: None)
-    with pytest.raises(inside.Unfit, match="_rx_srtp"):
+    with pytest.raises(Unfit, match="_rx_srtp"):
         inside.check()

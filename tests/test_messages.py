@@ -26,19 +26,21 @@ WORDS = [
     ROOT / "bot/recording/account.py",
     ROOT / "bot/recording/wording.py",
     ROOT / "bot/recording/broadcast/words.py",
+    ROOT / "bot/recording/call/words.py",
     ROOT / "bot/recording/session/words.py",
     ROOT / "bot/recording/lengths.py",
     ROOT / "bot/recording/wrong_lengths.py",
     ROOT / "bot/recording/chapters.py",
     ROOT / "bot/web/page_parts.py",
     ROOT / "bot/web/ledger_table.py",
+    ROOT / "bot/web/stem_names.py",
 ]
 """The modules that hold what the bot says."""
 MARKED = {"_", "N_", "plural"}
 SENTENCE = re.compile(r"[^\W\d_]{2,}[,:]? [^\W\d_]{2,}")
 JINJA = re.compile(r"{#.*?#}|{%.*?%}|{{.*?}}", re.DOTALL)
 HTML = re.compile(r"<code>.*?</code>|<[^>]*>", re.DOTALL)
-NAMES = {"Aircheck", "MP3", "Apple Podcasts", "Pocket Casts"}
+NAMES = {"Aircheck", "Apple Podcasts", "Matroska", "MP3", "Ogg", "Pocket Casts", "ZIP"}
 """Texts that are the same in every language."""
 
 

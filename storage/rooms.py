@@ -112,7 +112,7 @@ async def member_states(db: Connection, room_id: RoomId, users: Collection[str])
             room_state.c.state_key.in_(list(users)),
         )
     )
-    return {row.state_key: record(StateEvent, row) for row in rows}
+    return {event.state_key: event for event in await records(StateEvent, rows)}
 
 
 async def states_of(db: Connection, kinds: Collection[str], state_key: str) -> tuple[StateEvent, ...]:

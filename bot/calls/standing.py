@@ -1,9 +1,11 @@
 """A room as its calls see it, read in one transaction: what goes on, what is recorded, and whose sound may be
 received."""
 
+import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 from bot import facts
 from bot.calls.model import Call, Device
@@ -15,7 +17,9 @@ from storage.database import Connection
 from storage.records import CallProtocol, Recording, Room, RoomId, RoomPower, UserId
 
 READERS = {CallProtocol.MSC3401: msc3401_state.calls_of, CallProtocol.MXVC: mxvc.calls_of}
-"""The readers of the calls that go on in a room, by protocol."""
+"""The readers of the calls that count of those that go on in a room, by protocol."""
+LONG = 300
+"""Events; to read more takes longer than the event loop may be held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class Standing:
 
     room: Room
     power: RoomPower
-    calls: tuple[Call, ...]  # that go on; of each protocol the newest first
+    calls: tuple[Call, ...]  # that go on and count; of each protocol the newest first
     declined: frozenset[UserId]
     gone: frozenset[UserId]
     running: tuple[Recording, ...]
@@ -58,7 +62,7 @@ class Standing:
         return next(member.device.user_id for member in call.members if member.device.user_id not in self.declined)
 
     def going_on(self) -> tuple[Call, ...]:
-        """Return the calls with somebody in them whose sound may be received."""
+        """Return the calls that count with somebody in them whose sound may be received."""
         return tuple(filter(self.has_company, self.calls))
 
     def has_company(self, call: Call) -> bool:
@@ -81,9 +85,16 @@ async def look(
         return None
     state = await rooms.states_in(db, room_id, CALLS)
     members = await rooms.member_states(db, room_id, {*(event.sender for event in state), *heard})
-    joined = {UserId(user) for user, member in members.items() if facts.is_joined(member)}
+    running = await calls.running(db, room_id)
+    recorded = {recording.call_id for recording in running if recording.call_id is not None}
     ours = {protocol: device(protocol) for protocol in READERS}
-    found = tuple(call for protocol, read in READERS.items() for call in read(state, joined, ours[protocol], now))
+
+    def read() -> tuple[frozenset[UserId], tuple[Call, ...]]:
+        joined = frozenset(UserId(user) for user, member in members.items() if facts.is_joined(member))
+        found = (reader(state, joined, ours[each], now, recorded) for each, reader in READERS.items())
+        return joined, tuple(chain.from_iterable(found))
+
+    joined, found = await asyncio.to_thread(read) if len(state) > LONG else read()
     present = {*(member.device.user_id for call in found for member in call.members), *heard}
     return Standing(
         room=room,
@@ -91,6 +102,6 @@ async def look(
         calls=found,
         declined=frozenset({user for user in present if not await consent.may_record(db, room_id, user)}),
         gone=frozenset(heard) - joined,
-        running=await calls.running(db, room_id),
+        running=running,
         is_present=await heirs.present(db, room_id) == room_id,
     )

@@ -31,24 +31,35 @@ _Listed = tuple[StateEvent, Mapping[str, Any]]
 """A user's entry, and its part about a call."""
 
 
-def calls_of(state: Iterable[StateEvent], joined: Collection[UserId], us: Device, now: datetime) -> tuple[Call, ...]:
-    """Return the calls that go on in a room, the newest first. js-sdk takes the newest, and stays in it until it ends.
+def calls_of(
+    state: Iterable[StateEvent], joined: Collection[UserId], us: Device, now: datetime, recorded: Collection[str] = ()
+) -> tuple[Call, ...]:
+    """Return the calls that count of those that go on in a room, the newest first: the newest, which js-sdk takes and
+    stays in until it ends; if nobody is in that, the newest that somebody is in; and those that are `recorded`.
 
-    `joined`: the users in the room. The bot's own device `us` is left out of the members.
+    `joined`: the users in the room. The bot's own device `us` is left out of the members. `recorded`: ids of calls.
     """
     events = list(state)
     entries = [event for event in events if event.type == CALL_MEMBER and _is_own(event) and event.state_key in joined]
     running = [event for event in events if event.type == CALL and _is_running(event)]
     listed = _by_call(sorted(entries, key=_age))
-    return tuple(
-        Call(
-            protocol=CallProtocol.MSC3401,
-            call_id=event.state_key,
-            event_id=event.event_id,
-            members=_members(listed.get(event.state_key, ()), us, now),
-            push_to_talk=bool(event.content.get("io.element.ptt")),
-        )
-        for event in sorted(running, key=_age, reverse=True)
+    calls: list[Call] = []
+    for event in sorted(running, key=_age, reverse=True):
+        may_count = not any(call.members for call in calls)
+        if may_count or event.state_key in recorded:
+            members = _members(listed.get(event.state_key, ()), us, now)
+            if members or not calls or event.state_key in recorded:
+                calls.append(_call(event, members))
+    return tuple(calls)
+
+
+def _call(event: StateEvent, members: tuple[Member, ...]) -> Call:
+    return Call(
+        protocol=CallProtocol.MSC3401,
+        call_id=event.state_key,
+        event_id=event.event_id,
+        members=members,
+        push_to_talk=bool(event.content.get("io.element.ptt")),
     )
 
 

@@ -48,7 +48,9 @@ MOST_NAME = 255
 # ---- who is in a channel
 
 
-def calls_of(state: Iterable[StateEvent], joined: Collection[UserId], us: Device, now: datetime) -> tuple[Call, ...]:
+def calls_of(
+    state: Iterable[StateEvent], joined: Collection[UserId], us: Device, now: datetime, _recorded: Collection[str] = ()
+) -> tuple[Call, ...]:
     """Return the channel of a room that has one; there may be nobody in it. `joined`: the users in the room. Left out
     are all devices of the bot's user, which it may have had under other names, and whoever took its name."""
     entries = [event for event in state if event.type == CALL_STATE]

@@ -80,7 +80,8 @@ def test_a_call_is_read_with_its_members() -> None:
 
 
 def test_several_calls_come_newest_first() -> None:
-    """The newest of several calls comes first; terminated ones, and those of an unknown intent or type, are none."""
+    """The newest of several calls comes first, and one that is recorded counts too; terminated ones, and those of an
+    unknown intent or type, are none."""
     rows = [
         started("old", age=90),
         started("new", age=10),
@@ -89,7 +90,25 @@ def test_several_calls_come_newest_first() -> None:
         started("odder", {"m.type": ["m.voice"]}, age=3),
         state("org.matrix.msc3401.call", "redacted", {}, age=2),
     ]
-    assert [call.call_id for call in msc3401_state.calls_of(rows, JOINED, US, NOW)] == ["new", "old"]
+    assert [call.call_id for call in msc3401_state.calls_of(rows, JOINED, US, NOW, {"old"})] == ["new", "old"]
+
+
+def test_only_calls_that_count_are_read() -> None:
+    """Members can begin any number of calls, and be in all. One counts that somebody is in, beside an empty newer one
+    and those that are recorded."""
+    ids = [f"c{n}" for n in range(100)]
+    rows = [started(call_id, age=n + 1) for n, call_id in enumerate(ids)]
+    rows += [
+        entry("@ann:hs", device(until=NOW), call_id="c1"),
+        state(
+            "org.matrix.msc3401.call.member",
+            "@bob:hs",
+            {"m.calls": [{"m.call_id": call_id, "m.devices": [device("BOBDEV")]} for call_id in ids[2:]]},
+            sender="@bob:hs",
+        ),
+    ]
+    found = msc3401_state.calls_of(rows, JOINED, US, NOW, {"c60", "c1"})
+    assert [(call.call_id, len(call.members)) for call in found] == [("c0", 0), ("c1", 0), ("c2", 1), ("c60", 1)]
 
 
 @pytest.mark.parametrize("field", ["device_id", "session_id", "expires_ts", "feeds"])

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from bot import orders, rules
+from bot import facts, orders, rules
 from bot.calls import standing as standings
 from bot.calls import telling
 from bot.calls.live import LiveCall, Means
@@ -441,6 +441,14 @@ class Engine:
             for early in self._early.values():
                 if len(early) < MOST_EARLY:
                     early.append(signal)
+
+    async def heeds(self, user_id: UserId) -> bool:
+        """Return whether messages of a user may be about a call that the bot is in: they are in its room. Their device
+        may not be listed in it yet. Raises StoreError."""
+        where = {room_id for room_id, protocol in (*self._live, *self._early) if protocol is CallProtocol.MSC3401}
+        async with self._store.read() as db:
+            members = [(await rooms.member_states(db, room_id, {user_id})).get(user_id) for room_id in where]
+        return any(map(facts.is_joined, members))
 
     def _hand(self, key: Key, live: LiveCall, signal: Signal) -> None:
         received = self._parts.read(key, live.setup, signal)

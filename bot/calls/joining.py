@@ -45,7 +45,7 @@ async def engine_of(
     def device(protocol: CallProtocol) -> Device:
         """Return the bot's device as members see it, in a session of its own: the ids of legs are made from that."""
         if protocol is CallProtocol.MXVC:
-            return Device(session.user_id, mxvc.name_of(session.user_id, None))
+            return Device(session.user_id, mxvc.name_of(session.user_id))
         return Device(session.user_id, str(session.keys.olm.device_id), secrets.token_urlsafe(12))
 
     async def post(key: Key, setup: Setup, send: Send, message_id: str) -> None:
@@ -86,7 +86,7 @@ async def engine_of(
             ticks=time.monotonic,
         )
     )
-    session.to_device.listener = engine.take
+    session.to_device.listener, session.to_device.heeds = engine.take, engine.heeds
     return engine
 
 

@@ -5,7 +5,7 @@ Users of unencrypted rooms count too, whose devices nio would never query.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -15,11 +15,14 @@ from bot.event_types import ENCRYPTED
 from bot.matrix.batch import Signal
 from bot.matrix.keys import MOST_OF_A_SENDER, Keys
 from bot.matrix.upkeep import Silent, Upkeep
+from storage.errors import StoreError
 from storage.records import DeviceId, Json, UserId
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_FOR_S = 60.0  # before a device that its user did not publish is looked up again
+UNKNOWN_FOR_S = 60.0
+"""The time after which a device that its user did not publish is looked up again, or all of a user who sent a message
+from such a one."""
 MOST_LOOKED_UP = 50
 """Users whose devices are looked up at a time, because a message came from one that is not known."""
 
@@ -27,13 +30,16 @@ Listener = Callable[[tuple[Signal, ...]], None]
 
 
 class ToDevice:
-    """Messages to devices, and those that came, which go to `listener` once their batch is stored."""
+    """Messages to devices, and those that came, which go to `listener` once their batch is stored. `heeds` tells whose
+    devices are worth a request: anybody, on any homeserver, can send messages."""
 
     def __init__(self, keys: Keys, upkeep: Upkeep) -> None:
         self.listener: Listener | None = None
+        self.heeds: Callable[[UserId], Awaitable[bool]] | None = None
         self._keys = keys
         self._upkeep = upkeep
         self._unpublished = Silent(UNKNOWN_FOR_S)
+        self._unknown = Silent(UNKNOWN_FOR_S)
         self._sealing: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[UserId, list[Signal]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -119,6 +125,8 @@ class ToDevice:
             log.error("messages about calls were not handled (%s)", type(error).__name__)  # without what they said
 
     def _look_up_later(self, signal: Signal) -> None:
+        if signal.sender in self._unknown:
+            return
         waiting = self._waiting.get(signal.sender)
         if waiting is None and len(self._waiting) < MOST_LOOKED_UP:
             waiting = self._waiting[signal.sender] = []
@@ -129,17 +137,20 @@ class ToDevice:
             waiting.append(signal)
 
     async def _look_up(self, user_id: UserId, waiting: list[Signal]) -> None:
-        """Query the devices of a user until no message of theirs waits."""
+        """Query the devices of a user until no message of theirs waits, or one is of no device."""
         try:
-            while waiting:
+            if self.heeds is None or not await self.heeds(user_id):
+                return
+            while waiting and user_id not in self._unknown:
                 asked, waiting[:] = list(waiting), []
                 await self._query(user_id)
                 attributed = [known for signal in asked if (known := self._attributed(signal)) is not None]
                 if len(attributed) < len(asked):
+                    self._unknown.note(user_id)
                     log.info("messages about calls dropped: no device has their keys: sender=%s", user_id)
                 self._give(attributed)
-        except AircheckError as error:
-            log.info("messages about calls dropped: sender=%s (%s)", user_id, error.sentence)
+        except (AircheckError, StoreError) as error:
+            log.info("messages about calls dropped: sender=%s (%s)", user_id, error)
         finally:
             del self._waiting[user_id]
 

@@ -386,6 +386,17 @@ async def test_without_media_that_work_nothing_begins(stage: Stage) -> None:
     assert [recording.ended_by for recording in await stage.recordings()] == [EndedBy.REMOVED]
 
 
+async def test_messages_of_members_are_heeded_while_the_bot_is_in_their_call(stage: Stage) -> None:
+    """Messages of a member count, also of one who is not listed yet, and none of anybody else, or without a call."""
+    assert not await stage.engine.heeds(YAN)
+    await stage.call()
+    await stage.enter(ZOE)
+    assert await stage.engine.heeds(YAN)
+    assert not await stage.engine.heeds(UserId("@stranger:far"))
+    await stage.call(terminated=True)
+    assert not await stage.engine.heeds(YAN)
+
+
 async def test_record_off_closes_the_stems(stage: Stage) -> None:
     """A recording that a command ends in the rows is ended in the call, with all sound so far."""
     await stage.call()

@@ -33,6 +33,11 @@ class Heard:
         self.signals: list[Signal] = []
         self._news = asyncio.Event()
         device.listener = self._take
+        device.heeds = self._heeds
+        self.heeded = True
+
+    async def _heeds(self, _: UserId) -> bool:
+        return self.heeded
 
     def _take(self, signals: tuple[Signal, ...]) -> None:
         self.signals += signals
@@ -227,6 +232,21 @@ async def test_a_message_that_no_device_can_have_sealed_is_dropped(
     assert heard.signals == []
     assert "messages about calls dropped" in caplog.text
     assert "v=0" not in caplog.text
+    queries = len(bot.directory.queries)
+    await bot.receive(ANN, await call(ann))
+    await asyncio.gather(*bot.device._tasks)
+    assert len(bot.directory.queries) == queries + (why == "away")
+
+
+async def test_devices_of_strangers_are_not_looked_up(pair: tuple[Device, Device]) -> None:
+    """A message from somebody who can't be in a call of the bot's costs no request."""
+    ann, bot = pair
+    ann.publish(bot)
+    heard = Heard(bot.device)
+    heard.heeded = False
+    await bot.receive(ANN, await call(ann))
+    await asyncio.gather(*bot.device._tasks)
+    assert (heard.signals, bot.directory.queries) == ([], [])
 
 
 async def test_a_message_for_somebody_else_is_none(pair: tuple[Device, Device]) -> None:

@@ -57,14 +57,7 @@ NOT_REFUSED = frozenset({"broken", "unreachable"})
 """Reasons of a failure that are not the device's: an error of ours, or of a homeserver."""
 
 
-def begin(
-    setup: Setup,
-    now: datetime,
-    past: Iterable[CallEvent] = (),
-    *,
-    stems: Iterable[UserId] = (),
-    told_silent: bool = False,
-) -> Session:
+def begin(setup: Setup, now: datetime, past: Iterable[CallEvent] = (), *, stems: Iterable[UserId] = ()) -> Session:
     """Begin the bot's part in a call. `past`: what happened in it before a crash of the bot; who was in it rejoins.
     `stems`: the users of the stems that the recording has already."""
     events = tuple(past)
@@ -78,7 +71,6 @@ def begin(
         stems=Counter(stems),
         told_declined=frozenset(declined),
         told_refused=frozenset(refused),
-        told_silent=told_silent,
     )
 
 

@@ -60,8 +60,8 @@ def read(signal: Signal, us: Device, call_id: str) -> Received | Rejected:
     """Read a message to the bot's device about a leg of this call, or tell by a short name why it is none. One that is
     for the bot, but malformed or of another type, is `Ignored`: those after it must not wait for its number.
 
-    Whether the device is in the call, and whether the message had to be encrypted, the session machine decides by the
-    room's state: a device is all of its user, its id and its session.
+    The session machine decides by the room's state whether the device is in the call, by its user and its id (what it
+    says may come before the state that tells of its session), and whether the message had to be encrypted.
     """
     content = fields.mapping(signal.content)
     if not signal.type.startswith(CALL_MESSAGES) or signal.room_id is not None:

@@ -106,11 +106,9 @@ def _name(value: object) -> str | None:
 # ---- the bot's own entry
 
 
-def name_of(user_id: UserId, display_name: str | None) -> str:
-    """Return the name of the bot's device: its display name, or the local part of its user id, marked as recording.
-    A state key that begins with `@` belongs to that user alone (room versions, authorization rules)."""
-    printable = "".join(sign for sign in display_name or "" if sign.isprintable()).strip(" @")
-    name = printable or user_id[1:].partition(":")[0]
+def name_of(user_id: UserId) -> str:
+    """Return the name of the bot's device: the local part of its user id, marked as recording."""
+    name = user_id[1:].partition(":")[0]
     while len((name + MARK).encode("utf-8", "replace")) > MOST_NAME:
         name = name[:-1]
     return name.strip() + MARK

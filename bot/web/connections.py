@@ -73,6 +73,11 @@ class ClientConnection(web.RequestHandler):
         """Whether no request runs and nothing waits to be sent."""
         return not self.busy and self._socket is not None and not self._socket.get_write_buffer_size()
 
+    @property
+    def asking(self) -> str | None:
+        """The client whose request runs: where a proxy tells, the one behind it; None where that is not known."""
+        return self.forwarded_for or self.client
+
     def is_over(self, now: float) -> bool:
         """Return whether the client has kept the server waiting for too long."""
         if self._socket is None or self.idle:

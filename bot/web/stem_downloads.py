@@ -6,6 +6,7 @@ import asyncio
 import io
 import logging
 import zipfile
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, aclosing
 from functools import cache
@@ -21,7 +22,7 @@ from bot.feeds.titles import episode_title
 from bot.settings import Settings
 from bot.web import files, sockets
 from bot.web.access import Family
-from bot.web.connections import Transferring
+from bot.web.connections import ClientConnection, Transferring
 from bot.web.media import disposition
 from bot.web.respond import OF_FAMILY, later
 from bot.web.stem_names import LABELS_FILE, MOST_TRACKS, WholeStem, whole_stems
@@ -30,8 +31,10 @@ from storage.records import SAMPLE_RATE, Recording
 
 log = logging.getLogger(__name__)
 
-MOST = 4
+MOST = 8
 """Downloads at once of all stems of a call: each costs work for as long as it runs."""
+MOST_OF_A_CLIENT = 2
+"""Downloads of one client, so that a slow one keeps nobody else waiting."""
 _READ_BYTES = 1 << 16
 
 
@@ -42,7 +45,7 @@ class StemDownloads:
         self._settings = settings
         self._blobs = blobs
         self._transferring = transferring
-        self._running = 0
+        self._running: Counter[str | None] = Counter()  # by client
         self._ffmpeg = cache(lambda: Ffmpeg.find(settings.audio.ffmpeg))
 
     async def matroska(
@@ -100,10 +103,11 @@ class StemDownloads:
         still_allowed: files.StillAllowed,
     ) -> web.StreamResponse:
         with self._transferring() as admitted:
-            if not admitted or self._running >= MOST:
+            client = request.protocol.asking if isinstance(request.protocol, ClientConnection) else None
+            if not admitted or self._is_full(client):
                 return later()
             response = web.StreamResponse(headers=headers)
-            self._running += 1
+            self._running[client] += 1
             try:
                 await response.prepare(request)
                 if request.method != "HEAD":
@@ -116,8 +120,13 @@ class StemDownloads:
                 if request.transport is not None:
                     sockets.discard(request.transport)
             finally:
-                self._running -= 1
+                self._running -= Counter([client])
             return response
+
+    def _is_full(self, client: str | None) -> bool:
+        if self._running.total() >= MOST:
+            return True
+        return client is not None and self._running[client] >= MOST_OF_A_CLIENT
 
 
 async def _send(

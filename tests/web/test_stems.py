@@ -1,9 +1,13 @@
 """Downloads of the stems of a call."""
 
+import asyncio
 import io
 import zipfile
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
@@ -27,7 +31,7 @@ from storage.records import (
     Visibility,
 )
 from tests.calls.stems import packets
-from tests.web.world import ALICE, BOB, World
+from tests.web.world import ALICE, BOB, World, world_of
 
 S = SAMPLE_RATE
 
@@ -210,3 +214,25 @@ async def test_a_download_ends_with_the_access(
     monkeypatch.setattr(stem_downloads, "MOST", 0)
     async with client.get(address) as answer:
         assert answer.status == 503
+
+
+async def test_one_client_keeps_no_other_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client has two downloads of all stems at once; a third has to wait, and another client has not."""
+    goes_on = asyncio.Event()
+
+    async def slow(*_: object) -> AsyncGenerator[bytes, None]:
+        yield b"begun"
+        await goes_on.wait()
+
+    monkeypatch.setattr(stem_downloads, "_in_threads", slow)
+    async with world_of(tmp_path, web={"trusted_proxies": ["127.0.0.1"]}) as (world, client), AsyncExitStack() as stack:
+        room, recording = await a_call(world)
+        address = f"/r/{room.key}/{recording.code}.stems.zip"
+
+        async def ask(forwarded: str) -> int:
+            asked = client.get(address, headers={"X-Forwarded-For": forwarded})
+            return (await stack.enter_async_context(asked)).status
+
+        assert [await ask("8.8.8.8") for _ in range(3)] == [200, 200, 503]
+        assert await ask("9.9.9.9") == 200
+        goes_on.set()

@@ -17,6 +17,7 @@ from bot.web.access import Access, may_hear_recording
 from bot.web.caches import CommitCache
 from bot.web.files import Files
 from storage import archive, tracks
+from storage.cache import Edition, EditionCache
 from storage.database import Connection
 from storage.records import Episode, Extent, Recording, RecordingId, Track
 from storage.store import Store
@@ -58,6 +59,7 @@ class Tuner:
         self._files = open_files
         self._clock = clock
         self._asked: OrderedDict[RecordingId, datetime] = OrderedDict()  # when; the latest last
+        self._holding: EditionCache[bool] = EditionCache(MOST_ASKED)
         self._known: CommitCache[str, OnAir | None] = CommitCache(lambda: store.database.changes.number)
 
     async def find(self, access: Access, code: str, *, listens: bool = True) -> OnAir | None:
@@ -108,14 +110,22 @@ class Tuner:
                 return None
             track = await tracks.track(db, recording.id)
             if track is not None:
-                return await _with_track(db, recording, track)
+                return await _with_track(db, recording, track) if await self._holds(db, recording.id) else None
         comes = recording.state.is_open and not recording.past
         return OnAir(recording, _empty_track(recording), 0, (), None, recording.heard_at) if comes else None
 
+    async def _holds(self, db: Connection, recording_id: RecordingId) -> bool:
+        """Tell whether all of a track may still be heard. Once somebody was taken out of a call, that takes a look at
+        all of its windows, so it is looked up once for each edition of track and chunks."""
+        edition = Edition(f"{await tracks.edition(db, recording_id)} {await archive.edition(db, recording_id)}")
+        holds = self._holding.get(recording_id, edition)
+        if holds is None:
+            holds = await tracks.holds(db, recording_id)
+            self._holding.put(recording_id, edition, holds, size=1)
+        return holds
 
-async def _with_track(db: Connection, recording: Recording, track: Track) -> OnAir | None:
-    if not await tracks.holds(db, recording.id):
-        return None
+
+async def _with_track(db: Connection, recording: Recording, track: Track) -> OnAir:
     frames = await tracks.reach(db, recording.id)
     several = kind_of(recording).several_speakers
     ends = await asyncio.to_thread(message_ends, await tracks.lengths(db, recording.id)) if several else ()

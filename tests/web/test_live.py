@@ -16,8 +16,9 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import SEGMENT_FRAMES as FRAMES
 from bot.web import respond
 from bot.web.server import WebServer
-from storage import rooms, tracks
-from storage.records import RecordingState, Visibility
+from storage import archive, rooms, tracks
+from storage.database import Connection
+from storage.records import ChunkState, RecordingId, RecordingState, Visibility
 from storage.store import Store
 from tests.web.on_the_air import FRAME_BYTES, SEGMENT_BYTES, broadcast
 from tests.web.test_pages import page
@@ -51,6 +52,30 @@ async def test_the_playlist_grows_by_one_each_six_seconds(world: World, client: 
         counts.append(len(await listed(client, f"{root}{live.recording.code}.m3u8")))
         world.clock.pass_by(3)
     assert counts == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 7, 7]
+
+
+async def test_a_track_is_checked_once_while_it_stays_the_same(
+    world: World, client: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other writes do not have all windows of a call read again; a redaction does."""
+    live, root = await broadcast(world)
+    await live.speak(2 * FRAMES)
+    holds, read = tracks.holds, list[RecordingId]()
+
+    async def counted(db: Connection, recording_id: RecordingId) -> bool:
+        read.append(recording_id)
+        return await holds(db, recording_id)
+
+    monkeypatch.setattr(tracks, "holds", counted)
+    for _ in range(3):
+        await world.room()
+        assert await listed(client, f"{root}{live.recording.code}.m3u8")
+    assert len(read) == 1
+    async with world.store.write() as db:
+        (chunk,) = await archive.chunks(db, live.recording.id)
+        await archive.save_chunks(db, [replace(chunk, state=ChunkState.REDACTED, blob=None)])
+    assert not await listed(client, f"{root}{live.recording.code}.m3u8")
+    assert len(read) == 2
 
 
 async def test_a_late_chunk_moves_what_follows(world: World, client: ClientSession) -> None:

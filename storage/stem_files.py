@@ -62,8 +62,14 @@ class StemFiles:
                 made.mkdir(mode=FOLDER_MODE, exist_ok=True)
                 sync(made.parent)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = GrowingFile(os.open(self.path(recording_id, number), flags, FILE_MODE))
-        sync(folder)
+        path = self.path(recording_id, number)
+        file = GrowingFile(os.open(path, flags, FILE_MODE))
+        try:
+            sync(folder)
+        except OSError:
+            file.close()
+            path.unlink(missing_ok=True)
+            raise
         return file
 
     def recordings(self) -> list[RecordingId]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+NO_ENDS: Mapping[int, tuple[LeftBy, Samples]] = {}
+
 
 class CallStems:
     """The stems of the call that `recording_id` records. Its methods may be called at the same time."""
@@ -34,6 +36,7 @@ class CallStems:
         self._waiting: dict[int, list[Slice]] = defaultdict(list)  # by window
         self._closed: set[int] = set()  # stems whose file waits until their slices are kept
         self._stuck: set[int] = set()  # stems whose last write failed
+        self._reached: tuple[tuple[Samples, ...], Samples] = (), Samples(0)  # the ends that are written, and when
         self._alone = asyncio.Lock()
 
     async def open(self, stem: Stem, encode: Encode = refuse_pcm) -> None:
@@ -46,39 +49,38 @@ class CallStems:
         if (writer := self._writers.get(number)) is not None:
             writer.put(sound)
 
-    def end(self, number: int) -> Samples:
-        """Return how far the sound of an open stem reaches: where it ends if its device is lost."""
-        return self._writers[number].end
-
-    async def advance(self, now: Samples, position: Position) -> None:
-        """Write what has come, and keep the windows that are over; once a second. `now`: the present place on the clock
-        of the call, `position`: in the journal. A failure is logged, and made good the next time."""
+    async def write(self, now: Samples, position: Position) -> None:
+        """Write what has come; once a second. `now`: the present place on the clock of the call, `position`: in the
+        journal. A failure is logged, and made good the next time."""
         writers = list(self._writers.values())
-        ends = [writer.end for writer in writers]
-        written = await asyncio.gather(*(self._advance(writer, now, position) for writer in writers))
-        self._wait([each for slices in written for each in slices])
+        ends = tuple(writer.end for writer in writers)
+        await asyncio.gather(*(self._write(writer, now, position) for writer in writers))
+        self._reached = ends, now
+
+    async def _write(self, writer: StemWriter, now: Samples, position: Position) -> None:
+        number = writer.stem.number
+        try:
+            self._wait(await writer.advance(now, position))
+            self._stuck.discard(number)
+        except OSError as error:
+            if number not in self._stuck:
+                log.error("a stem can't be written: recording=%d stem=%d: %s", self._recording_id, number, error)
+                self._stuck.add(number)
+
+    async def keep(self) -> None:
+        """Keep the windows that are over, of what is written. A failure is logged, and made good the next time."""
+        ends, now = self._reached
         try:
             async with self._alone:
                 await self._keep([window for window in self._waiting if is_over(window, ends, now)])
         except (OSError, StoreError) as error:
             log.error("slices can't be kept, trying again: recording=%d: %s", self._recording_id, error)
 
-    async def _advance(self, writer: StemWriter, now: Samples, position: Position) -> tuple[Slice, ...]:
-        number = writer.stem.number
-        try:
-            slices = await writer.advance(now, position)
-        except OSError as error:
-            if number not in self._stuck:
-                log.error("a stem can't be written: recording=%d stem=%d: %s", self._recording_id, number, error)
-                self._stuck.add(number)
-            return ()
-        self._stuck.discard(number)
-        return slices
-
     async def close(self, number: int, at: Samples, by: LeftBy, position: Position) -> None:
-        """End a stem at `at`, or with its last sound if that is later, and write so in its row. Its last slices wait
-        for their windows. Raises OSError, StoreError; it can be tried again."""
-        closed = await self._writers[number].close(at, position)
+        """End a stem at `at`, or with its last sound if that is later or its device is lost, and write so in its row.
+        Its last slices wait for their windows. Raises OSError, StoreError; it can be tried again."""
+        writer = self._writers[number]
+        closed = await writer.close(min(at, writer.end) if by is LeftBy.LOST else at, position)
         async with self._alone:
             await self._keeping.keep(self._recording_id, (), ((closed, by),))
             del self._writers[number]
@@ -86,13 +88,17 @@ class CallStems:
             self._closed.add(number)
             await self._let_go()
 
-    async def finish(self, at: Samples, by: LeftBy, position: Position) -> None:
-        """End all stems and keep all that is left of them, before the recording ends. The trouble of one keeps no other
-        open. Raises OSError, StoreError; it can be tried again, or left to recovery."""
+    async def finish(
+        self, at: Samples, by: LeftBy, position: Position, own: Mapping[int, tuple[LeftBy, Samples]] = NO_ENDS
+    ) -> None:
+        """End all stems and keep all that is left of them, before the recording ends. `own`: the ends of stems that
+        ended before. The trouble of one keeps no other open. Raises OSError, StoreError; it can be tried again, or left
+        to recovery."""
         troubles: list[OSError | StoreError] = []
         for number in sorted(self._writers):
+            ended, left = own.get(number, (by, at))
             try:
-                await self.close(number, at, by, position)
+                await self.close(number, left, ended, position)
             except (OSError, StoreError) as error:
                 troubles.append(error)
         async with self._alone:

@@ -58,7 +58,8 @@ class Studio:
         return begin + -(-(end - begin) // 960) * 960
 
     async def advance(self, now: int) -> None:
-        await self.call.advance(Samples(now), POSITION)
+        await self.call.write(Samples(now), POSITION)
+        await self.call.keep()
 
     async def close(self, number: int, at: int, by: LeftBy = LeftBy.LEFT) -> None:
         await self.call.close(number, Samples(at), by, POSITION)

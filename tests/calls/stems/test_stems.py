@@ -140,7 +140,7 @@ async def test_decoded_sound_needs_an_encoder(studio: Studio) -> None:
     await studio.apply(StemOpened(a_stem(2)))
     await studio.call.open(a_stem(2), encode=lambda frame: [packet(frame.at - 312)])
     studio.call.put(2, frame)
-    assert studio.call.end(2) == 960
+    assert studio.call._writers[2].end == 960
 
 
 async def test_sound_of_a_deleted_recording_is_not_kept(studio: Studio) -> None:

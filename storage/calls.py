@@ -39,10 +39,11 @@ async def running(db: Connection, room_id: RoomId | None = None) -> tuple[Record
     return tuple(record(Recording, row) for row in rows)
 
 
-async def last(db: Connection, room_id: RoomId, protocol: CallProtocol, call_id: str) -> Recording | None:
-    """Return the newest recording of a call, also a deleted one."""
+async def last(db: Connection, room_id: RoomId, protocol: CallProtocol, call_id: str | None = None) -> Recording | None:
+    """Return the newest recording of a call (None: of all calls of a protocol), also a deleted one."""
     table = recording_table.c
-    its = (table.room_id == room_id, table.protocol == protocol, table.call_id == call_id)
+    this = () if call_id is None else (table.call_id == call_id,)
+    its = (table.room_id == room_id, table.protocol == protocol, *this)
     row = (await db.execute(select(recording_table).where(*its).order_by(table.id.desc()).limit(1))).one_or_none()
     return record(Recording, row) if row else None
 

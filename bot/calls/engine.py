@@ -30,17 +30,18 @@ from bot.calls.session.state import Setup
 from bot.calls.standing import Standing
 from bot.calls.stem_rows import OpenStem, StemRows
 from bot.calls.stems.stems import Stems
-from bot.errors import AircheckError, GiveUp
+from bot.errors import AircheckError, GiveUp, TryLater
 from bot.event_types import SHOWN_IN_CALL
 from bot.intake.calls import order
 from bot.matrix.batch import Signal
 from bot.recording.model import CameBack, Ended, RecordingEvent, WentAway
 from bot.settings import Settings
-from storage import archive, calls, rooms
+from storage import archive, calls, jobs, rooms
 from storage.database import Connection
 from storage.errors import StoreError
 from storage.records import (
     SAMPLE_RATE,
+    CallEvent,
     CallProtocol,
     EndedBy,
     EventId,
@@ -88,11 +89,15 @@ class Calling(Protocol):
 class Presence(Protocol):
     """The bot's own entry in the room's state, by which members of a call see it."""
 
-    async def show(self, room_id: RoomId, call: Call, ours: Device) -> None:
-        """Write it, and keep it fresh from then on. Raises TryLater, GiveUp, StoreError."""
+    async def show(self, room_id: RoomId, call: Call, ours: Device, lost: Callable[[bool], None]) -> None:
+        """Write it, and keep it fresh from then on. `lost` is called when members see it no more; True: the homeserver
+        refuses it. Raises TryLater, GiveUp, StoreError."""
 
     async def hide(self, key: Key, *, shown: bool) -> None:
         """Remove it, if it is there, and keep it fresh no longer. Raises TryLater, GiveUp, StoreError."""
+
+    async def rooms(self, db: Connection) -> frozenset[RoomId]:
+        """Return the rooms whose stored state shows the bot in a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +131,7 @@ class Engine:
         self._live: dict[Key, LiveCall] = {}
         self._early: dict[Key, list[Signal]] = {}  # messages that came while the bot joins a call
         self._looking: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._emptied: set[tuple[Key, str]] = set()  # calls that were seen without company, and not joined since
-        self._deserted: dict[tuple[Key, str], frozenset[Device]] = {}  # calls left alone: who was still listed
+        self._left: dict[tuple[Key, str], frozenset[Device]] = {}  # calls: who was in then, and is in it since
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_recovered = False
         self._is_heard = False
@@ -141,13 +145,13 @@ class Engine:
     async def look(self, room_id: RoomId) -> None:
         """Bring the bot's part in a room's calls up to what goes on there. Raises TryLater, StoreError."""
         if not self._is_heard or self._is_stopped:
-            return  # the first sync has all rooms looked at
+            raise TryLater("what goes on in calls is not known before the first sync", room=room_id)
         async with self._looking[room_id]:
             standing = await self._stand(room_id)
             if standing is not None:
                 for protocol in standings.READERS:
                     await self._look_at(standing, protocol)
-            if standing is not None and standing.room.call_wanted and not standing.going_on():
+            if standing is not None and standing.room.call_wanted:
                 await self._forget_wish(room_id)
 
     async def going_on(self, db: Connection, room_id: RoomId) -> tuple[CallProtocol, ...]:
@@ -158,7 +162,8 @@ class Engine:
         return tuple(protocol for protocol in standings.READERS if protocol in there)
 
     async def _forget_wish(self, room_id: RoomId) -> None:
-        """Forget that a moderator wants the call recorded that runs now: it is over before it was begun."""
+        """Forget that a moderator wants the call recorded that runs now: it is begun, or can't be, and no later one is
+        meant."""
         async with self._store.write() as db:
             room = await rooms.room(db, room_id)
             if room is not None and room.call_wanted:
@@ -212,10 +217,7 @@ class Engine:
             return
         if not standing.has_company(call):
             self._forget_others(key, call)
-            self._emptied.add((key, call.call_id))
-            self._deserted.pop((key, call.call_id), None)
-            return
-        if self._is_deserted(standing, key, call):
+            self._left[key, call.call_id] = frozenset()
             return
         now, prefix = self._clock(), self._prefix
         is_fit = await self._is_fit()
@@ -224,13 +226,14 @@ class Engine:
                 await telling.unfit(db, room_id, now)
                 return
             if not self._may_show(standing, protocol):
-                await telling.lacks(db, room_id, protocol, call.call_id, now)
+                await telling.lacks(db, room_id, protocol, now)
+                self._left.pop((key, call.call_id), None)
                 return
             if standing.room.encrypted and protocol is CallProtocol.MXVC:
                 await telling.unencrypted(db, room_id, now)
                 return
-            is_new = standing.room.call_wanted or (key, call.call_id) in self._emptied
-            if not is_new and await self._was_left(db, key, call):
+            if not standing.room.call_wanted and await self._stays_away(db, standing, key, call):
+                await _look_at_end_of(db, room_id, call, now)
                 return
             recording = await self._calling.begin(
                 db,
@@ -244,8 +247,7 @@ class Engine:
                 return
             await telling.begun(db, recording, now, prefix=prefix)
             await telling.present(db, recording.id, _users(call), now, prefix=prefix)
-        self._emptied.discard((key, call.call_id))
-        self._deserted.pop((key, call.call_id), None)
+        self._left.pop((key, call.call_id), None)
 
     async def _is_fit(self) -> bool:
         """Return whether the libraries do by which sound is received, before anybody is told that it is. Raises
@@ -259,20 +261,26 @@ class Engine:
 
     def _forget_others(self, key: Key, call: Call) -> None:
         """Forget what is remembered of a room's other calls: anybody can begin one, and the newest counts."""
-        self._emptied = {(other, call_id) for other, call_id in self._emptied if other != key}
-        for other, call_id in tuple(self._deserted):
+        for other, call_id in tuple(self._left):
             if other == key and call_id != call.call_id:
-                del self._deserted[other, call_id]
+                del self._left[other, call_id]
 
-    def _is_deserted(self, standing: Standing, key: Key, call: Call) -> bool:
-        """Return whether the bot was alone in this call though it has members, and nobody has come since. A client that
-        has died stays listed for up to an hour."""
-        gone = self._deserted.get((key, call.call_id))
-        if gone is None:
+    async def _stays_away(self, db: Connection, standing: Standing, key: Key, call: Call) -> bool:
+        """Return whether the bot has left this call, and does not come back yet.
+
+        - For good: until nobody is in it any more who was then. What follows is another conversation.
+        - Alone, or where it may not be seen: until somebody comes. A client that has died stays listed for up to an
+          hour.
+        """
+        here, present = (key, call.call_id), standing.company(call)
+        was_there = self._left.get(here)
+        if await self._was_left(db, key, call):
+            stayed = self._left[here] = present if was_there is None else was_there & present
+            return bool(stayed)
+        if was_there is None:
             return False
-        present = standing.company(call)
-        self._deserted[key, call.call_id] = gone & present  # a device that left and comes again is there
-        return present <= gone
+        self._left[here] = was_there & present  # a device that left and comes again is there
+        return present <= was_there
 
     async def _own_entries(self, db: Connection, key: Key) -> list[EventId]:
         """Return the events of the bot's own entry: another one after each recording, for a call whose other events
@@ -282,8 +290,8 @@ class Engine:
         return [entry.event_id for entry in entries if entry.sender == us and entry.event_id is not None]
 
     async def _was_left(self, db: Connection, key: Key, call: Call) -> bool:
-        """Return whether the bot has left this call for good: its recording was too long, or was deleted while it ran.
-        Once nobody was in the call, what follows is another conversation."""
+        """Return whether the bot has left this call for good: its recording was too long, or was deleted while it
+        ran."""
         last = await calls.last(db, *key, call.call_id)
         if last is None:
             return False
@@ -322,17 +330,20 @@ class Engine:
 
     async def _show_and_make(self, standing: Standing, key: Key, recording: Recording, call: Call) -> LiveCall | None:
         ours = self._parts.device(call.protocol)
+        async with self._store.read() as db:
+            past = await calls.events(db, recording.id)
         try:
             await self._parts.media.ready()
-            await self._presence.show(standing.room.room_id, call, ours)
+            await self._presence.show(standing.room.room_id, call, ours, partial(self._is_unseen, key, recording))
         except GiveUp as refused:
             log.warning("not shown in a call: room=%s reason=%s", standing.room.room_id, refused.reason)
+            self._left[key, call.call_id] = standing.company(call)
             await self._leave(key, recording, ended=EndedBy.REMOVED)
             return None
         if self._is_stopped:
             await self._hide(key, shown=True)
             return None
-        live = await self._make(standing, ours, recording, call)
+        live = self._make(standing, ours, recording, call, past)  # at once: a stop must find it
         self._live[key] = live
         log.info("in a call: recording=%s room=%s", recording.code, recording.room_id)
         return live
@@ -361,10 +372,13 @@ class Engine:
     def _leave_by_itself(self, key: Key, recording: Recording, why: Why) -> None:
         """Leave a call in which the bot is alone, or has been for too long."""
         by = EndedBy.LIMIT if why is Why.LIMIT else EndedBy.STOPPED
-        live = self._live.get(key)
-        if why is Why.ALONE and live is not None:
-            self._deserted[key, live.setup.call_id] = live.company
         self._do(self._leave_now(key, recording, by))
+
+    def _is_unseen(self, key: Key, recording: Recording, refused: bool) -> None:
+        """Leave a call whose members see the bot no more: for good where the homeserver refuses its entry, else until
+        it can be seen again."""
+        leaving = self._leave_now(key, recording, EndedBy.REMOVED) if refused else self._step_out(key, recording)
+        self._do(leaving)
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -376,11 +390,25 @@ class Engine:
             live = self._live.get(key)
             if live is None or live.recording.id != recording.id:
                 return
+            self._left[key, live.setup.call_id] = live.company
             try:
                 await self._leave(key, recording, ended=by)
                 return
             except (AircheckError, StoreError) as error:
                 log.warning("call not left, trying again: recording=%s (%s)", recording.code, error)
+        await self._look_again(key[0])
+
+    async def _step_out(self, key: Key, recording: Recording) -> None:
+        """Leave a call, to join it again in the same recording as soon as the bot can be seen in it."""
+        async with self._looking[key[0]]:
+            live = self._live.get(key)
+            if live is None or live.recording.id != recording.id:
+                return
+            log.warning("out of a call until the homeserver answers: recording=%s", recording.code)
+            try:
+                await self._pause(key)
+            except StoreError as error:
+                log.warning("call not left cleanly: recording=%s (%s)", recording.code, error)
         await self._look_again(key[0])
 
     async def _look_again(self, room_id: RoomId) -> None:
@@ -393,12 +421,12 @@ class Engine:
             except (AircheckError, StoreError) as error:
                 log.debug("calls not looked at: room=%s (%s)", room_id, error)
 
-    async def _make(self, standing: Standing, ours: Device, recording: Recording, call: Call) -> LiveCall:
+    def _make(
+        self, standing: Standing, ours: Device, recording: Recording, call: Call, past: Sequence[CallEvent]
+    ) -> LiveCall:
         """Make what runs in memory of a call."""
         key = standing.room.room_id, call.protocol
         parts, settings = self._parts, self._parts.settings
-        async with self._store.read() as db:
-            past = await calls.events(db, recording.id)
         setup = Setup(
             protocol=key[1],
             call_id=call.call_id,
@@ -468,13 +496,14 @@ class Engine:
         self._is_recovered = True
 
     async def after_first_sync(self) -> None:
-        """Look at all rooms whose calls are recorded: their state is that of now. Raises StoreError; it can be tried
-        again."""
+        """Look at all rooms whose calls are recorded, and at those that still show the bot in one: their state is that
+        of now. Raises StoreError; it can be tried again."""
         if not self._is_recovered:
             await self.begin()
         self._is_heard = True
         async with self._store.write() as db:
-            for room_id in sorted(await calls.rooms_of(db)):
+            waiting = {orders.KeepCalls.of(job).room_id for job in await jobs.unfinished(db, orders.KeepCalls.kind)}
+            for room_id in sorted(waiting | await calls.rooms_of(db) | await self._presence.rooms(db)):
                 await order(db, room_id, self._clock())
 
     async def stop(self) -> None:
@@ -498,7 +527,7 @@ class Engine:
                 await self._apply(db, live.recording.id, WentAway(live.now()))
         finally:
             await live.end(LeftBy.LOST, within_s=STOP_S)
-        await asyncio.wait({hiding})
+        await asyncio.gather(hiding, return_exceptions=True)
 
 
 def _last_sign(recording: Recording) -> Samples:
@@ -512,6 +541,13 @@ def _events(call: Call) -> list[EventId]:
     """Return the events by which the recording of a call may be named, the best first."""
     ids = [call.event_id, *(member.event_id for member in call.members)]
     return list(dict.fromkeys(event_id for event_id in ids if event_id is not None))
+
+
+async def _look_at_end_of(db: Connection, room_id: RoomId, call: Call, now: datetime) -> None:
+    """Have a call looked at when its members' entries have lapsed, of which no event tells."""
+    ends = [member.expires_at for member in call.members if member.expires_at is not None]
+    if len(ends) == len(call.members):
+        await jobs.add(db, orders.KeepCalls(room_id).job(max(ends)), now)
 
 
 def _users(call: Call) -> set[UserId]:

@@ -15,11 +15,12 @@ from datetime import datetime
 
 from bot.calls.model import Call, Device
 from bot.calls.wire import msc3401_state, mxvc
-from bot.errors import AircheckError
+from bot.errors import AircheckError, GiveUp
 from bot.event_types import SHOWN_IN_CALL
 from bot.matrix.delayed import DelayedEvents
 from bot.matrix.sending import Sending
 from storage import rooms
+from storage.database import Connection
 from storage.errors import StoreError
 from storage.records import CallProtocol, EventId, Json, RoomId, StateEvent
 from storage.store import Store
@@ -41,7 +42,6 @@ class _Written:
     """The content that this process wrote last. `before` is the event that the stored state showed then."""
 
     content: Json
-    event_id: EventId
     before: EventId | None
 
 
@@ -76,8 +76,12 @@ class Showing:
         self._removals: dict[Key, _Removal] = {}
         self._asked: set[Key] = set()
 
-    async def show(self, room_id: RoomId, call: Call, ours: Device) -> None:
-        """Write the entry of the bot's device, and keep it fresh from then on. Raises TryLater, GiveUp, StoreError."""
+    async def show(self, room_id: RoomId, call: Call, ours: Device, lost: Callable[[bool], None]) -> None:
+        """Write the entry of the bot's device, and keep it fresh from then on. Raises TryLater, GiveUp, StoreError.
+
+        `lost` is called, once, when members see the bot no more: the homeserver refuses the entry (True), or an entry
+        that lapses could not be written in time. It is not kept after that.
+        """
         key = room_id, call.protocol
         await self._stop(key)
         own = await self._own(key)
@@ -85,7 +89,7 @@ class Showing:
             # A page keeps its connection to a device while its entry stands: here that to a process that died.
             await self._put(key, self._left(key[1], own))
         await self._write(key, call, ours)
-        self._kept[key] = asyncio.create_task(self._keep(key, call, ours), name=f"entry in a call of {room_id}")
+        self._kept[key] = asyncio.create_task(self._keep(key, call, ours, lost), name=f"entry in a call of {room_id}")
 
     async def hide(self, key: Key, *, shown: bool) -> None:
         """Remove the entry, and keep it fresh no longer; an entry of a process before, too. `shown`: it was written,
@@ -98,6 +102,14 @@ class Showing:
         await self._remove_stale(key)
         if shown or key in self._removals:
             await self._cancel_removal(key)
+
+    async def rooms(self, db: Connection) -> frozenset[RoomId]:
+        """Return the rooms whose stored state shows the bot in a call."""
+        found: set[RoomId] = set()
+        for protocol in EVERY_S:
+            mine = await rooms.states_of(db, {SHOWN_IN_CALL[protocol]}, self._state_key(protocol))
+            found |= {event.room_id for event in mine if self._is_listed(protocol, event.content)}
+        return frozenset(found)
 
     async def close(self) -> None:
         for key in tuple(self._kept):
@@ -112,19 +124,30 @@ class Showing:
 
     # ---- keeping it fresh
 
-    async def _keep(self, key: Key, call: Call, ours: Device) -> None:
+    async def _keep(self, key: Key, call: Call, ours: Device, lost: Callable[[bool], None]) -> None:
         """Write the entry anew before it lapses, and where it is gone; put off its removal."""
-        trouble, pause_s = "", EVERY_S[key[1]]
-        while True:
-            await self._pause(pause_s)
+        trouble, kept_at = "", self._clock()
+        at_most_s = EVERY_S[key[1]] if key[1] is CallProtocol.MXVC else None
+        while trouble == "" or not self._has_lapsed(key, kept_at):
+            await self._pause(AGAIN_S if trouble else EVERY_S[key[1]])
             try:
-                if not await self._is_kept(key, call, ours):
-                    await self._write(key, call, ours)
-                trouble, pause_s = "", EVERY_S[key[1]]
-            except (AircheckError, StoreError) as error:
+                async with asyncio.timeout(at_most_s):
+                    if not await self._is_kept(key, call, ours):
+                        await self._write(key, call, ours)
+                trouble, kept_at = "", self._clock()
+            except GiveUp as refused:
+                log.warning("entry in a call refused: room=%s reason=%s", key[0], refused.reason)
+                lost(True)
+                return
+            except (AircheckError, StoreError, TimeoutError) as error:
                 if str(error) != trouble:
                     log.warning("entry in a call not kept, trying again: room=%s (%s)", key[0], error)
-                trouble, pause_s = str(error), AGAIN_S
+                trouble = str(error) or type(error).__name__
+        lost(False)
+
+    def _has_lapsed(self, key: Key, kept_at: datetime) -> bool:
+        """Return whether members give up an entry that was written then. MSC3401's stands for an hour."""
+        return key[1] is CallProtocol.MXVC and self._clock() - kept_at >= mxvc.DEAD_AFTER
 
     async def _is_kept(self, key: Key, call: Call, ours: Device) -> bool:
         """Return whether the entry needs no writing, its removal put off. Raises TryLater."""
@@ -174,8 +197,8 @@ class Showing:
     async def _put(self, key: Key, content: Json) -> None:
         kind, name = SHOWN_IN_CALL[key[1]], self._state_key(key[1])
         stored = await self._stored(key)
-        event_id = await self._sending.set_state(key[0], kind, content, key=name)
-        self._written[key] = _Written(content, event_id, stored.event_id if stored else None)
+        await self._sending.set_state(key[0], kind, content, key=name)
+        self._written[key] = _Written(content, stored.event_id if stored else None)
 
     async def _stored(self, key: Key) -> StateEvent | None:
         async with self._store.read() as db:

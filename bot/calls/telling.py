@@ -8,7 +8,6 @@ from collections.abc import Collection
 from datetime import datetime
 
 from bot import disclosure, logged, orders, topics
-from bot.event_types import POWER_LEVELS
 from bot.intake.naming import name_of
 from bot.language import _, speaking
 from bot.recording.call import words
@@ -65,11 +64,11 @@ async def silent(db: Connection, recording: Recording, now: datetime, *, seconds
     await jobs.add(db, notice.job(), now)
 
 
-async def lacks(db: Connection, room_id: RoomId, protocol: CallProtocol, call_id: str, now: datetime) -> None:
-    """Tell the room what the bot lacks to show itself in a call: once for the call, and again where the room's power
-    levels have changed and still do not do."""
-    levels = await rooms.state(db, room_id, POWER_LEVELS)
-    cause = f"{protocol}:{call_id}:{(levels and levels.event_id) or ''}"
+async def lacks(db: Connection, room_id: RoomId, protocol: CallProtocol, now: datetime) -> None:
+    """Tell the room what the bot lacks to show itself in a call: once, and again only if it has recorded a call of this
+    protocol meanwhile."""
+    last = await calls.last(db, room_id, protocol)
+    cause = f"{protocol}:{last.id if last else ''}"
     with speaking(await rooms.language(db, room_id)):
         body = words.lacks(protocol)
     await jobs.add(db, orders.Notice(topics.call_hindered(room_id, cause), room_id, body).job(), now)

@@ -17,6 +17,7 @@ from bot.event_types import CALL, CALL_MEMBER, CALL_STATE, POWER_LEVELS
 from bot.matrix.batch import Signal
 from bot.recording.model import NoticeSent, RecordingEvent
 from storage import archive, calls, jobs, rooms
+from storage.database import Connection
 from storage.records import (
     CallEventKind,
     CallProtocol,
@@ -125,13 +126,19 @@ class FakePresence:
     seen: Callable[[], None] = lambda: None  # called once members can see the entry
     fails: Exception | None = None
     hangs: bool = False  # the homeserver does not answer
+    lists: bool = True  # the stored state tells of the entry
+    lost: Callable[[bool], None] = lambda _: None  # whom the last entry's end is told
 
-    async def show(self, room_id: str, call: Call, ours: Device) -> None:
+    async def show(self, room_id: str, call: Call, ours: Device, lost: Callable[[bool], None]) -> None:
         if self.fails is not None:
             raise self.fails
         self.shown.add((RoomId(room_id), call.protocol))
         self.done.append("shown")
+        self.lost = lost
         self.seen()
+
+    async def rooms(self, db: Connection) -> frozenset[RoomId]:
+        return frozenset(room_id for room_id, _ in self.shown if self.lists)
 
     async def hide(self, key: Key, *, shown: bool) -> None:
         if self.hangs:

@@ -47,6 +47,33 @@ async def test_whoever_comes_is_joined(stage: Stage, *, leaves: bool) -> None:
     assert stage.live is not None
 
 
+async def stay_too_long(stage: Stage) -> None:
+    """Let Zoe be in a call that is longer than a recording may be."""
+    await stage.call()
+    await stage.enter(ZOE)
+    (await stage.connect(ZOE)).speak(1)
+    await stage.pass_by(121)
+    assert (await stage.recording()).ended_by is EndedBy.LIMIT
+
+
+async def test_another_conversation_is_joined(stage: Stage) -> None:
+    """A call that was too long is joined again once nobody is in it who was in it then, though somebody always was."""
+    await stay_too_long(stage)
+    await stage.enter(YAN)
+    assert len(await stage.recordings()) == 1
+    await stage.leave(ZOE)
+    assert len(await stage.recordings()) == 2
+
+
+async def test_an_entry_that_lapses_ends_a_conversation(stage: Stage) -> None:
+    """No event tells that an entry has lapsed: the bot looks by itself, and joins whoever comes after that."""
+    await stay_too_long(stage)
+    await stage.look()
+    await stage.pass_by(3600)
+    await stage.enter(ZOE)
+    assert len(await stage.recordings()) == 2
+
+
 async def test_an_outage_of_the_network_ends_nothing(stage: Stage) -> None:
     """The bot does not take itself for alone while the homeserver does not answer, and calls who was there anew."""
     await stage.call()

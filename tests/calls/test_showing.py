@@ -41,6 +41,7 @@ class Homeserver:
         self.pauses: asyncio.Queue[tuple[float, asyncio.Event]] = asyncio.Queue()
         self._numbers = 0
         self.listings = 0
+        self.lost: list[bool] = []
         self.begin()
 
     def begin(self) -> None:
@@ -63,6 +64,15 @@ class Homeserver:
             while self.pauses.empty():  # noqa: ASYNC110 (the fresh entry's next pause)
                 await asyncio.sleep(0)
         return seconds
+
+    async def pass_last_pause(self) -> None:
+        """Let the pause pass after which the entry is kept no more."""
+        seconds, over = await self.pauses.get()
+        self.world.clock.pass_by(seconds)
+        over.set()
+        async with asyncio.timeout(10):
+            while not self.lost:  # noqa: ASYNC110 (told by the task that keeps the entry)
+                await asyncio.sleep(0)
 
     async def sync(self) -> None:
         async with self.world.store.write() as db:
@@ -129,7 +139,7 @@ async def test_an_entry_is_written_and_removed(homeserver: Homeserver) -> None:
     """The bot's entry is written under its user id, with its removal scheduled, and removed at the end; to remove it
     again writes nothing."""
     showing = homeserver.showing
-    await showing.show(ROOM, CALL, DEVICES[MSC3401])
+    await showing.show(ROOM, CALL, DEVICES[MSC3401], homeserver.lost.append)
     assert homeserver.current == {(CALL_MEMBER, BOT): entry(homeserver)}
     assert [(event.key, event.content) for event in homeserver.delayed.values()] == [(BOT, {"m.calls": []})]
     await showing.hide((ROOM, MSC3401), shown=False)
@@ -139,12 +149,14 @@ async def test_an_entry_is_written_and_removed(homeserver: Homeserver) -> None:
     await homeserver.sync()
     await showing.hide((ROOM, MSC3401), shown=False)
     assert len(homeserver.writes) == 2
+    async with homeserver.world.store.read() as db:
+        assert await showing.rooms(db) == frozenset()
 
 
 async def test_an_entry_is_kept_fresh(homeserver: Homeserver) -> None:
     """The removal is put off every 20 s, and the entry is written anew after 45 minutes, or once somebody changed it,
     beside the other devices of the bot's user."""
-    await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401])
+    await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401], homeserver.lost.append)
     first, began = entry(homeserver), homeserver.world.clock()
     assert await homeserver.pass_pause() == 20.0
     await homeserver.sync()
@@ -165,7 +177,7 @@ async def test_an_entry_is_kept_fresh(homeserver: Homeserver) -> None:
 
 async def test_an_entry_that_was_removed_by_the_homeserver_is_written_again(homeserver: Homeserver) -> None:
     """A bot that was away longer than the homeserver waits shows itself again, and schedules the removal anew."""
-    await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401])
+    await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401], homeserver.lost.append)
     homeserver.fire()
     assert homeserver.current[CALL_MEMBER, BOT] == {"m.calls": []}
     await homeserver.pass_pause()
@@ -176,7 +188,7 @@ async def test_an_entry_that_was_removed_by_the_homeserver_is_written_again(home
 
 async def test_a_failure_is_tried_again_soon(homeserver: Homeserver) -> None:
     """A homeserver that is away for a moment costs the entry nothing: the bot tries again every 2 s."""
-    await homeserver.showing.show(ROOM, CHANNEL, DEVICES[MXVC])
+    await homeserver.showing.show(ROOM, CHANNEL, DEVICES[MXVC], homeserver.lost.append)
     homeserver.fails = TryLater("the homeserver can't be reached")
     assert [await homeserver.pass_pause() for _ in range(3)] == [10.0, 2.0, 2.0]
     homeserver.fails = None
@@ -187,10 +199,12 @@ async def test_a_failure_is_tried_again_soon(homeserver: Homeserver) -> None:
 
 async def test_the_entry_of_a_process_that_died_is_removed(homeserver: Homeserver) -> None:
     """A process that died leaves an entry that the next one removes, with what was scheduled for it."""
-    await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401])
+    await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401], homeserver.lost.append)
     await homeserver.sync()
     died = homeserver.showing
     homeserver.begin()
+    async with homeserver.world.store.read() as db:
+        assert await homeserver.showing.rooms(db) == {ROOM}
     await homeserver.showing.hide((ROOM, MSC3401), shown=False)
     assert homeserver.current[CALL_MEMBER, BOT] == {"m.calls": []}
     assert homeserver.delayed == {}
@@ -199,12 +213,12 @@ async def test_the_entry_of_a_process_that_died_is_removed(homeserver: Homeserve
 
 async def test_a_process_after_one_that_died_goes_on_with_the_entry(homeserver: Homeserver) -> None:
     """A process that joins the call again has its own session in the entry, and no removal of the one before."""
-    await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401])
+    await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401], homeserver.lost.append)
     await homeserver.sync()
     died = homeserver.showing
     homeserver.begin()
     again = replace(DEVICES[MSC3401], session_id="again")
-    await homeserver.showing.show(ROOM, CALL, again)
+    await homeserver.showing.show(ROOM, CALL, again, homeserver.lost.append)
     devices = homeserver.current[CALL_MEMBER, BOT]["m.calls"][0]["m.devices"]
     assert [(device["device_id"], device["session_id"]) for device in devices] == [("BOTDEV", "again")]
     assert list(homeserver.delayed) == ["d2"]
@@ -217,7 +231,7 @@ async def test_a_room_without_an_entry_costs_no_request(homeserver: Homeserver) 
     await homeserver.showing.hide((ROOM, MSC3401), shown=False)
     assert homeserver.listings == 0
     for _ in range(3):
-        await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401])
+        await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401], homeserver.lost.append)
         await homeserver.showing.hide((ROOM, MSC3401), shown=False)
     assert homeserver.listings == 1
     assert homeserver.delayed == {}
@@ -226,7 +240,7 @@ async def test_a_room_without_an_entry_costs_no_request(homeserver: Homeserver) 
 async def test_a_homeserver_without_delayed_events_schedules_nothing(homeserver: Homeserver) -> None:
     """Without delayed events, or with short ones alone, the entry is written all the same, and expires by itself."""
     homeserver.longest = 30_000
-    await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401])
+    await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401], homeserver.lost.append)
     assert (homeserver.delayed, homeserver.current) == ({}, {(CALL_MEMBER, BOT): entry(homeserver)})
     await homeserver.showing.hide((ROOM, MSC3401), shown=True)
 
@@ -237,7 +251,7 @@ async def test_a_voice_channel_shows_the_bot_by_its_name(homeserver: Homeserver)
     ms = round(homeserver.world.clock().timestamp() * 1000)
     homeserver.current[CALL_STATE, "old [REC]"] = {"join_state": "JOINED", "timestamp": ms}
     await homeserver.sync()
-    await homeserver.showing.show(ROOM, CHANNEL, DEVICES[MXVC])
+    await homeserver.showing.show(ROOM, CHANNEL, DEVICES[MXVC], homeserver.lost.append)
     assert homeserver.current[CALL_STATE, "bot [REC]"] == {"join_state": "JOINED", "timestamp": ms}
     assert await homeserver.pass_pause() == 10.0
     assert homeserver.current[CALL_STATE, "bot [REC]"] == {"join_state": "JOINED", "timestamp": ms + 10_000}
@@ -249,11 +263,11 @@ async def test_a_voice_channel_shows_the_bot_by_its_name(homeserver: Homeserver)
 
 async def test_a_voice_channel_sees_a_new_process_leave_and_join(homeserver: Homeserver) -> None:
     """In an MXVC channel a process takes back the entry of one that died before it joins: pages begin anew with it."""
-    await homeserver.showing.show(ROOM, CHANNEL, DEVICES[MXVC])
+    await homeserver.showing.show(ROOM, CHANNEL, DEVICES[MXVC], homeserver.lost.append)
     await homeserver.sync()
     died = homeserver.showing
     homeserver.begin()
-    await homeserver.showing.show(ROOM, CHANNEL, DEVICES[MXVC])
+    await homeserver.showing.show(ROOM, CHANNEL, DEVICES[MXVC], homeserver.lost.append)
     assert [write["join_state"] for write in homeserver.writes] == ["JOINED", "LEFT", "JOINED"]
     await died.close()
     await homeserver.showing.close()
@@ -263,7 +277,26 @@ async def test_a_refusal_is_told(homeserver: Homeserver) -> None:
     """An entry that the homeserver refuses is nothing that the bot keeps."""
     homeserver.fails = GiveUp("the homeserver refused: 403 M_FORBIDDEN", reason="forbidden")
     with pytest.raises(GiveUp):
-        await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401])
+        await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401], homeserver.lost.append)
     homeserver.fails = None
     await homeserver.showing.hide((ROOM, MSC3401), shown=False)
     assert homeserver.writes == []
+
+
+async def test_an_entry_that_is_refused_later_is_lost(homeserver: Homeserver) -> None:
+    """A homeserver that takes the entry no more is asked once; whoever wanted the entry is told."""
+    await homeserver.showing.show(ROOM, CALL, DEVICES[MSC3401], homeserver.lost.append)
+    homeserver.delayed.clear()
+    homeserver.fails = GiveUp("the homeserver refused: 403 M_FORBIDDEN", reason="forbidden")
+    await homeserver.pass_last_pause()
+    assert homeserver.lost == [True]
+
+
+async def test_an_entry_that_lapses_is_lost(homeserver: Homeserver) -> None:
+    """In an MXVC channel nobody sees the bot whose entry was written for the last time 20 s ago."""
+    await homeserver.showing.show(ROOM, CHANNEL, DEVICES[MXVC], homeserver.lost.append)
+    homeserver.fails = TryLater("the homeserver can't be reached")
+    assert [await homeserver.pass_pause() for _ in range(5)] == [10.0, 2.0, 2.0, 2.0, 2.0]
+    assert homeserver.lost == []
+    await homeserver.pass_last_pause()
+    assert homeserver.lost == [False]

@@ -85,3 +85,28 @@ async def test_a_call_that_was_too_long_is_recorded_again_by_a_wish(stage: Stage
     assert len(await stage.recordings()) == 1
     await wish(stage)
     assert len(await stage.recordings()) == 2
+
+
+async def test_a_wish_that_cannot_be_carried_out_is_for_no_later_call(stage: Stage) -> None:
+    """The bot says what it lacks; once it lacks nothing, a moderator asks again."""
+    await stage.levels(50)
+    await stage.call()
+    await stage.enter(ZOE)
+    await wish(stage)
+    assert any("power" in notice.body for notice in stage.told)
+    assert not await is_wished(stage)
+    await stage.levels(0)
+    await stage.look()
+    assert await stage.recordings() == []
+
+
+async def test_a_wish_brings_the_bot_back_to_who_was_left(stage: Stage) -> None:
+    """A moderator who asks for a call knows who is in it: those with whom the bot was alone, too."""
+    await stage.call()
+    await stage.enter(ZOE)
+    await wish(stage)
+    await stage.pass_by(21)
+    await stage.pass_by(31)
+    assert (await stage.recording()).ended_by is EndedBy.STOPPED
+    await wish(stage)
+    assert len(await stage.recordings()) == 2

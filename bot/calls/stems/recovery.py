@@ -3,6 +3,9 @@
 The file is cut to its last whole page and ended; so it is the stem up to its last sound that was on the disk. Its pages
 that are in no slice yet are cut into slices as the writer would have cut them. A slice whose bytes were stored and
 whose row was not written is made again with the same id, so it is kept once.
+
+A file does not tell how far the journal was when a run of pages began. If somebody has objected to the stem, only the
+window of the last slice that is kept is sure to have begun before: later runs are placed behind the objection.
 """
 
 import hashlib
@@ -34,7 +37,7 @@ def recovered(
     end = b"" if found.ended or not found.number else found.end()
     if end or found.size < path.stat().st_size:
         files.cut(recording_id, stem.number, found.size, end)
-    made = [slice_of(stem, found.headers, run, position) for run in found.finished()]
+    made = [slice_of(stem, found.headers, run, _position(run, stem, kept, position)) for run in found.finished()]
     slices = tuple(each for each in made if each is not None)
     return Closed(
         stem,
@@ -46,6 +49,14 @@ def recovered(
         slices,
         len(kept) + len(slices),
     )
+
+
+def _position(run: Run, stem: Stem, kept: Sequence[Chunk], last: Position) -> Position:
+    """Return the place of a run in the journal. `last`: that of the last slice that is kept, else of the stem."""
+    reached = max((chunk.at for chunk in kept if chunk.at is not None), default=stem.joined)
+    if stem.cut_at is None or window_of(run.at) <= window_of(reached):
+        return last
+    return Position(max(last, stem.cut_at + 1))
 
 
 class _Found:

@@ -20,14 +20,14 @@ from bot.calls.stems.stems import THREADS
 from bot.calls.stems.windows import PATIENCE
 from bot.keeper import Keeper
 from bot.recording.call.layout import WINDOW, lay_out
-from bot.recording.model import StemOpened
+from bot.recording.model import Ended, StemOpened
 from bot.settings import RetentionSettings
 from bot.worker.forgetting import ForgettingStems
 from storage import jobs
 from storage.blobs import Blobs
 from storage.database import Connection
 from storage.errors import StoreBusyError
-from storage.records import SAMPLE_RATE, LeftBy, Samples
+from storage.records import SAMPLE_RATE, ChunkState, EndedBy, LeftBy, Position, Samples
 from storage.stem_files import GrowingFile, StemFiles
 from tests.calls.stems import BOB, a_stem, length_of_file, packet, packets_in
 from tests.calls.stems.studio import Studio, studio_in
@@ -263,6 +263,23 @@ async def test_a_crash_costs_what_was_not_on_the_disk(studio: Studio, torn: int)
     assert [chunk.at for chunk in slices] == [0, 10 * S]
     assert [each for chunk in slices for each in received(studio.blob(chunk))] == received(whole)
     assert not studio.store.stems.recordings()
+
+
+async def test_recovery_keeps_no_window_that_may_have_begun_behind_an_objection(studio: Studio) -> None:
+    """The journal's place of a window that was in no row is not known: after an objection it is listed without its
+    sound."""
+    await studio.open(a_stem())
+    studio.speak(1, 0, 11 * S)
+    await studio.advance(11 * S)
+    await studio.apply(Ended(EndedBy.SWITCHED_OFF, since=Position(4)))
+    studio.speak(1, 11 * S, 18 * S)
+    await studio.advance(18 * S)
+    await studio.crash()
+    await studio.stems.recover()
+    first, second = await studio.chunks()
+    assert (first.state, second.state, second.blob) == (ChunkState.STORED, ChunkState.REFUSED, None)
+    (stem,) = (await studio.recording()).stems
+    assert (stem.left_by, stem.blob) == (LeftBy.ENDED, None)
 
 
 async def test_recovery_counts_pages_without_silence_as_they_are(

@@ -278,9 +278,9 @@ def _sounds_of(user_id: UserId) -> ColumnElement[bool]:
 
 
 def _is_speaker(user_id: UserId, recording: Recording) -> bool:
-    """Return whether a user who began a recording, or sent some of its sound, is a speaker of it. In a call everybody
-    sends sound, also who only listens."""
-    if recording.protocol is None or recording.broadcaster == user_id:
+    """Return whether a user who began a recording, or sent some of its sound, is a speaker of it. Where sound comes in
+    stems everybody sends some, also who only listens."""
+    if not recording.stems or recording.broadcaster == user_id:
         return True
     return any(credit.user_id == user_id for credit in recording.speakers)
 

@@ -37,7 +37,7 @@ async def by(
     alone, shared = list[Recording](), list[Recording]()
     for row in await db.execute(of_them.order_by(recordings.c.id)):
         recording = record(Recording, row)
-        is_shared = row.shared if recording.protocol is None else _shares_call(recording, user_id)
+        is_shared = _shares_call(recording, user_id) if recording.stems else row.shared
         if is_shared is not None:
             (shared if is_shared else alone).append(recording)
     return tuple(alone), tuple(shared)

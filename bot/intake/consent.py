@@ -23,7 +23,6 @@ from bot.recording.chunks import GIVEN_UP, NOT_WANTED
 from bot.recording.kinds import kind_of
 from bot.recording.model import RecordingEvent, Rejected, Silenced, VoiceMessage
 from bot.recording.objecting import began
-from bot.recording.speakers import taking_part
 from storage import archive, heirs, jobs, journal, optouts, rooms, sealed_messages
 from storage.database import Connection
 from storage.records import EVERYWHERE, Chunk, HeardEvent, OptOut, Position, Recording, RecordingId, RoomId, UserId
@@ -197,7 +196,7 @@ async def _taking_part(
 ) -> tuple[frozenset[UserId], frozenset[UserId]]:
     """Return all who take part in a recording, and those of them who may not be recorded in it from a position on."""
     kind = kind_of(recording)
-    members = taking_part(recording, await archive.chunks(db, recording.id))
+    members = kind.taking_part(recording, await archive.chunks(db, recording.id))
     place = since if kind.several_speakers else recording.position
     refused = [user for user in members if not await may_record(db, recording.room_id, user, began=place)]
     return members, frozenset(refused)

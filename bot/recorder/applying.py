@@ -205,7 +205,7 @@ async def _of_transmission(
 
 async def _wake_engine(db: Connection, recording: Recording, event: RecordingEvent, now: datetime) -> None:
     """Have a call looked at whose recording is changed by others than the bot's part in it."""
-    if recording.protocol is not None and isinstance(event, FOR_CALLS):
+    if kind_of(recording).stems and isinstance(event, FOR_CALLS):
         await calls.order(db, recording.room_id, now)
 
 

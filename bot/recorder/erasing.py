@@ -27,7 +27,7 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
     await forget(db, [chunk.blob for chunk in chunks if chunk.blob], now)
     await forget(db, await calls.stem_files(db, recording.id), now)
     await calls.erase(db, recording.id)
-    if recording.protocol is not None:  # the files of a call that runs, or that a crash left
+    if kind_of(recording).stems:  # the files of a call that runs, or that a crash left
         await jobs.add(db, orders.ForgetStems(recording.id).job(), now)
     await forget_older_audio(db, recording.id, now)
     await archive.delete_chunks(db, recording.id)

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bot.recording.ledger import LayOut, Ledger
-from bot.recording.model import Outcome, RecordingEvent
+from bot.recording.model import Outcome, RecordingEvent, Spoken
 from bot.recording.policy import Limits
-from bot.recording.speakers import Speaker, speakers
-from storage.records import Chunk, EventId, Mark, Position, Recorded, Recording
+from bot.recording.speakers import Speaker, speakers, taking_part
+from storage.records import SAMPLE_RATE, Chunk, EventId, Mark, Position, Recorded, Recording, Samples, UserId
 
 
 class Machine(Protocol):
@@ -34,6 +34,17 @@ Named = Callable[[str | None], str]
 
 Chapters = Callable[[Recording, Iterable[Chunk], Ledger, str | None, Named], tuple[Mark, ...]]
 
+BREATH = Samples(SAMPLE_RATE)
+"""The length of a pause up to which it is a part of the speech around it: between words and sentences."""
+
+
+class Speech(NamedTuple):
+    """A stretch of speech in a stem, on the clock of the call."""
+
+    stem: int
+    begin: Samples
+    end: Samples
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -48,4 +59,7 @@ class Kind:
     recorded_with: frozenset[Recorded]  # one runs only while its room has any of these switched on
     replayed: bool = True  # it is handed back as one voice message, where the room wants that
     speakers: Callable[[Recording, Iterable[Chunk], Ledger], tuple[Speaker, ...]] = speakers  # in the audio
+    taking_part: Callable[[Recording, Iterable[Chunk]], frozenset[UserId]] = taking_part  # whose sound it has or awaits
+    spoken: Callable[[Recording, Iterable[Speech]], Spoken] | None = None  # who speaks in it, where the mix tells that
+    stems: bool = False  # its sound is in stems, which the engine of calls writes while it runs
     goes_on: bool = False  # also when nobody who takes part may be recorded: others may come

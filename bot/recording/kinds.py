@@ -53,6 +53,9 @@ KINDS: Mapping[RecordingKind, Kind] = {
         related=False,
         recorded_with=frozenset({Recorded.CALLS}),
         speakers=call_speakers.speakers,
+        taking_part=call_speakers.taking_part,
+        spoken=call_turns.spoken,
+        stems=True,
         goes_on=True,
     ),
 }

@@ -59,11 +59,14 @@ def credits_of(recording: Recording) -> tuple[Credit, ...]:
 
 def taking_part(recording: Recording, chunks: Iterable[Chunk]) -> frozenset[UserId]:
     """Return the members whose sound a recording holds or waits for: its broadcaster, and the senders of what was not
-    taken out. Whoever began a call need not be heard in it."""
+    taken out."""
     running = {each.sender for each in recording.transmissions if each.state.is_open}
-    running |= {stem.user_id for stem in recording.stems if stem.left is None and not stem.removed}
-    began = {recording.broadcaster} if recording.protocol is None else set()
-    return frozenset({*began, *(chunk.sender for chunk in _remaining(chunks)), *running})
+    return frozenset({recording.broadcaster, *senders(chunks), *running})
+
+
+def senders(chunks: Iterable[Chunk]) -> frozenset[UserId]:
+    """Return the senders of what was not taken out."""
+    return frozenset(chunk.sender for chunk in _remaining(chunks))
 
 
 def credited(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger) -> Recording:

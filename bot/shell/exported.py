@@ -217,5 +217,5 @@ def _entry(exported: Exported, settings: FeedsSettings) -> Entry:
         audio=exported.audio,
         notes=tuple(clean_text(show_notes(recording, episode, settings)).split("\n\n")) if episode else (),
         chapters=tuple((player_clock(mark.at), mark.title) for mark in episode.chapters) if episode else (),
-        chunks=f"{STEMS if recording.stems else CHUNKS}/{recording.code}/",
+        chunks=f"{STEMS if kind_of(recording).stems else CHUNKS}/{recording.code}/",
     )

@@ -22,7 +22,7 @@ from bot.event_types import ROOM_NAME
 from bot.feeds.titles import credited_title, episode_title, given_title, speaker
 from bot.language import speaking
 from bot.log import one_line
-from bot.recording.kinds import lay_out
+from bot.recording.kinds import kind_of, lay_out
 from bot.recording.ledger import Ledger
 from bot.recording.lengths import spoken_length
 from bot.recording.report import recording_json
@@ -77,7 +77,7 @@ async def print_recordings(settings: Settings, *, room_id: str | None, as_json: 
                 episode = await archive.episode(db, recording.id)
                 path = store.blobs.relative(episode.blob) if episode else None
                 stems = {stem.number: store.blobs.relative(stem.blob) for stem in recording.stems if stem.blob}
-                events = await calls.events(db, recording.id) if recording.protocol else ()
+                events = await calls.events(db, recording.id) if kind_of(recording).stems else ()
                 with speaking(await room_rows.language(db, recording.room_id)):
                     entry = recording_entry(
                         recording, chunks, episode, settings, path=path, events=events, stem_paths=stems

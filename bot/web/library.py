@@ -10,6 +10,7 @@ from bot.feeds import mxids
 from bot.feeds.catalog import Face, Published
 from bot.feeds.text import clean_text
 from bot.feeds.titles import NAMELESS_ROOM, channel_title
+from bot.recording.kinds import kind_of
 from bot.web import episodes
 from bot.web.access import Access, Family, may_hear_recording
 from bot.web.caches import CommitCache, LruCache
@@ -111,7 +112,7 @@ class Library:
 
     async def chunks(self, recording: Recording) -> tuple[Chunk, ...]:
         async with self._store.read() as db:
-            if recording.stems:  # thousands, and the page is read again and again while the call is news
+            if kind_of(recording).stems:  # thousands, and the page is read again and again while the call is news
                 return await self._store.chunks.of(db, recording.id)
             return await archive.chunks(db, recording.id)
 

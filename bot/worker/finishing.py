@@ -22,7 +22,7 @@ from bot.feeds import titles
 from bot.feeds.text import clean_line
 from bot.language import speaking
 from bot.recording import account
-from bot.recording.call import turns
+from bot.recording.kind import BREATH, Speech
 from bot.recording.kinds import kind_of, lay_out
 from bot.recording.ledger import Ledger, fingerprint
 from bot.settings import Settings
@@ -118,11 +118,11 @@ class Finishing:
 
     async def _with_turns(self, subject: Subject, cuts: Sequence[Cut]) -> Subject:
         """Note who speaks in a call, and when, and return the subject with its speakers and chapters."""
-        if not any(cut.parts for cut in cuts):
-            return subject
         before = subject.recording
-        speech = starmap(turns.Speech, speech_in(cuts, turns.BREATH))
-        spoken = await asyncio.to_thread(turns.spoken, before, speech)
+        heard = kind_of(before).spoken
+        if heard is None or not any(cut.parts for cut in cuts):
+            return subject
+        spoken = await asyncio.to_thread(heard, before, starmap(Speech, speech_in(cuts, BREATH)))
         async with self._store.write() as db:
             await self._apply(db, before.id, spoken)
             recording = await archive.recording(db, before.id) or before

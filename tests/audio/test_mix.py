@@ -19,7 +19,7 @@ from bot.audio.plan import Mismatch, Mix, Piece, length
 from bot.audio.render import Rendering
 from bot.audio.voice_message import make_voice_message
 from bot.recording.call.layout import lay_out
-from bot.recording.call.turns import BREATH
+from bot.recording.kind import BREATH
 from bot.worker.pieces import pieces_of
 from storage.records import SAMPLE_RATE, BlobKey, Container, Cut, RecordingId, Samples, StemPart
 from tests.audio.sounds import Studio, as_key, lag, local, signal

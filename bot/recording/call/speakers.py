@@ -1,9 +1,9 @@
-"""The speakers of a call: who speaks in it, which is known once it was mixed. Pure."""
+"""The speakers of a call: who speaks in it, which is known once it was mixed, and who takes part. Pure."""
 
 from collections.abc import Iterable
 
 from bot.recording.ledger import Ledger
-from bot.recording.speakers import Speaker, add_sound
+from bot.recording.speakers import Speaker, add_sound, senders
 from storage.records import Chunk, Credit, Recording, Samples, UserId
 
 
@@ -19,3 +19,9 @@ def speakers(recording: Recording, _chunks: Iterable[Chunk], ledger: Ledger) -> 
             stem = stems[part.stem]
             add_sound(found, stem.user_id, stem.name, part.lead + part.samples)
     return tuple(found.values())
+
+
+def taking_part(recording: Recording, chunks: Iterable[Chunk]) -> frozenset[UserId]:
+    """Return the members whose sound a call holds or waits for. Whoever began it need not be in it."""
+    there = {stem.user_id for stem in recording.stems if stem.left is None and not stem.removed}
+    return senders(chunks) | there

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from bot.recording.chapters import CLOSEST, MOST
-from bot.recording.kind import Named
+from bot.recording.kind import BREATH, Named, Speech
 from bot.recording.ledger import Ledger
 from bot.recording.model import Spoken
 from storage.records import SAMPLE_RATE, Chunk, Credit, DurationMs, Mark, Recording, Samples, Turn, UserId, to_ms
@@ -19,16 +19,7 @@ from storage.records import SAMPLE_RATE, Chunk, Credit, DurationMs, Mark, Record
 JOINED_OVER = Samples(3 * SAMPLE_RATE)
 LONG = Samples(10 * SAMPLE_RATE)
 MOST_TURNS = 2_000  # that a recording's row holds
-BREATH = Samples(SAMPLE_RATE)
 _COUGH = Samples(SAMPLE_RATE // 2)
-
-
-class Speech(NamedTuple):
-    """A stretch of speech in a stem, on the clock of the call."""
-
-    stem: int
-    begin: Samples
-    end: Samples
 
 
 class _Stretch(NamedTuple):

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+from bot.calls.media import late
 from bot.errors import ConfigError, GiveUp, StartError, TryLater
 from bot.intake.calls import installed
 from bot.matrix.login import StoredSession, read_session
@@ -113,6 +114,10 @@ async def check_calls(probe: Probe, session: StoredSession | None) -> Finding:
     """Check that calls can be recorded, and that the homeserver offers relays for members behind strict firewalls."""
     if not installed():
         return Finding(Level.OK, "calls", "can't be recorded: the extra `calls` is not installed")
+    try:
+        await late.check()
+    except GiveUp as unfit:
+        return Finding(Level.WARN, "calls", f"can't be recorded: {unfit.sentence}")
     if session is None or session.access_token is None:
         return Finding(Level.OK, "calls", "can be recorded; relays are not known before the first `aircheck run`")
     try:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from bot.calls.media import late
 from bot.demo.synapse import Homeserver
 from bot.matrix.login import SESSION_FILE, StoredSession, read_session
 from bot.matrix.probe import Probe
@@ -119,6 +120,13 @@ async def test_calls_need_what_is_installed_and_relays(
     session = StoredSession(UserId("@bot:hs"), DeviceId("DEV"), "token")
     finding = await check_homeserver.check_calls(cast("Probe", WithRelays()), session)
     assert (finding.level, told in finding.text) == (Level.OK, True)
+
+
+async def test_broken_libraries_of_calls_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls can't be recorded where what they need is installed, but can't be loaded: it is said which library."""
+    monkeypatch.setattr(late, "RTC", "a_library_that_is_not_there")
+    finding = await check_homeserver.check_calls(cast("Probe", WithRelays()), None)
+    assert (finding.level, "a_library_that_is_not_there" in finding.text) == (Level.WARN, True)
 
 
 async def test_a_session_ended_from_outside(homeserver: Homeserver, account: UserId, tmp_path: Path) -> None:

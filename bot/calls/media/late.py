@@ -14,6 +14,15 @@ from storage.records import Samples
 RTC = "bot.calls.media.rtc"
 
 
+async def check() -> None:
+    """Raise Unfit if what is installed for calls doesn't do."""
+
+    async def is_private() -> bool:
+        return False
+
+    await LateMedia(is_private).ready()
+
+
 class LateMedia:
     """The maker of legs. `is_private` tells whether connections into private networks are allowed, as the homeserver is
     in one; it may raise TryLater."""

@@ -77,11 +77,16 @@ def credited(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger) -> R
     after = replace(recording, speakers=spoke)
     if spoke:
         return replace(after, broadcaster=spoke[0].user_id, broadcaster_name=spoke[0].name)
-    first = min(_remaining(chunks), key=lambda chunk: (chunk.position, chunk.id), default=None)
+    first = _first(_remaining(chunks))
     if first is None:
-        return replace(after, broadcaster_name=None) if chunks else after
+        began = _first(chunks)  # nobody has anything left, so nobody's name stays
+        return replace(after, broadcaster=began.sender, broadcaster_name=None) if began else after
     known = recording.broadcaster_name if first.sender == recording.broadcaster else None
     return replace(after, broadcaster=first.sender, broadcaster_name=first.sender_name or known)
+
+
+def _first(chunks: Iterable[Chunk]) -> Chunk | None:
+    return min(chunks, key=lambda chunk: (chunk.position, chunk.id), default=None)
 
 
 def _remaining(chunks: Iterable[Chunk]) -> list[Chunk]:

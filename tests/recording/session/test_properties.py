@@ -153,3 +153,14 @@ def test_a_ledger_holds_whatever_comes(chunks: list[Chunk], data: st.DataObject)
     assert len(marks) in (0, *range(2, len(sounds) + 1))
     shuffled = lay_out(session, data.draw(st.permutations(chunks)))
     assert (shuffled, fingerprint(shuffled)) == (ledger, fingerprint(ledger))
+
+
+def test_a_session_without_sound_was_begun_by_its_first_sender() -> None:
+    """Whichever messages were removed first, whoever sent the first one began it, without a name."""
+    first, second = (Message(name, who, 1, name, redacted=True).events() for name, who in (("$1", ANN), ("$2", BEN)))
+    session = Session(bare=True)
+    for name, position, events in (("$1", 1, first), ("$2", 2, second)):
+        for event in events:
+            session.tell(event, name, position)
+    session.wait(700)
+    assert (session.recording.broadcaster, session.recording.broadcaster_name) == (ANN, None)

@@ -3,11 +3,11 @@
 Each stem has a slow gain of its own, on the hops of the window. Its state goes on over windows, over times in which its
 device says nothing, and, when the device comes back, into its next stem. A cut's `gains` holds a block for each stem in
 the order of their numbers: int16 gains at the borders of the hops, then a bit for each hop that is speech. Its `level`
-holds the states of all stems so far.
+holds the states of the stems in the window; a stem that was not in the window before has its state further back.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -20,12 +20,11 @@ from bot.audio.peaks import Pcm
 from bot.audio.plan import Mix
 from storage.records import BlobKey, Cut, Samples, StemPart
 
-MOST_STATES = 64  # of stems, in a cut: those that were in a window last
 USUAL_LUFS = -16.0  # decides what is speech where the level stays as it is
 _UNDECIDED = -32_768  # the first gain of a stem that is not decided
 
 States = Mapping[int, LevelState]
-"""The level of each stem after a window. The stem that was in a window last is the last one."""
+"""The level of each stem at a border of windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +95,32 @@ def _runs(speech: Speech, breath: int) -> list[list[int]]:
 
 
 def states_of(cut: Cut) -> dict[int, LevelState]:
-    """Return the states that a window hands on."""
+    """Return the states that a window leaves: of the stems in it."""
     states = json.loads(cut.level) if cut.level else {}
     return {int(stem): LevelState.of(state) for stem, state in states.items()}
 
 
+def states_before(cut: Cut, earlier: Sequence[Cut]) -> dict[int, LevelState]:
+    """Return the states with which the stems in a window begin: those that they had last, else those of the stems that
+    their users had before. `earlier`: the cuts before the window."""
+    states: dict[int, LevelState] = {}
+    for stem, parts in Mix(cut.parts, cut.samples).stems.items():
+        for number in (stem, parts[0].follows):
+            state = None if number is None else _last_state(number, earlier)
+            if state is not None:
+                states[stem] = state
+                break
+    return states
+
+
+def _last_state(stem: int, cuts: Sequence[Cut]) -> LevelState | None:
+    there = (cut for cut in reversed(cuts) if cut.gains is not None and any(part.stem == stem for part in cut.parts))
+    return next((state for cut in there if (state := states_of(cut).get(stem)) is not None), None)
+
+
 class Deciding:
-    """The levels of one window while they are decided, stem by stem. `before`: the states that the window before it
-    left; `behind`: the gains, in hundredths of a dB, with which the next window begins, of the stems in it, if that is
+    """The levels of one window while they are decided, stem by stem. `before`: the states with which its stems begin;
+    `behind`: the gains, in hundredths of a dB, with which the next window begins, of the stems in it, if that is
     decided already."""
 
     def __init__(self, cut: Cut, target_lufs: float | None, before: States, behind: Mapping[int, int]) -> None:
@@ -125,28 +142,20 @@ class Deciding:
         meter = Meter()
         meter.add(sound)
         target = USUAL_LUFS if self._target is None else self._target
-        gains, counted, after = leveller.decided(meter, len(sound), self._state_before(stem), target, STEM_PLAIN_LUFS)
+        before = self._before.get(stem) or leveller.begin(None)
+        gains, counted, after = leveller.decided(meter, len(sound), before, target, STEM_PLAIN_LUFS)
         if self._target is None:
             gains = np.zeros_like(gains)
         elif stem in self._behind:
             gains = leveller.bridge(gains, self._behind[stem] / 100)
         return StemLevel(gains, np.pad(counted, (0, len(gains) - 1 - len(counted)))), after
 
-    def _state_before(self, stem: int) -> LevelState:
-        """Return the state with which a stem begins: its own, else that of the stem that its user had before."""
-        own, follows = self._before.get(stem), self._parts[stem][0].follows
-        earlier = self._before.get(follows) if own is None and follows is not None else own
-        return earlier or leveller.begin(None)
-
     def decided(self) -> Cut:
         """Return the cut, once the gains of all stems are decided."""
-        over = {parts[0].follows for parts in self._parts.values()} | set(self._parts)
-        states = {stem: state for stem, state in self._before.items() if stem not in over} | self._after
-        last = dict([*states.items()][-MOST_STATES:])
         return replace(
             self._cut,
             gains=pack(self._levels, self._parts, self._cut.samples),
-            level=json.dumps({stem: asdict(state) for stem, state in last.items()}, separators=(",", ":")),
+            level=json.dumps({stem: asdict(state) for stem, state in self._after.items()}, separators=(",", ":")),
             kept=None,
         )
 

@@ -239,7 +239,7 @@ class Rendering:
             gains = mix.levels_of(cut)[stem.stem].gains
         else:
             if index not in self._windows:
-                before, behind = self._states_before(index), self._gains_behind(index)
+                before, behind = mix.states_before(cut, self.cuts[:index]), self._gains_behind(index)
                 self._windows[index] = mix.Deciding(cut, self._target, before, behind)
             gains = self._windows[index].gains(stem.stem, stem.sound)
         return leveller.apply(stem.sound, gains, 0)
@@ -247,11 +247,6 @@ class Rendering:
     def _decide_window(self, index: int, mixed: Sequence[Pcm]) -> None:
         """Write down the gains of all stems in a window. Blocking."""
         self._keep(index, self._windows.pop(index).decided(), waveform.peaks(np.concatenate(mixed)))
-
-    def _states_before(self, index: int) -> mix.States:
-        """Return the level states of the stems before a window. They outlast gaps and pauses."""
-        earlier = reversed(self.cuts[:index])
-        return next((mix.states_of(cut) for cut in earlier if cut.parts and cut.gains is not None), {})
 
     def _gains_behind(self, index: int) -> dict[int, int]:
         """Return the gains that the stems in the next window begin with, if they are decided."""

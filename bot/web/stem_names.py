@@ -46,12 +46,12 @@ class StemRow:
 
 
 def whole_stems(recording: Recording) -> tuple[WholeStem, ...]:
-    """Return the stems of a recording that can be downloaded: those that are whole, and of which nothing was taken
-    out."""
+    """Return the stems of a recording that can be downloaded: those that are whole, of which nothing was taken out, and
+    in which something was received."""
     return tuple(
         WholeStem(stem.number, speaker(stem.name), stem.joined, stem.left, stem.blob, stem.bytes or 0)
         for stem in recording.stems
-        if stem.blob is not None and stem.left is not None and not stem.removed
+        if stem.blob is not None and stem.left is not None and stem.received and not stem.removed
     )
 
 

@@ -15,6 +15,7 @@ from aiohttp import ClientSession
 from bot.audio.ogg import read_pages
 from bot.calls.stems.stream import StemStream
 from bot.web import files, stem_downloads
+from bot.web.stem_names import whole_stems
 from storage.records import (
     SAMPLE_RATE,
     BlobKey,
@@ -55,6 +56,7 @@ def a_stem(world: World, number: int, user: UserId, name: str | None, joined: in
         serial=number,
         left=Samples(left),
         left_by=LeftBy.LEFT,
+        received=Samples(stream.received),
         blob=blob,
         bytes=len(data),
     )
@@ -139,6 +141,14 @@ async def test_a_matroska_file_has_a_track_for_each(world: World, client: Client
     assert made.count(b"A_OPUS") == 3
     assert all(name in made for name in ("Ann/Äh".encode(), b"Bob", b"Somebody"))
     assert b"@cid" not in made
+
+
+async def test_a_stem_of_silence_is_offered_to_nobody(world: World) -> None:
+    """Nothing was received from somebody who only listened."""
+    _, recording = await a_call(world)
+    ann, bob, cid = recording.stems
+    stems = (ann, replace(bob, received=Samples(0)), cid)
+    assert [stem.number for stem in whole_stems(replace(recording, stems=stems))] == [1, 3]
 
 
 async def test_who_was_forgotten_is_in_no_download(world: World, client: ClientSession) -> None:

@@ -15,8 +15,9 @@ from typing import BinaryIO
 
 from bot.audio.ogg import ENDS, OggPage, PacketReader, read_pages, write_page
 from bot.audio.opus_packets import SILENT_FRAME, length_of, mark_of
+from bot.calls.media.door import NOTHING
 from bot.calls.stems.slices import slice_of
-from bot.calls.stems.stream import FIRST_PAGE, Run, Silence
+from bot.calls.stems.stream import FIRST_PAGE, Run, Silence, StemStream
 from bot.calls.stems.windows import window_of
 from bot.calls.stems.writer import Closed
 from bot.errors import GiveUp
@@ -34,7 +35,9 @@ def recovered(
     with path.open("rb") as file:
         for page in _whole_pages(file):
             found.add(page)
-    end = b"" if found.ended or not found.number else found.end()
+    if not found.number:  # not even its headers
+        return silent(files, recording_id, stem)
+    end = b"" if found.ended else found.end()
     if end or found.size < path.stat().st_size:
         files.cut(recording_id, stem.number, found.size, end)
     made = [slice_of(stem, found.headers, run, _position(run, stem, kept, position)) for run in found.finished()]
@@ -44,7 +47,7 @@ def recovered(
         Samples(stem.joined + found.granule),
         Samples(found.received),
         Samples(found.lost),
-        _key(path) if found.received else None,
+        _key(path),
         found.size + len(end),
         slices,
         len(kept) + len(slices),
@@ -57,6 +60,27 @@ def _position(run: Run, stem: Stem, kept: Sequence[Chunk], last: Position) -> Po
     if stem.cut_at is None or window_of(run.at) <= window_of(reached):
         return last
     return Position(max(last, stem.cut_at + 1))
+
+
+def silent(files: StemFiles, recording_id: RecordingId, stem: Stem) -> Closed:
+    """Make the file of a stem of which nothing is on the disk. Raises OSError. Blocking."""
+    stream = StemStream(stem.joined, stem.serial)
+    stream.finish(stem.joined)
+    files.remove(recording_id, stem.number)
+    file = files.create(recording_id, stem.number)
+    try:
+        file.add(stream.take())
+    finally:
+        file.close()
+    return Closed(stem, stem.joined, NOTHING, NOTHING, file.key, file.size, (), 0)
+
+
+def unread(stem: Stem, kept: Sequence[Chunk]) -> Closed:
+    """Return a stem whose file can't be read now as it ends with its `kept` slices. A later recovery adds its file."""
+    samples = [(chunk.at or 0, chunk.facts.samples) for chunk in kept if chunk.facts is not None]
+    left = max((Samples(at + length) for at, length in samples), default=stem.joined)
+    received = Samples(sum(length for _, length in samples))
+    return Closed(stem, left, received, NOTHING, None, 0, (), len(kept))
 
 
 class _Found:

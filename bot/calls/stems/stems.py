@@ -8,11 +8,10 @@ from datetime import datetime
 
 from bot.calls.stems.call import CallStems
 from bot.calls.stems.keeping import Apply, Keeping
-from bot.calls.stems.recovery import recovered
-from bot.calls.stems.writer import Closed
+from bot.calls.stems.recovery import recovered, silent, unread
 from storage import archive, calls
 from storage.errors import StoreError
-from storage.records import LeftBy, RecordingId, RecordingState, Samples
+from storage.records import Chunk, LeftBy, RecordingId, RecordingState, Stem
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -59,24 +58,44 @@ class Stems:
             return []
 
     async def _recover_recording(self, recording_id: RecordingId) -> None:
+        """Recover the stems of a recording. A file that can't be read stays for the next start, and keeps no device
+        from coming back."""
         files = self._store.stems
         async with self._store.read() as db:
             recording = await archive.recording(db, recording_id)
             chunks = await archive.chunks(db, recording_id)
-        numbers = await asyncio.to_thread(files.numbers, recording_id)
+        numbers = set(await asyncio.to_thread(files.numbers, recording_id))
+        unreadable: set[int] = set()
         for stem in recording.stems if recording is not None and recording.state is not RecordingState.DELETED else ():
             mine = [chunk for chunk in chunks if chunk.stem == stem.number]
-            if stem.number in numbers and not stem.removed:
-                position = max((chunk.position for chunk in mine), default=stem.position)
-                found = await asyncio.to_thread(recovered, files, recording_id, stem, mine, position)
-            elif stem.left is None:
-                found = Closed(stem, stem.joined, Samples(0), Samples(0), None, 0, (), 0)
-            else:
-                continue
-            closed = () if stem.left is not None else ((found, LeftBy.LOST),)
-            await self._keeping.keep(recording_id, found.slices, closed)
-            log.warning("stem recovered: recording=%d stem=%d slices=%d", recording_id, stem.number, len(found.slices))
-        await asyncio.to_thread(files.remove_all, recording_id)
+            try:
+                await self._recover_stem(recording_id, stem, mine, has_file=stem.number in numbers)
+            except OSError as error:
+                log.error("stem can't be recovered: recording=%d stem=%d: %s", recording_id, stem.number, error)
+                unreadable.add(stem.number)
+                if stem.left is None and recording is not None and recording.state is RecordingState.LIVE:
+                    await self._keeping.keep(recording_id, (), ((unread(stem, mine), LeftBy.LOST),))
+        if not unreadable:
+            await asyncio.to_thread(files.remove_all, recording_id)
+        for number in numbers - unreadable if unreadable else ():
+            await asyncio.to_thread(files.remove, recording_id, number)
+
+    async def _recover_stem(self, recording_id: RecordingId, stem: Stem, mine: list[Chunk], *, has_file: bool) -> None:
+        """Keep what is on the disk of a stem, and close it if it is open. Raises OSError, StoreError."""
+        files = self._store.stems
+        is_open = stem.left is None
+        if has_file and not stem.removed:
+            position = max((chunk.position for chunk in mine), default=stem.position)
+            found = await asyncio.to_thread(recovered, files, recording_id, stem, mine, position)
+        elif not is_open:
+            return
+        elif stem.removed or mine:
+            found = unread(stem, mine)
+        else:
+            found = await asyncio.to_thread(silent, files, recording_id, stem)
+        closed = ((found, LeftBy.LOST),) if is_open or stem.blob is None else ()
+        await self._keeping.keep(recording_id, found.slices, closed)
+        log.warning("stem recovered: recording=%d stem=%d slices=%d", recording_id, stem.number, len(found.slices))
 
     def stop(self) -> None:
         """End the threads."""

@@ -34,7 +34,7 @@ class Closed:
     left: Samples  # where it ends on the clock of the call
     received: Samples
     lost: Samples
-    key: BlobKey | None  # None: nothing was received
+    key: BlobKey | None  # None: its file can't be read, or is not to be kept
     bytes: int
     slices: tuple[Slice, ...]  # the last ones
     count: int  # of all its slices
@@ -117,7 +117,7 @@ class StemWriter:
             self._left,
             Samples(self._stream.received),
             Samples(self._stream.lost + self._dropped),
-            self._file.key if self._stream.received else None,
+            self._file.key,
             self._file.size,
             slices,
             self._count,

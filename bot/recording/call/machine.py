@@ -283,7 +283,7 @@ def _closed(outcome: Outcome, event: StemClosed) -> Outcome:
     stem = _stem(outcome.recording, event.number)
     if stem is None:
         return _ignored(outcome, event, "unknown_stem")
-    if stem.left is not None:
+    if stem.left is not None and not _is_unread(stem, event):
         return outcome if stem.blob == event.blob else _ignored(outcome, event, "stem_is_closed")
     closed = replace(
         stem,
@@ -299,6 +299,11 @@ def _closed(outcome: Outcome, event: StemClosed) -> Outcome:
     if event.left_by is not LeftBy.LOST:
         return after
     return replace(after, recording=_heard_until(after.recording, stem, event.left))
+
+
+def _is_unread(stem: Stem, event: StemClosed) -> bool:
+    """Return whether a stem was closed without its file, which could not be read, and an event brings it."""
+    return stem.left_by is LeftBy.LOST and stem.blob is None and event.blob is not None and not stem.removed
 
 
 def _is_cut(stem: Stem) -> bool:

@@ -130,9 +130,9 @@ async def in_the_mix(store: Store, recording: Recording, sounds: Sequence[tuple[
         assert abs(late) <= RATE // 50, late
 
 
-async def test_what_moderators_members_and_networks_do_to_a_call(world: Worlds, person: People) -> None:
-    """In an unencrypted room, signalled in clear: a caller that dies is lost, one who opts out is closed, and `record
-    calls off` ends the recording."""
+async def test_what_members_and_moderators_do_to_a_call(world: Worlds, person: People) -> None:
+    """In an unencrypted room, signalled in clear: the stem of one who opts out is closed, and `record calls off` ends
+    the recording."""
     bot = await world(calls={"empty_s": 60, "beep": False})
     aaron, zoe = await person("aaron"), await person("zoe")
     async with bot.running() as aircheck:

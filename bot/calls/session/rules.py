@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from bot.calls.model import Device, LegId
 from bot.calls.session.state import Key, Leg, Peer, Phase, Rate, Setup
-from bot.recording.call.machine import MOST_STEMS
+from bot.recording.call.stems import MOST_STEMS
 from storage.records import CallProtocol, UserId
 
 MOST_OF_ONE_USER = 16

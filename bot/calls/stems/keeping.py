@@ -1,7 +1,7 @@
 """The keeping of slices and of whole stems: their bytes become blobs, then one transaction writes their rows.
 
 A process that dies in between leaves the stem's file, from which recovery makes the same slices again. The file goes
-only once all that it holds is in rows. The recording may refuse what it is given (`bot.recording.call.machine`): then
+only once all that it holds is in rows. The recording may refuse what it is given (`bot.recording.call.stems`): then
 it orders the removal of the blobs.
 """
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.recording.call import machine
+from bot.recording.call import machine, stems, times
 from bot.recording.call.layout import WINDOW
 from bot.recording.chunks import BEYOND_LIMIT, LIMIT, NOT_WANTED
 from bot.recording.ledger import Gap
@@ -66,7 +66,7 @@ def test_the_beginning() -> None:
     """A call is live when the bot decides to join, and is looked at again after its longest time."""
     recording = begun()
     assert (recording.state, recording.started_at, recording.notice) == (RecordingState.LIVE, NOON, None)
-    watched = NOON + seconds(LIMITS.max_broadcast_s) + machine.NOBODY_WATCHES
+    watched = NOON + seconds(LIMITS.max_broadcast_s) + times.NOBODY_WATCHES
     assert machine.first_effects(recording, LIMITS) == (LookAgain(watched),)
 
 
@@ -136,7 +136,7 @@ def test_a_call_that_nobody_ends_is_over_behind_its_limit() -> None:
     """The part that is in the call may be unable to run; the room is told that the call was too long."""
     call = Call(limits=limits(max_broadcast_s=60))
     call.wait(100)
-    assert call.effects == [LookAgain(NOON + seconds(60) + machine.NOBODY_WATCHES)]
+    assert call.effects == [LookAgain(NOON + seconds(60) + times.NOBODY_WATCHES)]
     call.wait(80)
     assert (call.recording.ended_by, Tell(LIMIT) in call.effects) == (EndedBy.LIMIT, True)
 
@@ -193,7 +193,7 @@ def test_stems_are_numbered_in_their_order(number: int) -> None:
 
 def test_there_are_only_so_many_stems(monkeypatch: pytest.MonkeyPatch) -> None:
     """Joining again and again fills no disk."""
-    monkeypatch.setattr(machine, "MOST_STEMS", 1)
+    monkeypatch.setattr(stems, "MOST_STEMS", 1)
     call = Call()
     call.join(ANN)
     call.join(BEN, "BEN")

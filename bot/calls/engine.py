@@ -22,9 +22,10 @@ from typing import Any, Protocol
 from bot import facts, orders, rules
 from bot.calls import standing as standings
 from bot.calls import telling
-from bot.calls.live import LiveCall, Means
+from bot.calls.live import LiveCall
 from bot.calls.media.door import IceServer, Media
 from bot.calls.model import Call, Device, Received, Seen, Send, Why
+from bot.calls.parts import Means
 from bot.calls.session import machine
 from bot.calls.session.state import Setup
 from bot.calls.standing import Standing

@@ -293,7 +293,7 @@ class Stage:
                 while live._events and not live._is_over:  # noqa: ASYNC110 (its own task empties it)
                     await asyncio.sleep(0)
                 await asyncio.sleep(0)
-                for work in tuple(live._legs.values()):
+                for work in tuple(live._legs._works.values()):
                     if self.media.gathers.is_set():
                         await work.media.done()
                     await work.messages.done()
@@ -352,9 +352,9 @@ class Stage:
         """End all that runs in memory."""
         self.engine._is_stopped = True
         for live in self.engine._live.values():
-            for task in (*live._tasks, *live._endings):
+            for task in (*live._tasks, *live._legs._endings):
                 task.cancel()
-            await asyncio.gather(*live._tasks, *live._endings, return_exceptions=True)
+            await asyncio.gather(*live._tasks, *live._legs._endings, return_exceptions=True)
             live.rows._work._waiting.clear()
             await live.rows.done()
             live.rows._stems.abandon()

@@ -10,9 +10,10 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from bot.addresses import is_public
-from bot.calls.engine import Calling, Engine, Key, Parts
+from bot.calls.engine import Engine
 from bot.calls.media.late import LateMedia
 from bot.calls.model import Device, Received, Send
+from bot.calls.parts import Calling, Key, Parts
 from bot.calls.session.state import Setup
 from bot.calls.showing import Showing
 from bot.calls.stems.keeping import Apply

@@ -51,6 +51,10 @@ class Call:
     members: tuple[Member, ...]  # joined to the room and not expired, without the bot's own
     push_to_talk: bool = False  # io.element.ptt
 
+    @property
+    def users(self) -> set[UserId]:
+        return {member.device.user_id for member in self.members}
+
 
 # ---- messages between two devices
 

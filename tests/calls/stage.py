@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 from bot import orders
-from bot.calls.engine import Engine, Key, Parts
+from bot.calls.engine import Engine
 from bot.calls.live import LiveCall
 from bot.calls.media.door import IceServer, Listener, Offer, Refused
 from bot.calls.model import Answered, Call, Candidate, Device, LegId, Offered, Received, Send, TimePassed
+from bot.calls.parts import Key, Parts
 from bot.calls.session.state import Setup
 from bot.calls.stems.stems import Stems
 from bot.event_types import CALL, CALL_MEMBER, CALL_STATE, POWER_LEVELS
@@ -289,7 +290,7 @@ class Stage:
     async def quiet(self) -> None:
         """Wait until nothing is left to do in memory."""
         for _ in range(3):
-            for live in tuple(self.engine._live.values()):
+            for live in tuple(self.engine._attendance.live.values()):
                 while live._events and not live._is_over:  # noqa: ASYNC110 (its own task empties it)
                     await asyncio.sleep(0)
                 await asyncio.sleep(0)
@@ -310,7 +311,7 @@ class Stage:
 
     @property
     def live(self) -> LiveCall | None:
-        return self.engine._live.get(KEY)
+        return self.engine._attendance.live.get(KEY)
 
     async def connect(self, user: UserId) -> FakeLeg:
         """Let a device that the bot has called answer, and be connected."""
@@ -334,7 +335,7 @@ class Stage:
     async def pass_by(self, seconds: float) -> None:
         """Let time pass, and the call look at it."""
         self.world.clock.pass_by(seconds)
-        for live in tuple(self.engine._live.values()):
+        for live in tuple(self.engine._attendance.live.values()):
             live.take(TimePassed(is_cut=not self.in_touch))
         await self.quiet()
         await self.work()
@@ -350,8 +351,8 @@ class Stage:
 
     async def die(self) -> None:
         """End all that runs in memory."""
-        self.engine._is_stopped = True
-        for live in self.engine._live.values():
+        self.engine._attendance.is_stopped = True
+        for live in self.engine._attendance.live.values():
             for task in (*live._tasks, *live._legs._endings):
                 task.cancel()
             await asyncio.gather(*live._tasks, *live._legs._endings, return_exceptions=True)

@@ -552,7 +552,7 @@ async def test_a_stop_leaves_the_call_and_a_start_rejoins_it(stage: Stage) -> No
 
 async def test_a_stop_waits_for_no_homeserver(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A homeserver that does not answer holds up no stop: the stems are closed in time."""
-    monkeypatch.setattr("bot.calls.engine.STOP_S", 0.05)
+    monkeypatch.setattr("bot.calls.attendance.STOP_S", 0.05)
     await stage.call()
     await stage.enter(ZOE)
     (await stage.connect(ZOE)).speak(1)

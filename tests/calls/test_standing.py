@@ -33,7 +33,7 @@ async def lapse(stage: Stage) -> FakeLeg:
         leg.listener._told_at = None  # type: ignore[attr-defined]  # time passes in the test alone
         await stage.pass_by(10)
     await stage.look()
-    assert (ROOM, CallProtocol.MXVC) in stage.engine._live
+    assert (ROOM, CallProtocol.MXVC) in stage.engine._attendance.live
     assert not leg.is_closed
     return leg
 

@@ -1,4 +1,4 @@
-"""Whose sound may be received: also of devices in a voice channel whose entry in the room's state has lapsed."""
+"""Members whose sound may be received: also of devices in a voice channel whose entry in the state has lapsed."""
 
 from collections.abc import AsyncIterator
 

@@ -46,7 +46,7 @@ class StemWriter:
     def __init__(self, stem: Stem, file: GrowingFile, threads: Executor, encode: Encode = refuse_pcm) -> None:
         self.stem = stem
         self.end = stem.joined
-        """How far the sound reaches on the clock of the call, written or not."""
+        """The end of the sound so far on the clock of the call, written or not."""
         self._file = file
         self._threads = threads
         self._encode = encode

@@ -122,7 +122,7 @@ def figures() -> list[Figure]:
     found = [
         at_most("a stem's place against its source in every 3 s, 8 callers", drift, PLACE_MS, "ms"),
         Figure("a stem's delay: from speaking to its place", "", f"{min(delays):.1f} to {max(delays):.1f} ms"),
-        Figure("lag between two of 8 stems", "", f"{max(delays) - min(delays):.1f} ms"),
+        at_most("lag between two of 8 stems", max(delays) - min(delays), PLACE_MS, "ms"),
     ]
     for loss, heard in zip((1, 5, 20), lossy.heard, strict=True):
         found.append(at_most(f"silence where {loss} % of the packets are lost", silence(heard), 1.5 * loss, "%"))

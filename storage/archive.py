@@ -4,14 +4,28 @@ import itertools
 import string
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, delete, exists, func, or_, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    union,
+    union_all,
+    update,
+)
 
+from storage import found_again
 from storage.cache import Edition, new_edition
 from storage.database import Connection
+from storage.found_again import Trace
 from storage.records import (
     BlobKey,
     Chunk,
@@ -28,13 +42,14 @@ from storage.records import (
     UserId,
 )
 from storage.rows import columns, put, put_all, record, records
+from storage.tables import blob_marks, episodes, extents, originals, portraits, stem_blobs, transmissions
 from storage.tables import chunks as chunk_table
-from storage.tables import episodes, extents, stem_blobs, transmissions
 from storage.tables import recordings as recording_table
 from storage.tables import rooms as room_table
 
 OPEN = tuple(state for state in RecordingState if state.is_open)
 MAY_HAVE_AUDIO = tuple(state for state in RecordingState if state.may_have_audio)
+LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 CODE_LETTERS = 6
 AT_ONCE = 100  # chunks are written in one turn of the event loop
 
@@ -57,6 +72,11 @@ async def recording(db: Connection, recording_id: RecordingId) -> Recording | No
     return record(Recording, row) if row else None
 
 
+async def all_ids(db: Connection) -> tuple[RecordingId, ...]:
+    """Return the ids of all recordings."""
+    return tuple(map(RecordingId, (await db.execute(select(recording_table.c.id).order_by("id"))).scalars()))
+
+
 async def recording_by_event(db: Connection, event_id: EventId) -> Recording | None:
     """Return the recording of a started event."""
     row = (await db.execute(select(recording_table).where(recording_table.c.event_id == event_id))).one_or_none()
@@ -68,6 +88,13 @@ async def recording_of_broadcast(db: Connection, started: EventId) -> Recording 
     of_session = select(transmissions.c.recording_id).where(transmissions.c.event_id == started)
     holds = or_(recording_table.c.event_id == started, recording_table.c.id.in_(of_session))
     row = (await db.execute(select(recording_table).where(holds))).one_or_none()
+    return record(Recording, row) if row else None
+
+
+async def announced_as(db: Connection, room_id: RoomId, event_id: EventId) -> Recording | None:
+    """Return the recording of a room that this notice announced."""
+    announced = (recording_table.c.room_id == room_id, recording_table.c.announced_as == event_id)
+    row = (await db.execute(select(recording_table).where(*announced).limit(1))).one_or_none()
     return record(Recording, row) if row else None
 
 
@@ -110,6 +137,20 @@ async def recordings(
 ) -> tuple[Recording, ...]:
     """Return recordings, the newest first by `started_at`, then by id; of all rooms when `room_id` is None."""
     return await records(Recording, await db.execute(_newest_first(select(recording_table), room_id, limit)))
+
+
+async def live_or_ended_since(db: Connection, since: datetime, newest: int) -> tuple[Recording, ...]:
+    """Return the recordings of all rooms that are live or ended since then, the newest first, of the `newest` ones of
+    each room."""
+    began, here = recording_table.c.started_at, recording_table.alias()
+    last = select(here.c.started_at).where(here.c.room_id == room_table.c.room_id).order_by(here.c.started_at.desc())
+    bound = func.coalesce(last.limit(1).offset(newest - 1).scalar_subquery(), LONG_AGO)
+    # The offset keeps the two together: else SQLite begins with all recordings, and not with the rooms.
+    bounds = select(room_table.c.room_id, bound.label("bound")).offset(0).subquery()
+    of_room = (recording_table.c.room_id == bounds.c.room_id) & (began >= bounds.c.bound)
+    current = or_(recording_table.c.state == RecordingState.LIVE, recording_table.c.ended_at >= since)
+    chosen = select(recording_table).select_from(bounds.join(recording_table, of_room)).where(current)
+    return await records(Recording, await db.execute(chosen.order_by(began.desc(), recording_table.c.id.desc())))
 
 
 async def with_sound(db: Connection, room_ids: Sequence[RoomId], limit: int, offset: int = 0) -> tuple[Recording, ...]:
@@ -170,6 +211,11 @@ async def expiry_told(db: Connection, ids: Sequence[RecordingId], at: datetime) 
     await _note_expiry(db, ids, {"expiry_told_at": at})
 
 
+async def forget_expiry(db: Connection) -> None:
+    """Forget of all recordings that their end was told."""
+    await db.execute(update(recording_table).values(expiry_tried_at=None, expiry_told_at=None))
+
+
 async def _note_expiry(db: Connection, ids: Sequence[RecordingId], values: dict[str, datetime | None]) -> None:
     for start in range(0, len(ids), AT_ONCE):
         these = recording_table.c.id.in_(ids[start : start + AT_ONCE])
@@ -212,6 +258,10 @@ async def add_recording(db: Connection, value: Recording) -> Recording:
     numbered = replace(
         value, number=(result.scalar_one_or_none() or 0) + 1, code=value.code or await _free_code(db, value.event_id)
     )
+    if await found_again.get(db, value.room_id, Trace.HELD, value.event_id) is not None:
+        numbered = replace(
+            numbered, unreviewed=True
+        )  # it was deleted, or lost a speaker, before the store was restored
     values = columns(numbered)
     del values["id"]
     result = await db.execute(recording_table.insert().values(**values).returning(recording_table.c.id))
@@ -379,8 +429,14 @@ async def published(
 ) -> tuple[tuple[Recording, Episode], ...]:
     """Return what the feeds of a room, or of the rooms of one podcast, may list, newest first: recordings whose audio
     exists, and is complete or no longer held back."""
-    listed = episodes.c.published_at.is_not(None) & ~recording_table.c.unreviewed
+    listed = listable()
     return await _with_episodes(db, listed, room_id, limit, offset)
+
+
+def listable() -> ColumnElement[bool]:
+    """Make the condition that feeds may list a recording with this episode."""
+    there = episodes.c.published_at.is_not(None) & episodes.c.lost_at.is_(None)
+    return there & ~recording_table.c.unreviewed
 
 
 async def waiting(db: Connection, room_id: RoomId | Sequence[RoomId]) -> tuple[tuple[Recording, Episode], ...]:
@@ -404,24 +460,52 @@ async def _with_episodes(
     return tuple((each, by_id[each.id]) for each in recordings_)
 
 
+async def episodes_after(db: Connection, last: RecordingId, limit: int) -> tuple[Episode, ...]:
+    """Return the next episodes behind a recording, in the order of their recordings."""
+    behind = select(episodes).where(episodes.c.recording_id > last).order_by(episodes.c.recording_id).limit(limit)
+    return tuple(record(Episode, row) for row in await db.execute(behind))
+
+
+async def lost(db: Connection, room_ids: Sequence[RoomId]) -> tuple[str, ...]:
+    """Return the codes of the recordings of these rooms whose audio is lost, the newest first."""
+    theirs = recording_table.c.room_id.in_(room_ids) & (recording_table.c.state != RecordingState.DELETED)
+    codes = select(recording_table.c.code).join(episodes, episodes.c.recording_id == recording_table.c.id)
+    found = codes.where(theirs, episodes.c.lost_at.is_not(None)).order_by(recording_table.c.started_at.desc())
+    return tuple((await db.execute(found)).scalars())
+
+
+NAMED = (
+    chunk_table.c.blob,
+    episodes.c.blob,
+    extents.c.blob,
+    stem_blobs.c.blob,
+    room_table.c.cover,
+    room_table.c.own_cover,
+    originals.c.blob,
+    portraits.c.blob,
+)
+"""The columns that name blobs: of a chunk, stem, track, episode, original, portrait or room."""
+
+
 async def referenced(db: Connection, blobs: Sequence[BlobKey]) -> frozenset[BlobKey]:
-    """Return the blobs among these that a chunk, stem, track, episode or room still needs."""
-    statement = union_all(
-        select(chunk_table.c.blob).where(chunk_table.c.blob.in_(blobs)),
-        select(episodes.c.blob).where(episodes.c.blob.in_(blobs)),
-        select(extents.c.blob).where(extents.c.blob.in_(blobs)),
-        select(stem_blobs.c.blob).where(stem_blobs.c.blob.in_(blobs)),
-        select(room_table.c.cover).where(room_table.c.cover.in_(blobs)),
-        select(room_table.c.own_cover).where(room_table.c.own_cover.in_(blobs)),
-    )
+    """Return the blobs among these that a row still needs, or will need when they have arrived."""
+    arriving = select(blob_marks.c.blob).where(blob_marks.c.blob.in_(blobs), ~blob_marks.c.leaving)
+    statement = union_all(*(select(column).where(column.in_(blobs)) for column in NAMED), arriving)
     return frozenset(BlobKey(key) for key in (await db.execute(statement)).scalars())
 
 
+async def blobs_with(db: Connection, prefix: str) -> list[BlobKey]:
+    """Return the blobs that rows need and whose keys begin with these hexadecimal digits, in their order."""
+    last = f"{prefix}g"  # behind every digit
+    statement = union(*(select(column).where(column >= prefix, column < last) for column in NAMED))
+    return sorted(BlobKey(key) for key in (await db.execute(statement)).scalars())
+
+
 async def bytes_of_room(db: Connection, room_id: RoomId) -> int:
-    """Return the size of a room's chunks, stems and episodes, in bytes."""
+    """Return the size of a room's chunks, stems, episodes and original sound, in bytes."""
     of_room = select(recording_table.c.id).where(recording_table.c.room_id == room_id)
     total = 0
-    for table in (chunk_table, stem_blobs, episodes):
+    for table in (chunk_table, stem_blobs, episodes, originals):
         result = await db.execute(select(func.sum(table.c.bytes)).where(table.c.recording_id.in_(of_room)))
         total += int(result.scalar_one_or_none() or 0)
     return total

@@ -1,7 +1,7 @@
 """Calls: their recordings, the events and the files of stems that those list, and the members who were told."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -9,8 +9,10 @@ from sqlalchemy import delete, func, select
 from storage.database import Connection
 from storage.dialect import insert
 from storage.records import (
+    UNHEARD,
     BlobKey,
     CallEvent,
+    CallEventKind,
     CallProtocol,
     Recording,
     RecordingId,
@@ -73,6 +75,14 @@ async def events(db: Connection, recording_id: RecordingId) -> tuple[CallEvent, 
     """Return the events of a call in their order."""
     mine = select(call_events).where(call_events.c.recording_id == recording_id)
     return await records(CallEvent, await db.execute(mine.order_by(call_events.c.at, call_events.c.id)))
+
+
+async def unheard(db: Connection, recording_id: RecordingId) -> Mapping[CallEventKind, int]:
+    """Count the users some of whose sound is not in the recording of a call, though it was wanted, by the reason."""
+    table = call_events.c
+    which = (table.recording_id == recording_id, table.what.in_(UNHEARD))
+    rows = await db.execute(select(table.what, func.count(table.user_id.distinct())).where(*which).group_by(table.what))
+    return {what: int(count) for what, count in rows}
 
 
 async def told(db: Connection, recording_id: RecordingId) -> frozenset[UserId]:

@@ -15,6 +15,7 @@ from sqlalchemy import (
 
 from storage.records import (
     Away,
+    CallEventKind,
     ChunkFacts,
     Container,
     Credit,
@@ -44,6 +45,7 @@ from storage.records import (
     Timing,
     Transmission,
     Turn,
+    Unheard,
     UserId,
 )
 
@@ -294,6 +296,19 @@ class Aways(TypeDecorator[tuple[Away, ...]]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Away, ...]:
         return tuple(Away(*away) for away in value or ())
+
+
+class UnheardTimes(TypeDecorator[tuple[Unheard, ...]]):
+    """Unheard times as JSON: rows of their fields."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[Unheard, ...] | None, dialect: Dialect) -> Any:
+        return [[each.user_id, each.device_id, str(each.why), each.begins, each.ends] for each in value or ()]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Unheard, ...]:
+        return tuple(Unheard(user, device, CallEventKind(why), *times) for user, device, why, *times in value or ())
 
 
 class Turns(TypeDecorator[tuple[Turn, ...]]):

@@ -4,87 +4,79 @@ There is one writer at a time (a lock of ours, and one in the database for other
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Delete, Insert, TextClause, Update, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection as Connection
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage import dialect, migrate
-from storage.dialect import Trouble
-from storage.errors import DiskFullError, StoreBusyError, StoreError
+from storage import counted, migrate
+from storage.commits import Changes
+from storage.engines import Engines, Fence
+from storage.errors import DiskFullError, StoreError
+from storage.place import Place
+from storage.sqlite import SQLite
 
 FILE_NAME = "aircheck.db"
-BUSY_MS = 15_000
-READERS = 4
-LISTEN_EVERY_S = 1.0
 
-__all__ = ["FILE_NAME", "Connection", "Database", "apart", "is_trouble"]
+__all__ = ["FILE_NAME", "Changes", "Connection", "Database", "apart", "is_trouble"]
 
 
-class Changes:
-    """Commits so far, and a wake-up for tasks that wait for the next. Each waiter has an event of its own, so none
-    takes another's."""
+class _Line:
+    """Transactions for writing, one after the other."""
 
-    def __init__(self) -> None:
-        self.number = 0  # number of commits so far: the same number means the same content of the database
-        self._of: Counter[str | None] = Counter()
-        self._waiters: set[asyncio.Event] = set()
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self.written: set[str | None] = set()  # tables written in this transaction
+        self._lock = asyncio.Lock()
+        event.listen(engine.sync_engine, "before_execute", self._note)
 
-    def of(self, table: str) -> int:
-        """Count the commits that may have written this table: the same number means the same rows."""
-        return self._of[table] + self._of[None]
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Connection]:
+        asked = time.perf_counter()
+        async with self._lock:
+            counted.WRITE_WAITS.note(time.perf_counter() - asked)
+            self.written.clear()
+            with counted.WRITES.timing():
+                async with self.engine.begin() as connection:
+                    yield connection
 
-    def notify(self, tables: Collection[str | None] = (None,)) -> None:
-        """Count a commit to these tables, and wake all waiters. None: it is not known which tables were written."""
-        self.number += 1
-        self._of.update(tables)
-        for waiter in self._waiters:
-            waiter.set()
-
-    @contextmanager
-    def subscribe(self) -> Iterator[asyncio.Event]:
-        """Provide an event that is set by each commit from now on. Clear it before you look for work, then wait for
-        it."""
-        waiter = asyncio.Event()
-        waiter.set()
-        self._waiters.add(waiter)
-        try:
-            yield waiter
-        finally:
-            self._waiters.discard(waiter)
+    def _note(self, _: Any, statement: Any, *__: Any) -> None:
+        if isinstance(statement, Insert | Update | Delete):
+            self.written.add(statement.entity_description["name"])
+        elif isinstance(statement, TextClause):
+            self.written.add(None)
 
 
 class Database:
     """Transactions over one database."""
 
-    def __init__(self, path: Path) -> None:
-        url = dialect.address(path, asynchronous=True)
-        self.path = path
+    def __init__(self, engines: Engines) -> None:
         self.changes = Changes()
-        self._writer = create_async_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
-        self._readers = create_async_engine(url, pool_size=READERS, max_overflow=READERS, hide_parameters=True)
-        self._lock = asyncio.Lock()
-        self._written: set[str | None] = set()  # tables written in this transaction
-
-        @event.listens_for(self._writer.sync_engine, "before_execute")
-        def _note(_: Any, statement: Any, *__: Any) -> None:
-            if isinstance(statement, Insert | Update | Delete):
-                self._written.add(statement.entity_description["name"])
-            elif isinstance(statement, TextClause):
-                self._written.add(None)
-
-        dialect.prepare(self._writer.sync_engine, dialect.SERVING, dialect.WRITE, busy_ms=BUSY_MS)
-        dialect.prepare(self._readers.sync_engine, dialect.SERVING, dialect.READ, busy_ms=BUSY_MS)
+        self._engines = engines
+        self._writing = _Line(engines.writer)
+        self._claiming = self._writing if engines.claimer is engines.writer else _Line(engines.claimer)
+        for engine in self._all():
+            event.listen(engine.sync_engine, "handle_error", self._trouble)
 
     @classmethod
-    async def open(cls, directory: Path, *, migrate_first: bool = True) -> "Database":
-        """Open the database in `directory`, upgrading it if needed. Raises StoreError."""
+    async def open(cls, place: Place, *, migrate_first: bool = True, fence: Fence | None = None) -> "Database":
+        """Open the database of a place, upgrading it if needed. `fence`: of the owner of a database by address. Raises
+        StoreError."""
+        if place.database_url is not None:
+            from storage.postgresql import PostgreSQL  # here, for it takes memory that others need not spend
+
+            return cls(await PostgreSQL.open(place.database_url, migrate_first=migrate_first, fence=fence))
+        return await cls.of_file(place.directory, migrate_first=migrate_first)
+
+    @classmethod
+    async def of_file(cls, directory: Path, *, migrate_first: bool = True) -> "Database":
+        """Open the file in a folder, upgrading it if needed. Raises StoreError."""
         path = directory / FILE_NAME
         if migrate_first:
             await asyncio.to_thread(migrate.upgrade, path)
@@ -92,50 +84,73 @@ class Database:
             raise StoreError(f"there is no database in {directory}")
         else:
             await asyncio.to_thread(migrate.refuse_other_version, path)
-        return cls(path)
+        return cls(SQLite(path))
+
+    def _all(self) -> set[AsyncEngine]:
+        return {self._engines.writer, self._engines.claimer, self._engines.readers}
 
     async def close(self) -> None:
-        await self._readers.dispose()
-        await self._writer.dispose()
+        for engine in self._all():
+            await engine.dispose()
+
+    def abandon(self) -> None:
+        """Break off all transactions, and begin no more, as the ownership was lost."""
+        self._engines.abandon()
 
     async def listen(self) -> None:
         """Notify of commits by other processes (such as a job from the shell) within a second; until cancelled."""
-        async with self._readers.connect() as connection:
-            seen = None
-            while True:
-                with suppress(OperationalError):  # the next user of the database reports the error
-                    version = (await connection.exec_driver_sql(dialect.DATA_VERSION)).scalar_one()
-                    await connection.rollback()
-                    if version != seen:  # the first time too: another process may have written earlier
-                        self.changes.notify()
-                    seen = version
-                await asyncio.sleep(LISTEN_EVERY_S)
+        await self._engines.listen(self.changes)
+
+    async def size(self, db: Connection) -> int:
+        """Return the bytes that the database takes."""
+        return await self._engines.size(db)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
         """Begin a read transaction, which sees a single snapshot. Raises StoreBusyError."""
-        try:
-            async with self._readers.begin() as connection:
+        with counted.READS.timing():
+            async with self._engines.readers.begin() as connection:
                 yield connection
-        except OperationalError as error:
-            raise _trouble(error) from None
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Connection]:
         """Begin a transaction for writing, committed when the block ends, rolled back when it raises.
 
         Raises DiskFullError when there is no room, StoreBusyError when the database can't be used now; nothing was
-        written then.
+        written then, unless a connection to a server was lost while it committed: then all may have been.
         """
+        async with self._begun(self._writing) as connection:
+            await self._engines.take_turn(connection)
+            yield connection
+
+    @asynccontextmanager
+    async def claim(self) -> AsyncIterator[Connection]:
+        """Begin a transaction for claims of jobs, which need no writer's turn. Raises as `write`."""
+        async with self._begun(self._claiming) as connection:
+            await self._engines.stand_beside(connection)
+            yield connection
+
+    @asynccontextmanager
+    async def _begun(self, line: _Line) -> AsyncIterator[Connection]:
+        """Begin a transaction, and notify of what it has written after its commit; also when it failed while it was
+        committed, since a database that went away may have committed it."""
+        tables: frozenset[str | None] | None = None
         try:
-            async with self._lock:
-                self._written.clear()
-                async with self._writer.begin() as connection:
-                    yield connection
-                written = frozenset(self._written)
-        except OperationalError as error:
-            raise _trouble(error) from None
-        self.changes.notify(written)
+            async with line.begin() as connection:
+                yield connection
+                tables = frozenset(line.written)
+                if tables:
+                    await self._engines.tell(connection, tables)
+        finally:
+            if tables is not None:
+                self.changes.notify(tables)
+
+    def _trouble(self, context: ExceptionContext) -> StoreError | None:
+        """Name a failure with an outside cause; what is a bug of ours goes on as it is."""
+        trouble = self._engines.trouble(context.sqlalchemy_exception or context.original_exception)
+        if trouble is not None:
+            counted.TROUBLES.add("full" if isinstance(trouble, DiskFullError) else "busy")
+        return trouble
 
 
 @asynccontextmanager
@@ -148,12 +163,4 @@ async def apart(db: Connection) -> AsyncIterator[None]:
 def is_trouble(error: BaseException) -> bool:
     """Tell whether an error in a transaction is due to the state of the database, and so concerns the whole
     transaction."""
-    return isinstance(error, OperationalError | StoreError)
-
-
-def _trouble(error: OperationalError) -> StoreError:
-    """Return the store's error for a database error with an outside cause, not a bug of ours. The driver's message
-    names no values."""
-    if dialect.trouble(error.orig) is Trouble.FULL:
-        return DiskFullError("the disk is full: the database could not be written")
-    return StoreBusyError(f"the database can't be used now: {error.orig}")
+    return isinstance(error, StoreError)

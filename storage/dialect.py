@@ -1,18 +1,26 @@
-"""The parts of SQL that differ between databases: SQLite's, so far. No other module of storage has any.
+"""The parts of SQL that differ between databases, and the files of SQLite.
 
-Statements elsewhere are SQLAlchemy's, which writes them for each database. Migrations are excepted: those written for
-SQLite stay as they are.
+Statements elsewhere are SQLAlchemy's, which writes them for each database. What else a database does in its own way
+stands in `sqlite.py` and `postgresql.py` (each with files named after it), and in `driver.py`. Migrations have some:
+one that changes rows of a time before PostgreSQL changes them in SQLite alone.
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, BigInteger, ColumnElement, Connection, Engine, Integer, event, func, text
+from sqlalchemy import URL, BigInteger, ColumnElement, Connection, Engine, Integer, Table, event, func, select, text
 from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.dialects.sqlite.dml import OnConflictDoNothing, OnConflictDoUpdate
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
+
+from storage.driver import Driver
 
 __all__ = ["Insert", "insert"]
 
@@ -28,8 +36,13 @@ MIGRATING = {"foreign_keys": "OFF"}
 READ, WRITE = "BEGIN", "BEGIN IMMEDIATE"
 """Statements that begin a transaction. A reader that became a writer half-way could fail."""
 
+SIZE = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+"""A statement that gives the size of the database in bytes."""
 DATA_VERSION = "PRAGMA data_version"
 """A statement whose result changes after each commit by another connection."""
+
+ASYNCHRONOUS: dict[str, Any] = {"module": Driver()}
+"""Options of an engine for the event loop."""
 
 Error = sqlite3.Error
 
@@ -63,7 +76,35 @@ def only_where(condition: str) -> dict[str, Any]:
 
 def after(column: ColumnElement[str], mark: str) -> ColumnElement[str]:
     """Return the text after the first `mark`; all of it without one."""
-    return func.substr(column, func.instr(column, mark) + 1)
+    return func.substr(column, _Place(column, mark) + 1)
+
+
+class _Place(GenericFunction[int]):
+    """The number of the first character of a text in another, from 1; 0 without one."""
+
+    name = "instr"
+    inherit_cache = True
+
+
+@compiles(_Place, "postgresql")
+def _strpos(element: _Place, compiler: Any, **named: Any) -> str:
+    return f"strpos{compiler.function_argspec(element, **named)}"
+
+
+@compiles(OnConflictDoNothing, "postgresql")
+def _do_nothing(clause: Any, compiler: Any, **named: Any) -> str:
+    return str(compiler.visit_on_conflict_do_nothing(_with_target(clause), **named))
+
+
+@compiles(OnConflictDoUpdate, "postgresql")
+def _do_update(clause: Any, compiler: Any, **named: Any) -> str:
+    return str(compiler.visit_on_conflict_do_update(_with_target(clause), **named))
+
+
+def _with_target(clause: Any) -> Any:
+    """Complete a clause: in PostgreSQL it may name a constraint instead of columns, and ours never do."""
+    clause.constraint_target = None
+    return clause
 
 
 def parts(connection: Connection) -> list[tuple[str, str, str]]:
@@ -77,6 +118,73 @@ def parts(connection: Connection) -> list[tuple[str, str, str]]:
         " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND t.name <> 'alembic_version'"
     ).all()
     return [(kind, table, name) for kind, table, name in (*made, *columns)]
+
+
+async def clock(db: AsyncConnection) -> datetime:
+    """Return the time by the database's clock, which all of its processes share; a file has the machine's."""
+    if db.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    now: datetime = (await db.execute(select(func.clock_timestamp()))).scalar_one()
+    return now
+
+
+def has_json(connection: AsyncConnection) -> bool:
+    """Tell whether the database has a type for JSON, and not only texts."""
+    return connection.dialect.name == "postgresql"
+
+
+async def be_patient(connection: AsyncConnection) -> None:
+    """Let a transaction wait for as long as another one takes."""
+    if connection.dialect.name == "postgresql":
+        await connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+
+# ---- numbers of rows
+
+
+def last_numbers(connection: Connection, tables: Sequence[Table]) -> dict[str, int]:
+    """Return the last number that was given to a row of each table that counts them, deleted ones included."""
+    numbered = {table.name: table.autoincrement_column for table in tables}
+    numbers: dict[str, int] = {}
+    for name, column in numbered.items():
+        if column is not None:
+            given = connection.execute(_LAST_GIVEN[connection.dialect.name], {"name": name, "column": column.name})
+            largest = connection.execute(select(func.max(column))).scalar_one()
+            numbers[name] = max(given.scalar_one_or_none() or 0, largest or 0)
+    return numbers
+
+
+def go_on_from(connection: Connection, tables: Sequence[Table], numbers: Mapping[str, int]) -> None:
+    """Give the next row of each table the number after this one."""
+    for table in tables:
+        column = table.autoincrement_column
+        if column is None or not numbers[table.name]:
+            continue
+        values = {"name": table.name, "column": column.name, "number": numbers[table.name]}
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT setval(pg_get_serial_sequence(:name, :column), :number)"), values)
+        elif table.dialect_options["sqlite"]["autoincrement"]:
+            connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :name"), values)
+            connection.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :number)"), values)
+
+
+async def go_on_after(db: AsyncConnection, table: Table, number: int) -> None:
+    """Give the next row of a table a number above that of a row that brought its own: PostgreSQL counts only numbers
+    that it gave itself. A transaction that is rolled back leaves this as it is, and rows get no lower number by it."""
+    column = table.autoincrement_column
+    if db.dialect.name == "postgresql" and column is not None:
+        values = {"name": table.name, "column": column.name, "number": number}
+        await db.execute(_GO_ON_AFTER, values)
+
+
+_GO_ON_AFTER = text(
+    "SELECT setval(given, greatest(CAST(:number AS bigint), pg_sequence_last_value(given)))"
+    " FROM CAST(pg_get_serial_sequence(:name, :column) AS regclass) AS given"
+)
+_LAST_GIVEN = {
+    "sqlite": text("SELECT seq FROM sqlite_sequence WHERE name = :name AND :column <> ''"),
+    "postgresql": text("SELECT pg_sequence_last_value(CAST(pg_get_serial_sequence(:name, :column) AS regclass))"),
+}
 
 
 # ---- files
@@ -99,6 +207,24 @@ def copy(path: Path, to: Path) -> None:
     """Copy a snapshot of a database, also while others use it. Raises Error."""
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target:
         source.backup(target)
+
+
+def copy_compact(path: Path, to: Path) -> None:
+    """Copy a snapshot of a database to a new file, also while others use it, without what was deleted from it. Raises
+    Error."""
+    with closing(sqlite3.connect(path)) as source:
+        source.execute("VACUUM INTO ?", (str(to),))
+
+
+def faults(path: Path) -> list[str]:
+    """Return what is wrong with the pages, indices and foreign keys of a database, as sentences."""
+    try:
+        found = [str(row[0]) for row in query(path, "PRAGMA integrity_check(20)", "ro")]
+    except Error as error:
+        found = [str(error)]
+    damaged = [] if found == ["ok"] else [f"the database is damaged: {' '.join(each.split())}" for each in found]
+    lost = [] if damaged else query(path, "PRAGMA foreign_key_check", "ro")
+    return damaged + [f"row {row[1]} of {row[0]} is about a row of {row[2]} that is gone" for row in lost]
 
 
 def is_whole(path: Path) -> bool:

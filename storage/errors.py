@@ -9,6 +9,10 @@ class StoreLockedError(StoreError):
     """A store that another process owns."""
 
 
+class OwnerLostError(StoreError):
+    """The end of this process's ownership of the Matrix session, which another may have taken over."""
+
+
 class StoreTooNewError(StoreError):
     """A database that a newer version wrote."""
 
@@ -19,3 +23,24 @@ class StoreBusyError(StoreError):
 
 class DiskFullError(StoreError):
     """A full disk."""
+
+
+class ClaimLostError(Exception):
+    """A write of a job that this process has no more: it was away for longer than its lease, and the job was given to
+    another. No StoreError: trying again would not help."""
+
+
+class NotEmptyError(StoreError):
+    """A folder in which a store was to be made, and that holds something."""
+
+
+class BackupError(StoreError):
+    """A folder that can't be, or is not, a backup of this store."""
+
+
+class MediaStoreError(StoreError):
+    """A media store that can't be used at this moment: it is away, or refuses."""
+
+
+class MediaHeldError(StoreError):
+    """A media store, or a part of one, that holds what another store needs."""

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, exists, select, update
 
 from storage.database import Connection
-from storage.dialect import insert
+from storage.dialect import go_on_after, insert
 from storage.records import EventId, Position, RoomId, TimelineGap
 from storage.rows import columns, record
 from storage.tables import gaps, journal, newest_heard
@@ -37,6 +37,7 @@ async def open_gap(
     marker = {"position": high, "event_id": f"gap:{high}", "room_id": room_id, "event": None, "encrypted": False}
     marker |= {"clear_relation": None, "session_id": None, "history": True, "received_at": now, "handled": True}
     await db.execute(insert(journal).values(**marker))
+    await go_on_after(db, journal, high)
     values: dict[str, Any] = {
         "room_id": room_id,
         "low": low,

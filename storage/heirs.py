@@ -69,15 +69,39 @@ async def podcast(db: Connection, line: Sequence[RoomId], names: Room | None = N
         known = names if names is not None and names.room_id == room_id else await rooms.room(db, room_id)
         assert known is not None, "an heir and who left it something are known rooms"
         of_line.append(known)
-    named = names or of_line[0]
+    return _as_one(of_line, names or of_line[0], private=await pending(db, line[-1]) is not None)
+
+
+def _as_one(of_line: Sequence[Room], named: Room, *, private: bool) -> Room:
     return replace(
         of_line[-1],
-        visibility=Visibility.PRIVATE if await pending(db, line[-1]) else of_line[-1].visibility,
+        visibility=Visibility.PRIVATE if private else of_line[-1].visibility,
         key=named.key,
         podcast_guid=named.podcast_guid,
         revision=sum(room.revision for room in of_line),
         changed_at=max(room.changed_at for room in of_line),
+        behind=next((room.behind for room in of_line if room.behind is not None), None),
     )
+
+
+async def public_podcasts(db: Connection) -> list[tuple[tuple[RoomId, ...], Room]]:
+    """Return each podcast that has a public room, with its line, in the order of those rooms' ids: as `line` and
+    `podcast` do for one, but in a few statements for all."""
+    known = {room.room_id: room for room in await rooms.public_or_in(db, select(heirs.c.room_id), select(heirs.c.heir))}
+    links = (await db.execute(select(heirs.c.room_id, heirs.c.heir, heirs.c.confirmed))).all()
+    after = {link.room_id: link.heir for link in links if link.confirmed}
+    before = {heir_id: room_id for room_id, heir_id in after.items()}
+    unsure = {link.room_id for link in links if not link.confirmed}
+    lines = dict[tuple[RoomId, ...], Room]()
+    for room_id in sorted(room.room_id for room in known.values() if room.visibility is Visibility.PUBLIC):
+        of_line = [room_id]
+        while of_line[0] in before:
+            of_line.insert(0, before[of_line[0]])
+        while of_line[-1] in after:
+            of_line.append(after[of_line[-1]])
+        together = [known[each] for each in of_line]
+        lines[tuple(of_line)] = _as_one(together, together[0], private=of_line[-1] in unsure)
+    return list(lines.items())
 
 
 async def inherit(db: Connection, old: RoomId, new: RoomId) -> bool:

@@ -6,6 +6,7 @@ revision adds and that exists already is removed, and the upgrade begins again f
 """
 
 from collections.abc import Set
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ def take_back(connection: Connection, path: Path, revision: str | None) -> None:
     if revision is None and not existing:
         return
     next_one = next_revision(revision)
-    before, after = _schema_at(revision), _schema_at(next_one)
+    before, after = _schemas(revision, next_one)
     if revision is None and existing - after:
         raise StoreError(f"{path} is not an Aircheck database: it holds other tables")
     left = existing & (after - before)
@@ -53,13 +54,15 @@ def take_back(connection: Connection, path: Path, revision: str | None) -> None:
             connection.exec_driver_sql(f'ALTER TABLE "{part.table}" DROP COLUMN "{part.name}"')
 
 
-def _schema_at(revision: str | None) -> Set[Part]:
-    """Return the parts of the schema after the migrations up to a revision."""
-    if revision is None:
-        return frozenset()
+@cache
+def _schemas(revision: str | None, next_one: str) -> tuple[Set[Part], Set[Part]]:
+    """Return the parts of the schema after the migrations up to a revision, and up to the next."""
     with transaction(None) as connection:
-        run_migrations(connection, revision)
-        return _schema(connection)
+        if revision is not None:
+            run_migrations(connection, revision)
+        before = _schema(connection)
+        run_migrations(connection, next_one)
+        return before, _schema(connection)
 
 
 def _schema(connection: Connection) -> Set[Part]:

@@ -3,21 +3,39 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, case, delete, exists, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from storage.database import Connection
-from storage.dialect import insert
+from storage.dialect import Insert, insert
 from storage.records import Job, JobId, JobKind, JobName, JobState, NewJob
 from storage.rows import record
-from storage.tables import jobs
+from storage.tables import jobs, workers
 
 _running = jobs.alias("running")
-_FREE = ~exists().where(
-    _running.c.state == JobState.RUNNING, _running.c.kind == jobs.c.kind, _running.c.subject == jobs.c.subject
-)
+_RUNS = _running.c.state == literal_column("'running'")  # no parameter: an index holds these rows alone
+_FREE = ~exists().where(_RUNS, _running.c.kind == jobs.c.kind, _running.c.subject == jobs.c.subject)
 """A condition: no job of the same name runs. Two at once for one recording would make two episodes of it."""
+
+_LOST = and_(jobs.c.worker.is_not(None), jobs.c.worker.not_in(select(workers.c.id)))
+"""A condition: a worker beside the bot runs the job, and is not on the list. Nothing is in an empty list, not even the
+missing name of a job that the bot runs itself."""
 
 
 async def add(db: Connection, job: NewJob, now: datetime) -> bool:
@@ -25,39 +43,45 @@ async def add(db: Connection, job: NewJob, now: datetime) -> bool:
     once_key = f"{job.kind}:{job.subject}" if job.once else None
     if once_key and (await db.execute(select(jobs.c.id).where(jobs.c.once_key == once_key))).first():
         return False
-    run_at = job.run_at or now
-    statement = insert(jobs).values(
-        kind=job.kind,
-        subject=job.subject,
-        payload=dict(job.payload),
-        state=JobState.READY,
-        run_at=run_at,
-        attempts=0,
-        once_key=once_key,
-        changed_at=now,
-        turn=job.turn,
-    )
-    await db.execute(
-        statement.on_conflict_do_update(
-            index_elements=["kind", "subject"],
-            index_where=text("state = 'ready'"),
-            set_={
-                "run_at": case(
-                    (jobs.c.run_at < statement.excluded.run_at, jobs.c.run_at), else_=statement.excluded.run_at
-                ),
-                # An empty payload does not replace an existing one.
-                **({"payload": statement.excluded.payload} if job.payload else {}),
-            },
-        )
-    )
+    values = {
+        "kind": job.kind,
+        "subject": job.subject,
+        "payload": dict(job.payload),
+        "state": JobState.READY,
+        "run_at": job.run_at or now,
+        "attempts": 0,
+        "once_key": once_key,
+        "changed_at": now,
+        "turn": job.turn,
+    }
+    await db.execute(_joined(tuple(values), anew=bool(job.payload)), values)
     return True
 
 
+@cache
+def _joined(names: tuple[str, ...], *, anew: bool) -> Insert:
+    """Return the statement that adds a job, or joins it to the one that waits, which runs at the earlier time. An empty
+    payload does not replace an existing one."""
+    statement = insert(jobs).values({name: bindparam(name) for name in names})
+    given = statement.excluded
+    earlier = case((jobs.c.run_at < given.run_at, jobs.c.run_at), else_=given.run_at)
+    return statement.on_conflict_do_update(
+        index_elements=["kind", "subject"],
+        index_where=text("state = 'ready'"),
+        set_={"run_at": earlier, **({"payload": given.payload} if anew else {})},
+    )
+
+
 async def claim(
-    db: Connection, kinds: Collection[JobKind], now: datetime, limit: int, passing: Collection[str] = ()
+    db: Connection,
+    kinds: Collection[JobKind],
+    now: datetime,
+    limit: int,
+    passing: Collection[str] = (),
+    worker: str | None = None,
 ) -> tuple[Job, ...]:
     """Mark due jobs of these kinds as running and return them, the oldest first, without jobs of the turns in
-    `passing`."""
+    `passing`. `worker` runs them; None: the bot itself. Begun by `Store.claim`, claimers pass by each other's jobs."""
     due = (
         select(jobs)
         .where(
@@ -65,12 +89,14 @@ async def claim(
         )
         .order_by(jobs.c.run_at, jobs.c.id)
         .limit(limit)
+        .with_for_update(skip_locked=True)  # where writers come one after the other, nothing is locked
     )
     rows: list[Row[Any]] = list(await db.execute(due))
     if rows:
         ids = [row.id for row in rows]
         claimed = update(jobs).where(jobs.c.id.in_(ids))
-        await db.execute(claimed.values(state=JobState.RUNNING, attempts=jobs.c.attempts + 1, changed_at=now))
+        running = {"state": JobState.RUNNING, "attempts": jobs.c.attempts + 1, "worker": worker, "changed_at": now}
+        await db.execute(claimed.values(**running))
     return tuple(record(Job, row) for row in rows)
 
 
@@ -91,6 +117,12 @@ async def next_of_each(db: Connection) -> dict[JobKind, datetime]:
     """Return when the next ready job of each kind is due, as `next_due`; kinds without a ready job are left out."""
     ready = select(jobs.c.kind, func.min(jobs.c.run_at).label("run_at")).where(jobs.c.state == JobState.READY, _FREE)
     return {row.kind: row.run_at for row in await db.execute(ready.group_by(jobs.c.kind))}
+
+
+async def running_since(db: Connection) -> dict[JobKind, datetime]:
+    """Return since when the job of each kind has run that has neither ended nor stored progress for longest."""
+    running = select(jobs.c.kind, func.min(jobs.c.changed_at).label("since")).where(jobs.c.state == JobState.RUNNING)
+    return {row.kind: row.since for row in await db.execute(running.group_by(jobs.c.kind))}
 
 
 async def done(db: Connection, job_id: JobId, now: datetime) -> None:
@@ -144,19 +176,38 @@ async def unfinished(db: Connection, kind: JobKind) -> tuple[Job, ...]:
     return tuple(record(Job, row) for row in await db.execute(wanted.order_by(jobs.c.id)))
 
 
+async def unfinished_of(db: Connection, kinds: Collection[JobKind]) -> tuple[Job, ...]:
+    """Return the jobs of these kinds that wait or run."""
+    wanted = select(jobs).where(jobs.c.kind.in_(list(kinds)), jobs.c.state.in_((JobState.READY, JobState.RUNNING)))
+    return tuple(record(Job, row) for row in await db.execute(wanted.order_by(jobs.c.id)))
+
+
+async def drop(db: Connection, job_id: JobId) -> None:
+    """Delete a job, as if it had never been added."""
+    await db.execute(delete(jobs).where(jobs.c.id == job_id))
+
+
 async def put_off(db: Connection, kind: JobKind, now: datetime) -> tuple[Job, ...]:
     """Return the jobs of a kind that wait for a later time."""
     wanted = select(jobs).where(jobs.c.kind == kind, jobs.c.state == JobState.READY, jobs.c.run_at > now)
     return tuple(record(Job, row) for row in await db.execute(wanted.order_by(jobs.c.id)))
 
 
-async def recover(db: Connection, now: datetime) -> int:
-    """Make the jobs ready again that were running when the last process ended; return how many."""
-    running = await db.execute(select(jobs).where(jobs.c.state == JobState.RUNNING))
+async def recover(db: Connection, now: datetime, *, of_bot: bool = True) -> int:
+    """Make the jobs ready again that nobody runs any more: those of workers that are not on the list, and with `of_bot`
+    those that were running when the last process of the bot ended. Return how many."""
+    left = or_(jobs.c.worker.is_(None), _LOST) if of_bot else _LOST
+    running = await db.execute(select(jobs).where(jobs.c.state == JobState.RUNNING, left))
     interrupted = [record(Job, row) for row in running]
     for job in interrupted:
         await put_back(db, job, None, now, now)
     return len(interrupted)
+
+
+async def any_lost(db: Connection) -> bool:
+    """Tell whether jobs run of workers that are not on the list."""
+    lost = select(jobs.c.id).where(jobs.c.state == JobState.RUNNING, _LOST).limit(1)
+    return (await db.execute(lost)).first() is not None
 
 
 async def last_change(db: Connection) -> datetime | None:

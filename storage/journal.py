@@ -15,6 +15,8 @@ from storage.tables import chunks, journal, meta, room_state, rooms
 
 SYNC_TOKEN = "sync_token"  # noqa: S105  a key of ours, not a secret
 AT_ONCE = 100  # rows are read in one turn of the event loop
+MEDIA_STORE = "media_store"
+"""The key of the name by which media elsewhere are held (`storage.blobs.held`); a restored store has a new one."""
 NEWEST = "newest_position"  # the newest position when rows were last removed: positions are never used again
 
 

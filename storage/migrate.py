@@ -7,17 +7,14 @@ first (`storage.interrupted_upgrade`).
 
 from pathlib import Path
 
-from alembic.util.exc import CommandError
 from sqlalchemy.exc import DatabaseError
 
 from storage import dialect
 from storage.dialect import Trouble
 from storage.errors import DiskFullError, StoreBusyError, StoreError, StoreTooNewError
-from storage.interrupted_upgrade import take_back
-from storage.revisions import run_migrations, transaction
-from storage.upgrade_copy import VERSION, copy_before
+from storage.upgrade_copy import VERSION, copy_before, copy_for
 
-HEAD = "0037"
+HEAD = "0050"
 """The newest revision in `migrations/versions`; a test keeps the two together."""
 
 
@@ -40,10 +37,18 @@ def revision_of(path: Path, *, mode: str = "ro") -> str | None:
 def refuse_other_version(path: Path) -> None:
     """Check the version for readers that may not migrate. Raises StoreError."""
     revision = revision_of(path)
-    if revision is not None and revision > HEAD:
-        raise StoreTooNewError(f"{path} was written by a newer Aircheck: update the program")
+    _refuse_newer(path, revision)
     if revision != HEAD:
         raise StoreError(f"{path} was written by an older Aircheck: start `aircheck run` once")
+
+
+def _refuse_newer(path: Path, revision: str | None) -> None:
+    """Refuse a database of a newer version, and name the copy that this one can go back to. Raises StoreTooNewError."""
+    if revision is None or revision <= HEAD:
+        return
+    copy = copy_for(path, HEAD)
+    back = f"go back to {copy} as docs/operations.md says" if copy else "restore a backup from before the update"
+    raise StoreTooNewError(f"{path} was written by a newer Aircheck: update the program, or {back}")
 
 
 def upgrade(path: Path) -> None:
@@ -51,18 +56,24 @@ def upgrade(path: Path) -> None:
     revision = revision_of(path, mode="rw")
     if revision == HEAD:
         return
-    if revision is not None and revision > HEAD:
-        raise StoreTooNewError(f"{path} was written by a newer Aircheck: update the program")
+    _refuse_newer(path, revision)
+    # Alembic, which most starts do not need, takes 10 MB.
+    from storage.interrupted_upgrade import take_back
+    from storage.revisions import UpgradeError, run_migrations, transaction
+
     try:
         path.touch(mode=0o600)
         with transaction(path) as connection:  # the lock is taken before the copy, so nobody writes in between
+            revision = revision_of(path)  # another process may have been quicker
+            if revision == HEAD:
+                return
             if revision is not None:
                 copy_before(path, revision, HEAD)
             take_back(connection, path, revision)
             run_migrations(connection, HEAD)
     except OSError as error:
         raise StoreError(f"{path} can't be written: {error.strerror}") from None
-    except CommandError as error:
+    except UpgradeError as error:
         raise StoreError(f"{path} could not be upgraded: {error}") from None
     except DatabaseError as error:
         raise _trouble(path, error.orig) from None

@@ -16,6 +16,12 @@ def make_folder(folder: Path) -> None:
     narrow(folder, FOLDER_MODE)
 
 
+def make_below(top: Path, folder: Path) -> None:
+    """Make a folder below another one, and all between, each with mode 0700. Raises OSError."""
+    for made in (*reversed(folder.relative_to(top).parents), folder.relative_to(top)):
+        make_folder(top / made)
+
+
 def narrow(path: Path, mode: int) -> None:
     """Set the mode. A path of another owner keeps its mode: Kubernetes gives volumes to root and lets a group write
     them (fsGroup), and `aircheck check` reports who can read them."""

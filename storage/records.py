@@ -351,6 +351,12 @@ class CallEventKind(StrEnum):
     UNMUTED = "unmuted"
     DECLINED = "declined"  # opted out: no sound of theirs is received
     REFUSED = "refused"  # signalling or sound that is not encrypted in an encrypted room, or beyond the bounds
+    UNREACHABLE = "unreachable"  # the SFU that they send their sound to can't be reached, or refuses the bot
+    UNREADABLE = "unreadable"  # the key of their sound did not come in time: it is silence
+
+
+UNHEARD = frozenset({CallEventKind.UNREACHABLE, CallEventKind.UNREADABLE})
+"""Events of members whose sound is not in the recording, though it was wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +367,17 @@ class CallEvent:
     user_id: UserId
     what: CallEventKind
     device_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """A time in which the sound of a device in a call did not come, or could not be read, on the clock of the call."""
+
+    user_id: UserId
+    device_id: str
+    why: CallEventKind  # one of UNHEARD
+    begins: Samples
+    ends: Samples | None = None  # None: it lasts
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,6 +453,7 @@ class Recording:
     call_id: str | None = None  # the state key of the call; MXVC: empty, a room has one channel
     stems: tuple[Stem, ...] = ()  # in the order of their numbers
     aways: tuple[Away, ...] = ()
+    unheard: tuple[Unheard, ...] = ()  # in the order of their beginnings
     turns: tuple[Turn, ...] = ()  # of 10 s or more, once the episode was made
     notice: EventId | None = None  # the notice that told the room; None: it is not in the room yet
     # of a voice broadcast alone
@@ -490,6 +508,9 @@ class Episode:
     chapters: tuple[Mark, ...] = ()  # as they are in the file
     titled: str | None = None  # the recording's `title` when the file was made
     credited: str | None = None  # the speakers' names in the file; None: in an old row
+    head: int = 0  # bytes of the file before its sound, which keeps its place; 0: in an old row
+    lost_at: datetime | None = None  # its file was found gone or cut: it is in no feed until it is made again
+    unjoined: str | None = None  # the fingerprint of sound of which no original can be joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -577,6 +598,7 @@ class PodcastTexts:
     language: str | None = None
     category: str | None = None
     explicit: bool | None = None
+    stems: bool | None = None  # the feed offers the sound of each speaker of a call; None: it does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -591,6 +613,15 @@ class Retention:
         if max_days is None or self.episodes is not None:
             return self
         return Retention(days=max_days if self.days is None else min(self.days, max_days))
+
+    def or_longer(self, other: "Retention") -> "Retention":
+        """Return a rule that ends nothing that either rule keeps. As days and episodes can't be compared, that is none
+        of the two."""
+        if self.days is not None and other.days is not None:
+            return Retention(days=max(self.days, other.days))
+        if self.episodes is not None and other.episodes is not None:
+            return Retention(episodes=max(self.episodes, other.episodes))
+        return Retention()
 
     def __str__(self) -> str:
         """Return it as commands and the state event `org.aircheck.room` say it."""
@@ -613,11 +644,20 @@ class RetentionRule:
     most: int
 
 
+class Behind(StrEnum):
+    """The state of a room that was restored from a backup."""
+
+    WALKED = "walked"  # what happened since the backup is being read
+    UNWALKED = "unwalked"  # the room's history could not be read as far back as the backup
+    ASKED = "asked"  # so each recording is compared with the homeserver
+    OUT = "out"  # the bot was not in the room when the backup was made; whether it is now is not known
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     room_id: RoomId
     key: str  # random; names the room in public addresses
-    podcast_guid: str  # podcast:guid, made once
+    podcast_guid: str  # podcast:guid, for ever; empty until the room is public for the first time
     joined: bool  # the bot is in the room
     recording_on: bool  # voice broadcasts
     visibility: Visibility
@@ -650,6 +690,7 @@ class Room:
     own_cover_room: RoomId | None = None  # the room of that message, which may be an earlier one of the podcast's
     own_cover_sender: UserId | None = None
     closed_since: Position | None = None  # the room closed itself to strangers: what begins after is not public
+    behind: Behind | None = None  # restored from a backup, and what happened since then is not known yet
 
     def without_own_cover(self) -> "Room":
         return replace(self, own_cover=None, own_cover_event=None, own_cover_room=None, own_cover_sender=None)
@@ -1028,3 +1069,44 @@ class ListenerUse:
     user_id: UserId
     used_at: datetime
     app: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEdition:
+    """A document of a feed as it was last rendered: its Last-Modified moves with its content, and with nothing else."""
+
+    name: str
+    digest: str  # SHA-256 of the content, without the date in it
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The sound of a recording as its client sent it, joined into one Ogg Opus stream."""
+
+    recording_id: RecordingId
+    fingerprint: str  # of the episode that it belongs to
+    blob: BlobKey
+    bytes: int
+    sha384: str  # base64, as `podcast:integrity` has it
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """The picture of a speaker of a room, made of their avatar there."""
+
+    room_id: RoomId
+    user_id: UserId
+    avatar: str  # the mxc address that it was made of
+    blob: BlobKey | None = None  # a square JPEG; None: the avatar can't be used
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The recordings of one room that an access reaches: all under the history visibilities `always`, under others
+    those that began after `since` (None: none). `only_public`: of those, the public ones."""
+
+    room_id: RoomId
+    always: tuple[HistoryVisibility, ...]
+    since: Position | None = None
+    only_public: bool = False

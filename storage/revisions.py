@@ -7,10 +7,13 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError as UpgradeError
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
 from storage import dialect
+
+__all__ = ["UpgradeError", "next_revision", "run_migrations", "transaction"]
 
 BUSY_S = 5
 """Seconds that a transaction waits for another program that uses the database."""
@@ -42,6 +45,6 @@ def run_migrations(connection: Connection, revision: str) -> None:
 
 
 def next_revision(revision: str | None) -> str:
-    """Return the revision after this one; the first one after None. Raises CommandError for an unknown revision."""
+    """Return the revision after this one; the first one after None. Raises UpgradeError for an unknown revision."""
     script = ScriptDirectory.from_config(configuration())
     return [str(step.revision) for step in script.iterate_revisions("head", revision or "base")][-1]

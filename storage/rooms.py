@@ -1,12 +1,12 @@
 """Rooms, their current state, and their listeners: stored from sync, and read for every check of permissions."""
 
 import secrets
-import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 
+from storage import ended_addresses
 from storage.database import Connection
 from storage.dialect import after
 from storage.records import EventId, Listener, Room, RoomId, RoomPower, StateEvent, UserId, Visibility
@@ -19,7 +19,7 @@ def new_room(room_id: RoomId, now: datetime, *, inviter: UserId | None = None, d
     return Room(
         room_id=room_id,
         key=secrets.token_hex(8),
-        podcast_guid=str(uuid.uuid4()),
+        podcast_guid="",
         joined=False,
         recording_on=False,
         visibility=Visibility.PRIVATE,
@@ -52,6 +52,23 @@ async def all_rooms(db: Connection) -> tuple[Room, ...]:
     return tuple(record(Room, row) for row in await db.execute(select(rooms).order_by(rooms.c.room_id)))
 
 
+async def public(db: Connection) -> tuple[RoomId, ...]:
+    """Return all rooms that are public, in a stable order."""
+    chosen = select(rooms.c.room_id).where(rooms.c.visibility == Visibility.PUBLIC)
+    return tuple(RoomId(room_id) for room_id in (await db.execute(chosen.order_by(rooms.c.room_id))).scalars())
+
+
+async def public_or_in(db: Connection, *ids: Select[tuple[str]]) -> tuple[Room, ...]:
+    """Return all rooms that are public, and those of these ids, in no order."""
+    chosen = or_(rooms.c.visibility == Visibility.PUBLIC, *(rooms.c.room_id.in_(each) for each in ids))
+    return await records(Room, await db.execute(select(rooms).where(chosen)))
+
+
+async def revisions(db: Connection) -> int:
+    """Return a number that rises with every change of any room that feeds or pages show."""
+    return int((await db.execute(select(func.sum(rooms.c.revision)))).scalar_one() or 0)
+
+
 async def covered_by(db: Connection, room_id: RoomId, event_id: EventId) -> tuple[Room, ...]:
     """Return the rooms whose podcast's own cover was posted in this message."""
     its = (rooms.c.own_cover_event == event_id, rooms.c.own_cover_room == room_id)
@@ -60,6 +77,12 @@ async def covered_by(db: Connection, room_id: RoomId, event_id: EventId) -> tupl
 
 async def save_room(db: Connection, value: Room) -> None:
     await put(db, rooms, columns(value))
+
+
+async def name_podcast(db: Connection, room_id: RoomId, guid: str) -> None:
+    """Give a room this `podcast:guid`, unless it has one."""
+    nameless = (rooms.c.room_id == room_id) & (rooms.c.podcast_guid == "")
+    await db.execute(update(rooms).where(nameless).values(podcast_guid=guid))
 
 
 async def touch(db: Connection, room_id: RoomId, now: datetime) -> None:
@@ -121,9 +144,32 @@ async def states_of(db: Connection, kinds: Collection[str], state_key: str) -> t
     return tuple(record(StateEvent, row) for row in await db.execute(theirs.order_by(room_state.c.position)))
 
 
+async def states_anywhere(db: Connection, kinds: Collection[str]) -> tuple[StateEvent, ...]:
+    """Return the current state events of these types of all rooms. Reads the state of all rooms."""
+    theirs = select(room_state).where(room_state.c.type.in_(list(kinds)))
+    return await records(StateEvent, await db.execute(theirs.order_by(room_state.c.room_id, room_state.c.state_key)))
+
+
+async def states_sent(
+    db: Connection, sender: UserId, kinds: Collection[str], room_id: RoomId | None = None
+) -> tuple[StateEvent, ...]:
+    """Return the current state events of these types that a user sent, of a room or (None) of all rooms."""
+    theirs = select(room_state).where(room_state.c.type.in_(list(kinds)), room_state.c.sender == sender)
+    if room_id is not None:
+        theirs = theirs.where(room_state.c.room_id == room_id)
+    return await records(StateEvent, await db.execute(theirs.order_by(room_state.c.position, room_state.c.state_key)))
+
+
 async def save_states(db: Connection, events: Collection[StateEvent]) -> None:
     """Save many state events, no two of them with the same type and state key."""
     await put_all(db, room_state, [columns(event) for event in events])
+
+
+async def delete_states(db: Connection, events: Iterable[StateEvent]) -> None:
+    """Delete entries of a room's state."""
+    for event in events:
+        theirs = (room_state.c.room_id == event.room_id, room_state.c.type == event.type)
+        await db.execute(delete(room_state).where(*theirs, room_state.c.state_key == event.state_key))
 
 
 async def forget_state(db: Connection, room_id: RoomId) -> None:
@@ -210,14 +256,25 @@ async def any_listener(db: Connection) -> Listener | None:
     return record(Listener, row) if row else None
 
 
-async def forget_listeners(db: Connection) -> None:
+async def renewed_listeners(db: Connection) -> tuple[Listener, ...]:
+    """Return the listeners who have renewed an address."""
+    return await records(Listener, await db.execute(select(listeners).where(listeners.c.generation > 1)))
+
+
+async def forget_listeners(db: Connection, now: datetime) -> None:
     """Delete all listeners, which ends every personal address that was given out, and when each was used."""
+    given = await db.execute(select(listeners.c.token_sha256, listeners.c.next_sha256))
+    await ended_addresses.note(db, {each for row in given for each in row if each is not None}, now)
     await db.execute(delete(listeners))
     await db.execute(delete(listener_uses))
 
 
-async def end_old_address(db: Connection, room_id: RoomId, user_id: UserId) -> None:
+async def end_old_address(db: Connection, room_id: RoomId, user_id: UserId, now: datetime) -> None:
     """Replace a listener's address by the next one, which they have received."""
+    known = await listener(db, room_id, user_id)
+    if known is None or known.next_generation is None:
+        return
+    await ended_addresses.note(db, [known.token_sha256], now)
     theirs = (listeners.c.room_id == room_id) & (listeners.c.user_id == user_id)
     replaced = {
         "generation": listeners.c.next_generation,
@@ -225,7 +282,7 @@ async def end_old_address(db: Connection, room_id: RoomId, user_id: UserId) -> N
         "next_generation": None,
         "next_sha256": None,
     }
-    await db.execute(update(listeners).where(theirs, listeners.c.next_generation.is_not(None)).values(**replaced))
+    await db.execute(update(listeners).where(theirs).values(**replaced))
 
 
 async def direct_chats(db: Connection, user_id: UserId) -> tuple[RoomId, ...]:

@@ -82,6 +82,10 @@ class StemFiles:
         """Return the stems of a recording that have a file. Blocking."""
         return sorted(int(file.stem) for file in self._files(recording_id) if file.stem.isdecimal())
 
+    def all(self) -> list[Path]:
+        """Return the files of all recordings. Blocking."""
+        return [file for each in self.recordings() for file in sorted(self._files(each))]
+
     def read(self, recording_id: RecordingId, number: int, offset: int, size: int) -> bytes:
         """Return bytes of a file. Raises OSError. Blocking."""
         with self.path(recording_id, number).open("rb") as file:

@@ -35,6 +35,7 @@ from storage.columns import (
     Texts,
     Transmissions,
     Turns,
+    UnheardTimes,
     Users,
     Utc,
     Word,
@@ -43,6 +44,7 @@ from storage.columns import (
 from storage.dialect import BIG, NEVER_AGAIN, only_where
 from storage.records import (
     Announce,
+    Behind,
     CallEventKind,
     CallProtocol,
     ChunkState,
@@ -105,6 +107,7 @@ rooms = Table(
     Column("own_cover_room", String(255)),
     Column("own_cover_sender", String(255)),
     Column("closed_since", BIG),
+    Column("behind", Word(Behind)),
 )
 
 room_state = Table(
@@ -184,6 +187,7 @@ recordings = Table(
     Column("call_id", String(255)),
     Column("stems", Stems, nullable=False, server_default="[]"),
     Column("aways", Aways, nullable=False, server_default="[]"),
+    Column("unheard", UnheardTimes, nullable=False, server_default="[]"),
     Column("turns", Turns, nullable=False, server_default="[]"),
     Column("notice", String(255)),
     # of a voice broadcast alone
@@ -299,6 +303,9 @@ episodes = Table(
     Column("chapters", Chapters, nullable=False, server_default="[]"),
     Column("titled", Text),
     Column("credited", Text),
+    Column("head", Integer, nullable=False, server_default="0"),
+    Column("lost_at", Utc),
+    Column("unjoined", String(64)),
 )
 
 tracks = Table(
@@ -464,6 +471,54 @@ listener_uses = Table(
     Column("app", String(64), nullable=False),
 )
 
+ended_addresses = Table(
+    "ended_addresses",
+    metadata,
+    Column("token_sha256", String(64), primary_key=True),
+    Column("ended_at", Utc, nullable=False),
+)
+
+feed_editions = Table(
+    "feed_editions",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("changed_at", Utc, nullable=False),
+)
+
+public_urls = Table(
+    "public_urls",
+    metadata,
+    Column("url", String(512), primary_key=True),
+    Column("since", Utc, nullable=False),
+)
+
+hub_notes = Table(
+    "hub_notes",
+    metadata,
+    Column("room_id", String(255), primary_key=True),
+    Column("revision", Integer, nullable=False),
+)
+
+originals = Table(
+    "originals",
+    metadata,
+    Column("recording_id", BIG, ForeignKey("recordings.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("blob", String(64), nullable=False, index=True),
+    Column("bytes", BIG, nullable=False),
+    Column("sha384", String(64), nullable=False),
+)
+
+portraits = Table(
+    "portraits",
+    metadata,
+    Column("room_id", String(255), primary_key=True),
+    Column("user_id", String(255), primary_key=True),
+    Column("avatar", Text, nullable=False),
+    Column("blob", String(64), index=True),
+)
+
 directs = Table(
     "directs",
     metadata,
@@ -573,7 +628,54 @@ jobs = Table(
     Column("once_key", String(600), unique=True),
     Column("changed_at", Utc, nullable=False),
     Column("turn", String(255)),
-    Index("ix_jobs_due", "state", "run_at"),
+    Column("worker", String(64)),  # that runs it; NULL: the bot itself
+    Index("ix_jobs_due", "state", "run_at", "id"),
     Index("uq_jobs_ready", "kind", "subject", unique=True, **only_where("state = 'ready'")),
+    Index("uq_jobs_running", "kind", "subject", unique=True, **only_where("state = 'running'")),
     **NEVER_AGAIN,
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("since", Utc, nullable=False),
+    Column("until", Utc, nullable=False),  # by the database's clock
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+live_listening = Table(
+    "live_listening",
+    metadata,
+    Column("recording_id", BIG, primary_key=True, autoincrement=False),
+    Column("heard_at", Utc, nullable=False, index=True),
+)
+
+owner = Table(
+    "owner",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # 1: there is one row
+    Column("epoch", BIG, nullable=False),
+    Column("holder", String(300), nullable=False),
+    Column("since", Utc, nullable=False),
+    Column("until", Utc, nullable=False),
+    Column("ready", Boolean, nullable=False),
+    Column("heard_at", Utc),
+)
+
+blob_marks = Table(
+    "blob_marks",
+    metadata,
+    Column("blob", String(64), primary_key=True),
+    Column("token", String(32), primary_key=True),
+    Column("leaving", Boolean, nullable=False),
+    Column("since", Utc, nullable=False),
+    Index("ix_blob_marks_token", "token"),
 )

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Select, delete, func, select, update
 
 from storage.cache import Edition, new_edition
 from storage.database import Connection
@@ -38,11 +39,20 @@ async def save(db: Connection, value: Track) -> None:
     await _changed(db, value.recording_id)
 
 
+def _cuts(recording_id: RecordingId) -> Select[Any]:
+    wanted = [column for column in cut_table.c if column.name not in ("recording_id", "peaks")]
+    return select(*wanted).where(cut_table.c.recording_id == recording_id)
+
+
 async def cuts(db: Connection, recording_id: RecordingId) -> tuple[Cut, ...]:
     """Return all pieces of a track in the order of the sound."""
-    wanted = [column for column in cut_table.c if column.name not in ("recording_id", "peaks")]
-    statement = select(*wanted).where(cut_table.c.recording_id == recording_id).order_by(cut_table.c.ordinal)
-    return await records(Cut, await db.execute(statement))
+    return await records(Cut, await db.execute(_cuts(recording_id).order_by(cut_table.c.ordinal)))
+
+
+async def newest_cuts(db: Connection, recording_id: RecordingId, most: int) -> tuple[Cut, ...]:
+    """Return the last pieces of a track, at most so many, in the order of the sound."""
+    newest_first = _cuts(recording_id).order_by(cut_table.c.ordinal.desc()).limit(most)
+    return (await records(Cut, await db.execute(newest_first)))[::-1]
 
 
 async def add_cuts(db: Connection, recording_id: RecordingId, pieces: Collection[Cut]) -> None:

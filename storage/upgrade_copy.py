@@ -4,6 +4,7 @@ import errno
 import filecmp
 import itertools
 import os
+import re
 from pathlib import Path
 
 from storage import dialect
@@ -31,6 +32,17 @@ def copy_before(path: Path, revision: str, head: str) -> Path:
     finally:
         _clear(part)
     return copy
+
+
+def copy_for(path: Path, head: str) -> Path | None:
+    """Return the copy with which a program of version `head` loses least: that of the newest version which it can read,
+    the last that was made of it; None without one."""
+    found = [
+        (match[1], copy.stat().st_mtime_ns, copy)
+        for copy in path.parent.glob(f"{path.name}.before-*")
+        if (match := re.fullmatch(r".*\.before-\d{4}-from-(\d{4})(-\d+)?", copy.name)) and match[1] <= head
+    ]
+    return max(found)[2] if found else None
 
 
 class _NotWhole(Exception):

@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from storage import archive, journal, rooms
+from storage.database import apart
+from storage.place import Place
 from storage.records import (
     BlobKey,
     ChunkFacts,
@@ -100,16 +102,34 @@ async def test_numbers_count_and_newest_come_first(store: Store) -> None:
         one = await archive.add_recording(db, recording("$1"))
         two = await archive.add_recording(db, recording("$2", NOW - timedelta(days=1)))
         with pytest.raises(IntegrityError):
-            await archive.add_recording(db, recording("$2"))
+            async with apart(db):
+                await archive.add_recording(db, recording("$2"))
     async with store.read() as db:
         assert [found.number for found in await archive.recordings(db, ROOM)] == [1, 2]
         assert await archive.recordings(db, ROOM, limit=1) == (one,)
     assert two.number == 2
 
 
+async def test_what_is_live_or_ended_lately_is_found_in_all_rooms(store: Store) -> None:
+    """Recordings that are live or ended since a time are found among the newest of each room, the newest first."""
+    begun = {"a": (9, 2, 1), "b": (5, 4)}
+    live = {("a", 9), ("a", 1)}
+    async with store.write() as db:
+        for name, hours in begun.items():
+            await rooms.save_room(db, rooms.new_room(RoomId(f"!{name}:hs"), NOW))
+            for hour in hours:
+                one = replace(recording(f"${name}{hour}", NOW + timedelta(hours=hour)), room_id=RoomId(f"!{name}:hs"))
+                if (name, hour) not in live:
+                    one = replace(one, state=RecordingState.COMPLETE, ended_at=one.started_at + timedelta(hours=1))
+                await archive.add_recording(db, one)
+    async with store.read() as db:
+        found = await archive.live_or_ended_since(db, NOW + timedelta(hours=6), 2)
+    assert [each.event_id for each in found] == ["$a9", "$b5"]
+
+
 async def test_a_recording_that_is_found_again_has_the_code_it_had(store: Store, tmp_path: Path) -> None:
     """Another store that finds the same broadcast gives it the same code; a code that is taken goes to nobody else."""
-    other = await Store.own(tmp_path / "restored")
+    other = await Store.own(Place(tmp_path / "restored"))
     async with store.write() as db, other.write() as restored:
         before = await archive.add_recording(db, recording("$1"))
         assert (await archive.add_recording(restored, recording("$1"))).code == before.code

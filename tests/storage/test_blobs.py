@@ -1,4 +1,4 @@
-"""Blobs: whole or not there, and reached by their keys alone."""
+"""Folder: whole or not there, and reached by their keys alone."""
 
 import errno
 import hashlib
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.blobs import Blobs
+from storage.blobs.folder import Folder
 from storage.records import BlobKey
 
 DATA = b"some sound"
@@ -15,13 +15,13 @@ KEY = BlobKey(hashlib.sha256(DATA).hexdigest())
 
 
 @pytest.fixture
-def blobs(tmp_path: Path) -> Blobs:
-    made = Blobs(tmp_path)
+def blobs(tmp_path: Path) -> Folder:
+    made = Folder(tmp_path)
     made.prepare()
     return made
 
 
-def add(blobs: Blobs, key: BlobKey = KEY) -> Path:
+def add(blobs: Folder, key: BlobKey = KEY) -> Path:
     """Add a blob; return its file."""
     part = blobs.part("one")
     part.write_bytes(DATA)
@@ -29,7 +29,7 @@ def add(blobs: Blobs, key: BlobKey = KEY) -> Path:
     return blobs.directory.parent / blobs.relative(key)
 
 
-def test_a_blob_is_whole_or_absent_and_leftovers_go(blobs: Blobs) -> None:
+def test_a_blob_is_whole_or_absent_and_leftovers_go(blobs: Folder) -> None:
     """A blob appears under its hash; leftovers of a killed process are removed from the scratch folder."""
     file = add(blobs)
     assert file.read_bytes() == DATA
@@ -44,7 +44,7 @@ def test_a_blob_is_whole_or_absent_and_leftovers_go(blobs: Blobs) -> None:
     assert not file.exists()
 
 
-async def test_a_blob_is_read_in_every_way(blobs: Blobs) -> None:
+async def test_a_blob_is_read_in_every_way(blobs: Folder) -> None:
     """The same bytes are read at once, as a range, from an open file, and from a local file."""
     add(blobs)
     assert blobs.exists(KEY)
@@ -53,12 +53,10 @@ async def test_a_blob_is_read_in_every_way(blobs: Blobs) -> None:
     assert blobs.read(KEY, 8, 100) == DATA[8:]
     with blobs.open(KEY) as file:
         assert file.read() == DATA
-    async with blobs.local(KEY) as path:
-        assert path.read_bytes() == DATA
     assert [key for batch in blobs.key_batches() for key in batch] == [KEY]
 
 
-def test_a_missing_blob_is_an_error_of_the_system(blobs: Blobs) -> None:
+def test_a_missing_blob_is_an_error_of_the_system(blobs: Folder) -> None:
     """A blob that is not there can be told from one that can't be read."""
     assert not blobs.exists(KEY)
     assert not blobs.is_whole(KEY)
@@ -67,7 +65,7 @@ def test_a_missing_blob_is_an_error_of_the_system(blobs: Blobs) -> None:
             read(KEY)
 
 
-def test_a_changed_blob_is_not_whole(blobs: Blobs) -> None:
+def test_a_changed_blob_is_not_whole(blobs: Folder) -> None:
     """A bit that flips on the disk is found by the hash."""
     file = add(blobs)
     assert blobs.is_whole(KEY)
@@ -75,11 +73,8 @@ def test_a_changed_blob_is_not_whole(blobs: Blobs) -> None:
     assert not blobs.is_whole(KEY)
 
 
-def test_bytes_and_copies_of_files_become_blobs(blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes and files are stored once, the file stays where it is, also where it can have no second name."""
-    blobs.add_bytes(DATA, KEY)
-    blobs.add_bytes(DATA, KEY)
-    assert blobs.is_whole(KEY)
+def test_copies_of_files_become_blobs(blobs: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is stored once, and stays where it is, also where it can have no second name."""
     grown = tmp_path / "grown"
     grown.write_bytes(DATA)
     for links in (True, False):

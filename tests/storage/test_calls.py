@@ -161,3 +161,15 @@ async def test_one_user_leaves_room_for_the_events_of_others(store: Store, monke
             muted = [CallEvent(Samples(at), BOB, CallEventKind.MUTED, "DEV")] * 3
             await calls.note(db, made.id, [*muted, CallEvent(Samples(at), CAROL, CallEventKind.JOINED, "DEV")])
         assert [event.user_id for event in await calls.events(db, made.id)] == [BOB, BOB, CAROL, CAROL]
+
+
+async def test_members_who_were_not_heard_are_counted_once_for_each_reason(store: Store) -> None:
+    """The counts are of one recording, and of sound that was wanted alone."""
+    unreadable, unreachable = CallEventKind.UNREADABLE, CallEventKind.UNREACHABLE
+    of_bob = [(BOB, unreadable), (BOB, unreachable), (BOB, CallEventKind.LEFT)]
+    told = [(ALICE, unreadable), (ALICE, unreadable), *of_bob]
+    async with store.write() as db:
+        made, other = await call(db), await call(db, event_id=EventId("$other"))
+        await calls.note(db, made.id, [CallEvent(Samples(at), user, what) for at, (user, what) in enumerate(told)])
+        assert await calls.unheard(db, made.id) == {unreadable: 2, unreachable: 1}
+        assert await calls.unheard(db, other.id) == {}

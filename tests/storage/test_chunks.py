@@ -159,7 +159,7 @@ async def test_a_new_process_begins_with_what_is_stored(
     """Two processes see each other's writes."""
     here, _ = two
     before = await kept(store, here.id)
-    other = await Store.look(store.directory)
+    other = await Store.look(store.place)
     try:
         assert await kept(other, here.id) == before
         async with other.write() as db:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from storage import heirs, rooms
+from storage import heirs, rooms, tables
 from storage.records import RoomId, Visibility
 from storage.store import Store
 
@@ -90,3 +90,18 @@ async def test_a_podcast_is_its_present_room_under_its_first_names(store: Store)
         podcast = await heirs.podcast(db, (A, B))
         assert podcast == replace(last, key=first.key, podcast_guid=first.podcast_guid, revision=2, changed_at=later)
         assert (await heirs.podcast(db, (A, B), last)).key == last.key
+
+
+async def test_all_public_podcasts_are_read_at_once(store: Store) -> None:
+    """The public podcasts are those that are read one by one, each once; one with a pending heir is private."""
+    await know(store, A, B, C)
+    async with store.write() as db:
+        for room_id in (A, B, C):
+            room = await rooms.room(db, room_id)
+            assert room is not None
+            await rooms.save_room(db, replace(room, visibility=Visibility.PUBLIC))
+        assert await heirs.inherit(db, C, B)
+        await db.execute(tables.heirs.insert().values(room_id=A, heir=C, confirmed=False))
+        found = await heirs.public_podcasts(db)
+        assert found == [((room, *more), await heirs.podcast(db, (room, *more))) for room, *more in ((A,), (C, B))]
+        assert [podcast.visibility for _, podcast in found] == [Visibility.PRIVATE, Visibility.PUBLIC]

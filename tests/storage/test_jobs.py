@@ -1,8 +1,10 @@
 """Jobs: once, again, later, never lost."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
-from storage import jobs
+from storage import jobs, workers
+from storage.place import Place
 from storage.records import Job, JobKind, JobName, JobState, NewJob
 from storage.store import Store
 
@@ -13,7 +15,7 @@ NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
 
 
 async def claim(store: Store, now: datetime = NOW) -> tuple[Job, ...]:
-    async with store.write() as db:
+    async with store.claim() as db:
         return await jobs.claim(db, KINDS, now, 10)
 
 
@@ -66,6 +68,26 @@ async def test_what_ran_when_the_process_died_runs_again(store: Store) -> None:
     assert {job.subject: job.attempts for job in again}["a"] == 1
     async with store.read() as db:
         assert await jobs.count(db, JobState.RUNNING) == 2
+
+
+async def test_jobs_of_the_bot_are_not_taken_back_as_those_of_lost_workers(store: Store) -> None:
+    """A job that the bot itself runs stays its own, whether or not there are workers beside it; that of a worker which
+    left, or is not on the list, is ready again."""
+    for subject, worker in (("of the bot", None), ("of the lost", "lost")):
+        async with store.write() as db:
+            await jobs.add(db, NewJob(FETCH, subject, {}), NOW)
+        async with store.claim() as db:
+            await jobs.claim(db, KINDS, NOW, 1, worker=worker)
+    for name in ("there", None):
+        async with store.write() as db:
+            if name is not None:
+                await workers.enter(db, name, "host")
+            assert await jobs.any_lost(db) is (name is not None)
+            assert await workers.take_off(db, (), NOW) == (1 if name is not None else 0)
+            await workers.leave(db, "there", NOW)
+            assert {job.subject for job in await jobs.unfinished(db, FETCH) if job.state is JobState.RUNNING} == {
+                "of the bot"
+            }
 
 
 async def test_put_back_waits_and_hasten_wakes(store: Store) -> None:
@@ -173,3 +195,46 @@ async def test_the_next_of_each_kind_is_what_each_would_ask_for(store: Store) ->
         assert {kind: await jobs.next_due(db, [kind]) for kind in KINDS} == {kind: found.get(kind) for kind in KINDS}
         await jobs.done(db, running[ENCODE].id, NOW)
         assert (await jobs.next_of_each(db))[ENCODE] == NOW
+
+
+CLAIMERS, ORDERS = 6, 60
+
+
+async def test_claimers_at_once_never_get_the_same_job_nor_two_of_one_name(place: Place, store: Store) -> None:
+    """Processes that claim beside each other, and beside the one that adds jobs, do each once and none of a name at
+    once."""
+    running: set[str] = set()
+    done: list[str] = []
+    several = place.database_url is not None
+    claimers = [await Store.join(place) for _ in range(CLAIMERS)] if several else [store] * CLAIMERS
+
+    async def work(claimer: Store) -> None:
+        while len(done) < ORDERS:
+            async with claimer.claim() as db:
+                claimed = await jobs.claim(db, KINDS, NOW, 1)
+            for job in claimed:
+                assert job.subject not in running
+                running.add(job.subject)
+                await asyncio.sleep(0)
+                done.append(job.payload["order"])
+                async with claimer.write() as db:
+                    running.discard(job.subject)
+                    await jobs.done(db, job.id, NOW)
+
+    async def order() -> None:
+        """Add jobs of few names, so that most wait for one that runs."""
+        for number in range(ORDERS):
+            name = JobName(ENCODE, str(number % 7))
+            while True:
+                async with store.write() as db:
+                    waiting = await jobs.find(db, name)
+                    if waiting is None or waiting.state is not JobState.READY:
+                        await jobs.add(db, NewJob(ENCODE, name.subject, {"order": str(number)}), NOW)
+                        break
+                await asyncio.sleep(0.001)
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(order(), *(work(claimer) for claimer in claimers))
+    assert sorted(done, key=int) == [str(number) for number in range(ORDERS)]
+    for claimer in claimers if several else ():
+        await claimer.close()

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from sqlalchemy.exc import OperationalError
 
 from bot.recorder import recorder
 from bot.worker import attempts
-from storage import database, journal
+from storage import journal, sqlite
+from storage.database import FILE_NAME
 from storage.errors import StoreBusyError, StoreError
+from storage.place import Place
 from storage.records import RecordingState
 from storage.store import Store
 from tests.line.replay import Capture, Replay, address_of, assert_heard_whole, replaying
@@ -32,7 +33,7 @@ sys.stdin.read()
 async def locked(store: Store) -> AsyncIterator[None]:
     """Hold the write lock in another process until the block ends."""
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", HOLD, str(store.database.path)),
+        *(sys.executable, "-c", HOLD, str(store.directory / FILE_NAME)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -47,9 +48,15 @@ async def locked(store: Store) -> AsyncIterator[None]:
 
 
 @pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A file, which any program can lock."""
+    return Place(tmp_path / "data")
+
+
+@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten waits of seconds to a moment."""
-    monkeypatch.setattr(database, "BUSY_MS", 20)
+    monkeypatch.setattr(sqlite, "BUSY_MS", 20)
     monkeypatch.setattr(attempts, "STORE_TROUBLE_PAUSE_S", 0.01)
     monkeypatch.setattr(recorder, "STORE_TROUBLE_PAUSE_S", 0.01)
 
@@ -143,20 +150,20 @@ async def test_a_lock_while_chunks_are_fetched_loses_none_and_is_said_once(
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Awaitable[None]]:
     """Wait until so many writes were refused."""
-    number, news, named = 0, asyncio.Event(), database._trouble
+    number, news, named = 0, asyncio.Event(), sqlite.SQLite.trouble
 
-    def noted(error: OperationalError) -> StoreError:
+    def noted(engines: sqlite.SQLite, error: BaseException) -> StoreError | None:
         nonlocal number
         number += 1
         news.set()
-        return named(error)
+        return named(engines, error)
 
     async def until(wanted: int) -> None:
         while number < wanted:
             news.clear()
             await news.wait()
 
-    monkeypatch.setattr(database, "_trouble", noted)
+    monkeypatch.setattr(sqlite.SQLite, "trouble", noted)
     return until
 
 

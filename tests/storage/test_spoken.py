@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from sqlalchemy import event
 
 from storage import archive, spoken
@@ -42,6 +43,7 @@ async def test_what_they_began_or_spoke_in_is_found(store: Store) -> None:
 INDEXES = {"ix_recordings_broadcaster", "ix_chunks_sender", "ix_recordings_of_kind"}
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)  # its plans can be read by their names
 async def test_nobody_elses_recordings_are_read(store: Store) -> None:
     """The database finds a member's recordings by three indexes."""
     said: list[tuple[str, Any]] = []

@@ -4,15 +4,17 @@ import sqlite3
 import stat
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import Connection, select, text
 
 from storage import journal, migrate
 from storage.errors import StoreError, StoreLockedError, StoreTooNewError
+from storage.place import Place
 from storage.revisions import configuration
 from storage.store import Store, is_owned
 from storage.tables import jobs, meta, metadata
@@ -32,65 +34,68 @@ async def test_a_folder_of_somebody_else_that_may_be_written(tmp_path: Path, mon
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(Path, "chmod", not_ours)
-    await (await Store.own(tmp_path)).close()
+    await (await Store.own(Place(tmp_path))).close()
     with pytest.raises(StoreError, match="can't be written"):
-        await Store.own(Path("/proc/nowhere"))
+        await Store.own(Place(Path("/proc/nowhere")))
 
 
 async def test_a_second_owner_is_refused_and_a_reader_is_not(store: Store) -> None:
     """The store is owned by one process; others may read."""
     with pytest.raises(StoreLockedError, match="another Aircheck"):
-        await Store.own(store.directory)
-    reader = await Store.look(store.directory)
+        await Store.own(store.place)
+    reader = await Store.look(store.place)
     async with reader.read() as db:
         assert await journal.position(db) == 0
     await reader.close()
-    assert is_owned(store.directory)
+    assert await is_owned(store.place)
 
 
-async def test_the_lock_ends_with_its_owner(tmp_path: Path) -> None:
-    """A store that was closed can be owned again."""
-    first = await Store.own(tmp_path)
+async def test_the_lock_ends_with_its_owner(place: Place) -> None:
+    """A store that was closed can be owned again, at once."""
+    first = await Store.own(place)
     await first.close()
-    assert not is_owned(tmp_path)
-    second = await Store.own(tmp_path)
+    assert not await is_owned(place)
+    second = await Store.own(place)
     await second.close()
 
 
 async def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     """A database of a newer version is not changed."""
-    await (await Store.own(tmp_path)).close()
+    await (await Store.own(Place(tmp_path))).close()
     with closing(sqlite3.connect(tmp_path / "aircheck.db")) as db:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
         db.commit()
     with pytest.raises(StoreTooNewError, match="newer"):
-        await Store.own(tmp_path)
+        await Store.own(Place(tmp_path))
     with pytest.raises(StoreTooNewError, match="newer"):
-        await Store.look(tmp_path)
+        await Store.look(Place(tmp_path))
     assert migrate.revision_of(tmp_path / "aircheck.db") == "9999"
-    assert not is_owned(tmp_path)
+    assert not await is_owned(Place(tmp_path))
 
 
 async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     """A file that is no database is reported in one sentence."""
     (tmp_path / "aircheck.db").write_bytes(b"not a database at all, but long enough to be looked at" * 20)
     with pytest.raises(StoreError, match=r"aircheck\.db is not an Aircheck database"):
-        await Store.own(tmp_path)
+        await Store.own(Place(tmp_path))
 
 
 async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """A file in the folder's place is reported in one sentence."""
     (tmp_path / "data").write_text("")
     with pytest.raises(StoreError, match=r"storage\.directory"):
-        await Store.own(tmp_path / "data")
+        await Store.own(Place(tmp_path / "data"))
 
 
 async def test_migrations_lead_to_the_tables(store: Store) -> None:
-    """The migrations make the tables that the code expects."""
-    engine = create_engine(f"sqlite:///{store.database.path}")
-    with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    engine.dispose()
+    """The migrations make the tables that the code expects, with their types, in both databases."""
+
+    def differences(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, metadata))
+
+    async with store.read() as db:
+        assert await db.run_sync(differences) == []
     assert ScriptDirectory.from_config(configuration()).get_current_head() == migrate.HEAD
 
 

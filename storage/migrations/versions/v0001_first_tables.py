@@ -37,7 +37,11 @@ def upgrade() -> None:
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.create_index("ix_jobs_due", ["state", "run_at"], unique=False)
         batch_op.create_index(
-            "uq_jobs_ready", ["kind", "subject"], unique=True, sqlite_where=sa.text("state = 'ready'")
+            "uq_jobs_ready",
+            ["kind", "subject"],
+            unique=True,
+            sqlite_where=sa.text("state = 'ready'"),
+            postgresql_where=sa.text("state = 'ready'"),
         )
 
     op.create_table(
@@ -197,7 +201,11 @@ def upgrade() -> None:
     with op.batch_alter_table("chunks", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_chunks_blob"), ["blob"], unique=False)
         batch_op.create_index(
-            "ix_chunks_candidates", ["state"], unique=False, sqlite_where=sa.text("state = 'candidate'")
+            "ix_chunks_candidates",
+            ["state"],
+            unique=False,
+            sqlite_where=sa.text("state = 'candidate'"),
+            postgresql_where=sa.text("state = 'candidate'"),
         )
         batch_op.create_index(batch_op.f("ix_chunks_recording_id"), ["recording_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_chunks_session_id"), ["session_id"], unique=False)

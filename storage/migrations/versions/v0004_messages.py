@@ -40,7 +40,7 @@ def close_what_is_private() -> None:
             UNION ALL
             SELECT heirs.room_id, line.present FROM heirs JOIN line ON heirs.heir = line.room_id
         )
-        UPDATE recordings SET public = 0
+        UPDATE recordings SET public = FALSE
         WHERE public AND room_id IN (
             SELECT line.room_id FROM line JOIN rooms ON rooms.room_id = line.present WHERE rooms.visibility = 'private'
         )
@@ -48,7 +48,7 @@ def close_what_is_private() -> None:
     )
     op.execute(
         """
-        UPDATE recordings SET public = 0
+        UPDATE recordings SET public = FALSE
         WHERE public AND NOT past AND position <= (
             SELECT public_since FROM rooms WHERE rooms.room_id = recordings.room_id AND rooms.visibility = 'public'
         )

@@ -39,6 +39,8 @@ COPY = f"""
 
 
 def upgrade() -> None:
+    if op.get_bind().dialect.name == "postgresql":  # where the names of keys are unique in the whole schema
+        op.execute("ALTER TABLE chunks RENAME CONSTRAINT pk_chunks TO pk_old_chunks")
     op.create_table(
         "new_chunks",
         sa.Column("id", sa.String(length=255), nullable=False),
@@ -70,4 +72,5 @@ def upgrade() -> None:
     op.rename_table("new_chunks", "chunks")
     for column in ("recording_id", "session_id", "blob"):
         op.create_index(op.f(f"ix_chunks_{column}"), "chunks", [column])
-    op.create_index("ix_chunks_candidates", "chunks", ["state"], sqlite_where=sa.text("state = 'candidate'"))
+    candidates = sa.text("state = 'candidate'")
+    op.create_index("ix_chunks_candidates", "chunks", ["state"], sqlite_where=candidates, postgresql_where=candidates)

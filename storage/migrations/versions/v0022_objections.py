@@ -20,6 +20,8 @@ COPY = """
 
 
 def upgrade() -> None:
+    if op.get_bind().dialect.name == "postgresql":  # where the names of keys are unique in the whole schema
+        op.execute("ALTER TABLE optouts RENAME CONSTRAINT pk_optouts TO pk_old_optouts")
     op.create_table(
         "new_optouts",
         sa.Column("user_id", sa.String(255), nullable=False),

@@ -1,0 +1,1 @@
+"""Media in a bucket of a server that checks signatures (`make test-s3`)."""

@@ -11,11 +11,12 @@ from datetime import datetime
 
 from bot import orders, rules
 from bot.calls import telling
-from bot.calls.model import Call, Device
+from bot.calls.model import Call, Device, Member
 from bot.calls.parts import Key, Parts
 from bot.calls.standing import Standing
+from bot.calls.wire import matrixrtc_own
 from bot.errors import GiveUp
-from bot.event_types import SHOWN_IN_CALL
+from bot.event_types import RTC_MEMBER, SHOWN_IN_CALL
 from storage import calls, jobs, rooms
 from storage.database import Connection
 from storage.records import CallProtocol, EndedBy, EventId, RecordingState, RoomId
@@ -44,9 +45,28 @@ class Beginning:
             if room is not None and room.call_wanted:
                 await rooms.save_room(db, replace(room, call_wanted=False))
 
-    def may_show(self, standing: Standing, protocol: CallProtocol) -> bool:
-        """Return whether the bot may show itself in a room's calls of a protocol."""
-        return rules.may_show_in_call(self._parts.device(protocol).user_id, protocol, standing.power)
+    async def is_sticky(self, call: Call | None) -> bool:
+        """Return whether the bot joins a call by a sticky event: members use nothing else, and the homeserver has them.
+        Raises TryLater."""
+        known = self.known_sticky(call)
+        return await self._parts.has_sticky() if known is None else known
+
+    def known_sticky(self, call: Call | None) -> bool | None:
+        """Return the same without a request; None: the homeserver was not asked yet."""
+        if call is None or call.protocol is not CallProtocol.MATRIXRTC or not matrixrtc_own.uses_sticky(call):
+            return False
+        return self._parts.known_sticky()
+
+    async def own(self, call: Call, ours: Device) -> Member:
+        """Return the bot as a member of a call that it joins now. `ours`: its device. Raises TryLater."""
+        if call.protocol is not CallProtocol.MATRIXRTC:
+            return Member(ours, None)
+        return matrixrtc_own.own_member(call, ours, sticky=await self.is_sticky(call))
+
+    def may_show(self, standing: Standing, protocol: CallProtocol, *, sticky: bool) -> bool:
+        """Return whether the bot may show itself in a room's calls of a protocol, by a sticky event or by state."""
+        us = self._parts.device(protocol).user_id
+        return rules.may_show_in_call(us, protocol, standing.power, sticky=sticky)
 
     async def begin(self, standing: Standing, key: Key) -> None:
         """Begin to record the call that goes on, if that is wanted; the notice to the room is on its way then."""
@@ -59,13 +79,13 @@ class Beginning:
             self._left[key, call.call_id] = frozenset()
             return
         now, prefix = self._clock(), self._prefix
-        is_fit = await self._is_fit()
+        is_fit, sticky = await self._is_fit(), await self.is_sticky(call)
         async with self._store.write() as db:
             if not is_fit:
                 await telling.unfit(db, room_id, now)
                 return
-            if not self.may_show(standing, protocol):
-                await telling.lacks(db, room_id, protocol, now)
+            if not self.may_show(standing, protocol, sticky=sticky):
+                await telling.lacks(db, room_id, protocol, now, sticky=sticky)
                 self._left.pop((key, call.call_id), None)
                 return
             if standing.room.encrypted and protocol is CallProtocol.MXVC:
@@ -124,9 +144,9 @@ class Beginning:
     async def _own_entries(self, db: Connection, key: Key) -> list[EventId]:
         """Return the events of the bot's own entry: another one after each recording, for a call whose other events
         name recordings already."""
-        entries = await rooms.states_in(db, key[0], {SHOWN_IN_CALL[key[1]]})
         us = self._parts.device(key[1]).user_id
-        return [entry.event_id for entry in entries if entry.sender == us and entry.event_id is not None]
+        entries = await rooms.states_sent(db, us, {SHOWN_IN_CALL[key[1]], RTC_MEMBER}, key[0])
+        return [entry.event_id for entry in entries if entry.event_id is not None]
 
     async def _was_left(self, db: Connection, key: Key, call: Call) -> bool:
         """Return whether the bot has left this call for good: its recording was too long, or was deleted while it

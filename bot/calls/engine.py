@@ -52,11 +52,23 @@ class Engine:
         self._parts = parts
         self._store, self._clock, self._apply = parts.store, parts.clock, parts.apply
         self._beginning = Beginning(parts)
-        self._attendance = Attendance(parts, self._beginning, alone=self._leave_by_itself, unseen=self._is_unseen)
+        self._attendance = Attendance(
+            parts,
+            self._beginning,
+            alone=self._leave_by_itself,
+            unseen=self._is_unseen,
+            look=lambda room_id: self._do(self._order(room_id)),
+        )
         self._looking: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_recovered = False
         self._is_heard = False
+
+    @property
+    def running(self) -> tuple[int, int]:
+        """The number of calls that the bot is in, and of the users in them."""
+        live = self._attendance.live.values()
+        return len(live), sum(len(call.users) for call in live)
 
     async def __call__(self, job: Job) -> None:
         await self.look(orders.KeepCalls.of(job).room_id)
@@ -70,22 +82,49 @@ class Engine:
         async with self._looking[room_id]:
             standing = await self._stand(room_id)
             if standing is not None:
-                for protocol in standings.READERS:
-                    await self._look_at(standing, protocol)
+                await self._look_at_all(standing)
+                await self._look_when_entries_expire(standing)
             if standing is not None and standing.room.call_wanted:
                 await self._beginning.forget_wish(room_id)
 
-    async def going_on(self, db: Connection, room_id: RoomId) -> tuple[CallProtocol, ...]:
+    async def _look_when_entries_expire(self, standing: Standing) -> None:
+        """Have a room looked at again when the next entry of a member of its MatrixRTC call expires, of which no event
+        tells: where others send to may depend on it."""
+        its = (call for call in standing.calls if call.protocol is CallProtocol.MATRIXRTC)
+        ends = [member.expires_at for call in its for member in call.members if member.expires_at is not None]
+        if ends and (standing.is_wanted or standing.running):
+            async with self._store.write() as db:
+                await jobs.add(db, orders.KeepCalls(standing.room.room_id).job(min(ends)), self._clock())
+
+    async def going_on(self, db: Connection, room_id: RoomId) -> dict[CallProtocol, bool | None]:
         """Return the protocols of the calls that go on in a room with somebody who may be recorded, the one first that
-        `record call` is about."""
+        `record call` is about; of each whether the bot's entry is a sticky event, None: not known yet. Makes no
+        request."""
         standing = await standings.look(db, room_id, self._parts.device, self._clock())
-        there = set() if standing is None else {call.protocol for call in standing.going_on()}
-        return tuple(protocol for protocol in standings.READERS if protocol in there)
+        if standing is None:
+            return {}
+        there = {call.protocol for call in standing.going_on()}
+        return {each: self._known_sticky(standing, each) for each in standings.READERS if each in there}
+
+    def _known_sticky(self, standing: Standing, protocol: CallProtocol) -> bool | None:
+        live = self._attendance.live.get((standing.room.room_id, protocol))
+        return self._beginning.known_sticky(standing.newest(protocol)) if live is None else live.is_sticky
 
     async def _stand(self, room_id: RoomId) -> Standing | None:
         heard = {user for key, live in self._attendance.live.items() if key[0] == room_id for user in live.users}
         async with self._store.read() as db:
             return await standings.look(db, room_id, self._parts.device, self._clock(), heard=heard)
+
+    async def _look_at_all(self, standing: Standing) -> None:
+        """Look at the calls of each protocol; the trouble of one keeps no other waiting. Raises the first."""
+        troubles: list[AircheckError | StoreError] = []
+        for protocol in standings.READERS:
+            try:
+                await self._look_at(standing, protocol)
+            except (AircheckError, StoreError) as error:
+                troubles.append(error)
+        if troubles:
+            raise troubles[0]
 
     async def _look_at(self, standing: Standing, protocol: CallProtocol) -> None:
         key = standing.room.room_id, protocol
@@ -99,18 +138,20 @@ class Engine:
             await self._beginning.begin(standing, key)
             return
         call = standing.call_of(recording)
-        end = self._end_of(standing, recording, call, live)
+        end = await self._end_of(standing, recording, call, live)
         if end is not None:
             await self._attendance.leave(key, recording, ended=end)
         elif call is not None and recording.notice is not None:
             await self._attendance.go_on(standing, key, recording, call)
 
-    def _end_of(
+    async def _end_of(
         self, standing: Standing, recording: Recording, call: Call | None, live: LiveCall | None
     ) -> EndedBy | None:
-        """Return why a recording ends now; None: it goes on."""
+        """Return why a recording ends now; None: it goes on. While the bot is in the call its own entry counts,
+        whatever members use by now. Raises TryLater."""
         assert recording.protocol is not None, "it is of a call"
-        if not standing.room.joined or not self._beginning.may_show(standing, recording.protocol):
+        sticky = await self._beginning.is_sticky(call) if live is None else live.is_sticky
+        if not standing.room.joined or not self._beginning.may_show(standing, recording.protocol, sticky=sticky):
             return EndedBy.REMOVED
         if call is None or (live is None and not standing.has_company(call)):
             return EndedBy.STOPPED
@@ -159,6 +200,14 @@ class Engine:
             except StoreError as error:
                 log.warning("call not left cleanly: recording=%s (%s)", recording.code, error)
         await self._look_again(key[0])
+
+    async def _order(self, room_id: RoomId) -> None:
+        """Have a room looked at."""
+        try:
+            async with self._store.write() as db:
+                await order(db, room_id, self._clock())
+        except StoreError as error:
+            log.warning("calls not looked at: room=%s (%s)", room_id, error)
 
     async def _look_again(self, room_id: RoomId) -> None:
         """Look at a room until it succeeds: no order is written where the store fails."""

@@ -1,26 +1,25 @@
 """The engine of calls as the program runs it: its parts are made, and the wire formats of the protocols connected."""
 
-import asyncio
 import secrets
-import socket
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from urllib.parse import urlsplit
 
-from bot.addresses import is_public
+from bot.calls import transports
 from bot.calls.engine import Engine
+from bot.calls.key_messages import KeyMessages
 from bot.calls.media.late import LateMedia
-from bot.calls.model import Device, Received, Send
+from bot.calls.model import Device, KeyTold, Received, Send
 from bot.calls.parts import Calling, Key, Parts
+from bot.calls.private import OwnServices, is_private
 from bot.calls.session.state import Setup
 from bot.calls.showing import Showing
 from bot.calls.stems.keeping import Apply
 from bot.calls.stems.stems import Stems
+from bot.calls.tokens import Tokens
 from bot.calls.turn import Turn
-from bot.calls.wire import msc3401, mxvc
-from bot.errors import TryLater
+from bot.calls.wire import matrixrtc_keys, msc3401, mxvc
 from bot.matrix.batch import Signal
 from bot.matrix.poll import LONG_POLL_S
 from bot.matrix.session import Session
@@ -58,7 +57,10 @@ async def engine_of(
         to, sealed = send.device, send.encrypted
         await session.to_device.send(to.user_id, to.device_id, kind, content, encrypted=sealed, txn_id=message_id)
 
-    def read(key: Key, setup: Setup, signal: Signal) -> Received | None:
+    def read(key: Key, setup: Setup, signal: Signal) -> Received | KeyTold | None:
+        if setup.protocol is CallProtocol.MATRIXRTC:
+            told = matrixrtc_keys.read(signal, key[0])
+            return told if isinstance(told, KeyTold) else None
         if setup.protocol is CallProtocol.MXVC:
             received = mxvc.read(signal, setup.ours, clock()) if signal.room_id == key[0] else None
         else:
@@ -69,6 +71,8 @@ async def engine_of(
         """Return whether the homeserver answers: it says something at least at the end of each long poll."""
         return session.in_touch and session.heard_at is not None and clock() - session.heard_at < IN_TOUCH
 
+    homeserver, server_name = settings.matrix.homeserver, session.user_id.partition(":")[2]
+    services = OwnServices(homeserver, partial(transports.services, session.wire, server_name), time.monotonic)
     engine = Engine(
         Parts(
             store=store,
@@ -76,12 +80,16 @@ async def engine_of(
             calling=calling,
             apply=apply,
             stems=Stems(store, apply, clock),
-            media=LateMedia(partial(_is_private, settings.matrix.homeserver)),
-            presence=Showing(store, session.sending, session.delayed, device, clock),
+            media=LateMedia(partial(is_private, homeserver)),
+            presence=Showing(store, session.sending, session.delayed, session.sticky, device, clock),
             post=post,
             read=read,
             servers=Turn(session.wire, clock).servers,
+            grant=Tokens(session.wire, services.may_be_private).grant,
+            share=KeyMessages(session.to_device, clock).share,
             device=device,
+            has_sticky=session.sticky.are_known,
+            known_sticky=lambda: session.sticky.known,
             in_touch=in_touch,
             clock=clock,
             ticks=time.monotonic,
@@ -89,14 +97,3 @@ async def engine_of(
     )
     session.to_device.listener, session.to_device.heeds = engine.take, engine.heeds
     return engine
-
-
-async def _is_private(homeserver: str) -> bool:
-    """Return whether the homeserver is in a private network, or on this machine. Raises TryLater while its name is not
-    known."""
-    host = urlsplit(homeserver).hostname or ""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise TryLater("the homeserver's name can't be looked up") from error
-    return not all(is_public(str(address[0])) for *_, address in found)

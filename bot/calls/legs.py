@@ -20,6 +20,7 @@ from bot.calls.model import (
     CloseLeg,
     Device,
     LegConnected,
+    LegEffect,
     LegEnded,
     LegFailed,
     LegId,
@@ -34,6 +35,7 @@ from bot.calls.model import (
 )
 from bot.calls.parts import Means
 from bot.calls.serial import Serial
+from bot.calls.silence import Told
 from bot.calls.stem_rows import StemRows
 from bot.errors import GiveUp, TryLater
 from storage.records import LeftBy, Samples
@@ -42,16 +44,10 @@ log = logging.getLogger(__name__)
 
 MOST_OF_A_LEG = 200
 """Messages, and pieces of work for the media, that wait for one leg."""
-TELL_EVERY_S = 2.0
-"""The pause between two reports of sound to the machine."""
-SILENT_BYTES = 8
-"""The largest payload that holds digital silence, as a muted microphone sends it; speech has 40 and more."""
 SEND_AGAIN_S = (1.0, 2.0, 4.0)
 """The pauses before a message is sent again."""
 CLOSING_S = 2.0
 """The longest time for which the end of a call waits for its connections."""
-
-LegEffect = MakeOffer | MakeAnswer | TakeAnswer | TakeCandidates | AnswerAgain | Send | CloseLeg
 
 
 @dataclass(slots=True)
@@ -71,16 +67,14 @@ class _Listener:
     def __init__(self, leg: LegId, legs: "Legs") -> None:
         self._leg = leg
         self._legs = legs
-        self._told_at: float | None = None
+        self._told = Told()
 
     def connected(self) -> None:
         self._legs.take(LegConnected(self._leg))
 
     def heard(self, sound: door.Sound) -> None:
         self._legs.rows.write(self._leg, sound)
-        now = asyncio.get_running_loop().time()
-        if not _is_silent(sound) and (self._told_at is None or now - self._told_at > TELL_EVERY_S):
-            self._told_at = now
+        if self._told.is_due(sound):
             self._legs.take(SoundHeard(self._leg))
 
     def ended(self) -> None:
@@ -122,7 +116,7 @@ class Legs:
                 self._work(leg, device).messages.add(partial(self._send, effect))
             case CloseLeg(by=by):
                 self._close(leg, by)
-            case _ if (work := self._works.get(leg)) is not None:
+            case TakeAnswer() | TakeCandidates() | AnswerAgain() if (work := self._works.get(leg)) is not None:
                 work.media.add(partial(self._change, leg, effect))
 
     def beep(self) -> None:
@@ -130,6 +124,9 @@ class Legs:
         for work in self._works.values():
             if work.leg is not None:
                 work.leg.beep()
+
+    def seal(self) -> None:
+        """Leave it to the session machine: what is not encrypted ends there."""
 
     async def end(self, by: LeftBy, within_s: float) -> None:
         """End all legs, and wait until they have ended, within a time."""
@@ -253,7 +250,3 @@ class Legs:
         task = asyncio.create_task(ending)
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
-
-
-def _is_silent(sound: door.Sound) -> bool:
-    return isinstance(sound, door.OpusPacket) and len(sound.payload) <= SILENT_BYTES

@@ -11,34 +11,38 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from bot.calls.legs import CLOSING_S, Legs
 from bot.calls.model import (
-    AnswerAgain,
     Beep,
-    CloseLeg,
+    Call,
     Device,
     Happened,
+    HeardAgain,
+    KeyTold,
     LeaveCall,
-    MakeAnswer,
-    MakeOffer,
+    Member,
+    Missed,
     OpenStem,
     Over,
     Received,
-    Send,
+    Seen,
     SessionEffect,
     SessionEvent,
-    TakeAnswer,
-    TakeCandidates,
+    TellMissed,
     TellSilent,
     TimePassed,
     WakeAt,
 )
-from bot.calls.parts import Means
+from bot.calls.parts import Carrier, Means
+from bot.calls.reception import Reception
 from bot.calls.session import machine
 from bot.calls.session.state import Session, Setup
 from bot.calls.stem_rows import StemRows
+from bot.calls.wire import matrixrtc_own
 from bot.calls.wire.ordering import Ordering
+from bot.recording.model import Heard, NotHeard
 from storage.records import SAMPLE_RATE, CallEvent, LeftBy, Recording, Samples, UserId
 
 log = logging.getLogger(__name__)
@@ -59,9 +63,10 @@ class LiveCall:
         self.rows = rows
         self.told: set[UserId] = set()
         self.company: frozenset[Device] = frozenset()  # devices that are listed, and whose sound may be received
+        self.unseeing: frozenset[UserId] = frozenset()  # users with a client that may not see the bot
         self._session = session
         self._means = means
-        self._legs = Legs(recording.code, rows, means, take=self.take, now=self.now)
+        self._legs, self._reception = self._carriers()
         self._events: deque[SessionEvent] = deque()
         self._received = 0
         self._ordering = Ordering()
@@ -80,6 +85,11 @@ class LiveCall:
         return self._session.setup
 
     @property
+    def is_sticky(self) -> bool:
+        """Whether the bot is in the call by a sticky event."""
+        return self._means.sfus is not None and matrixrtc_own.is_sticky(self._means.sfus.own)
+
+    @property
     def users(self) -> frozenset[UserId]:
         """The users who have a device in the call, as the machine knows it."""
         return frozenset(user for user, _ in self._session.peers)
@@ -91,11 +101,23 @@ class LiveCall:
     def seal(self) -> None:
         """Heed encrypted messages alone from now on: the room is encrypted."""
         self._session = replace(self._session, setup=replace(self.setup, encrypted=True))
+        self._legs.seal()
+
+    def follow(self, call: Call) -> Member | None:
+        """Send the bot's own sound where members are; see `Reception.follow`."""
+        return None if self._reception is None else self._reception.follow(call)
+
+    def take_key(self, told: KeyTold) -> None:
+        """Hand the call the key of a device's sound."""
+        if self._reception is not None and not self._is_over:
+            self._reception.take_key(told)
 
     def take(self, event: SessionEvent) -> None:
         """Hand the call what happened."""
         if self._is_over:
             return
+        if self._reception is not None and isinstance(event, Seen):
+            self._reception.see(event.members)
         if isinstance(event, Received):
             if self._received >= MOST_RECEIVED:
                 log.warning("message left out, since too many wait: call=%s", self.recording.code)
@@ -106,6 +128,15 @@ class LiveCall:
         else:
             self._events.append(event)
         self._news.set()
+
+    def _carriers(self) -> tuple[Carrier, Reception | None]:
+        """Make what carries out effects for legs: connections to devices, or to SFUs."""
+        code, rows, means, sfus = self.recording.code, self.rows, self._means, self._means.sfus
+        if sfus is None:
+            return Legs(code, rows, means, take=self.take, now=self.now), None
+        sealed = self.setup.encrypted
+        made = Reception(code, rows, means, sfus, encrypted=sealed, take=self.take, now=self.now)
+        return made, made
 
     # ---- the machine
 
@@ -147,12 +178,19 @@ class LiveCall:
 
     def _carry_out(self, effect: SessionEffect) -> None:
         match effect:
-            case MakeOffer() | MakeAnswer() | TakeAnswer() | TakeCandidates() | AnswerAgain() | Send() | CloseLeg():
-                self._legs.carry_out(effect)
             case OpenStem(leg=leg, device=device):
                 self.rows.open(leg, device, self.now())
             case Happened(device=device, what=what):
                 self.rows.note(CallEvent(self.now(), device.user_id, what, device.device_id))
+            case Missed(device=device, why=why, since=since):
+                now = self.now()
+                self.rows.note(CallEvent(now, device.user_id, why, device.device_id))
+                at = Samples(max(0, now - round(since.total_seconds() * SAMPLE_RATE)))
+                self.rows.note(NotHeard(device.user_id, device.device_id, why, at))
+            case HeardAgain(device=device):
+                self.rows.note(Heard(device.user_id, device.device_id, self.now()))
+            case TellMissed(device=device, why=why):
+                self.rows.add(partial(self._means.unheard, device.user_id, why))
             case Beep():
                 self._legs.beep()
             case LeaveCall(why=why):
@@ -161,6 +199,8 @@ class LiveCall:
                 self.rows.add(self._means.silent)
             case WakeAt(at=at):
                 self._wake = at
+            case _:
+                self._legs.carry_out(effect)
 
     # ---- the clock, and the end
 

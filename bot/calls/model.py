@@ -5,8 +5,8 @@ connection, the session machine (`bot.calls.session`) decides, and the engine (`
 A leg is one connection between the bot and one device, from its beginning to its end.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 
@@ -32,13 +32,27 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class Transport:
+    """An SFU that members of a MatrixRTC call send their sound to (MSC4195, `livekit`): the address of its token
+    service, without a slash at its end. The service names the room there, whatever members say (`livekit_alias`), so
+    equal ones are one connection."""
+
+    service_url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
-    """A device that the room's state lists in a call."""
+    """A device that the room's state lists in a call. MatrixRTC: it sends its sound to `transport` (None: to none that
+    the bot can use), whatever its own entry names, and `identity` is its name there; `device.session_id` is the id of
+    its membership."""
 
     device: Device
     event_id: EventId | None
     expires_at: datetime | None = None  # None: never by itself
-    since: datetime | None = None  # origin_server_ts of the state event, the sender's word
+    since: datetime | None = None  # MatrixRTC, in state: when this membership began, the sender's word
+    transport: Transport | None = None
+    identity: str = ""
+    named: Transport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +60,11 @@ class Call:
     """A call that goes on in a room, as its state tells it."""
 
     protocol: CallProtocol
-    call_id: str  # the state key of the call; MXVC: empty
-    event_id: EventId | None  # of the call's state event; MXVC: of the first member's
+    call_id: str  # the state key of the call; MXVC: empty; MatrixRTC: its slot
+    event_id: EventId | None  # of the call's state event; MXVC and MatrixRTC: of the first member's
     members: tuple[Member, ...]  # joined to the room and not expired, without the bot's own
     push_to_talk: bool = False  # io.element.ptt
+    left_out: tuple[Device, ...] = ()  # MatrixRTC: devices beyond those that are read
 
     @property
     def users(self) -> set[UserId]:
@@ -144,6 +159,15 @@ class Received:
     encrypted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class KeyTold:
+    """A key of a device's sound (MatrixRTC, `io.element.call.encryption_keys`), sealed by the device itself."""
+
+    device: Device  # without its session
+    index: int
+    key: bytes = field(repr=False)
+
+
 # ---- events of the bot's part in a call
 
 
@@ -151,11 +175,13 @@ class Received:
 class Seen:
     """The members of the call, as the room's state has them now. `declined`: users whose sound may not be received;
     `gone`: users with a device in the call who are not in the room. Both also of devices that are no longer listed.
+    `left_out`: devices that are in the call, but too many to be looked after.
     """
 
     members: tuple[Member, ...]
     declined: frozenset[UserId] = frozenset()
     gone: frozenset[UserId] = frozenset()
+    left_out: tuple[Device, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +215,30 @@ class SoundHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class LegMuted:
+    """The SFU tells that the microphone of a leg's device is muted, or not any more."""
+
+    leg: LegId
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LegUnreadable:
+    """Sound of a leg is silence for ever: its key did not come, or it is `unencrypted` where it has to be encrypted.
+    Told once for each stretch of such sound; `SoundHeard` ends the stretch."""
+
+    leg: LegId
+    unencrypted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LegReached:
+    """The bot is at the SFU of a leg (MatrixRTC), whether its device is there or not."""
+
+    leg: LegId
+
+
+@dataclass(frozen=True, slots=True)
 class LegEnded:
     """The connection of a leg has ended: closed by the other side, or lost."""
 
@@ -198,7 +248,7 @@ class LegEnded:
 @dataclass(frozen=True, slots=True)
 class LegFailed:
     """The media refuse a leg, or can't make it: bad SDP, no Opus, beyond the bounds. `reason`: a short code; `broken`
-    and `unreachable` are not the device's doing."""
+    and `unreachable` are not the device's doing. MatrixRTC: the SFU refuses the bot, or can't be reached."""
 
     leg: LegId
     reason: str
@@ -217,7 +267,19 @@ class Over:
 
 
 SessionEvent = (
-    Seen | Received | OfferMade | AnswerMade | LegConnected | SoundHeard | LegEnded | LegFailed | TimePassed | Over
+    Seen
+    | Received
+    | OfferMade
+    | AnswerMade
+    | LegConnected
+    | SoundHeard
+    | LegMuted
+    | LegUnreadable
+    | LegReached
+    | LegEnded
+    | LegFailed
+    | TimePassed
+    | Over
 )
 
 
@@ -242,6 +304,17 @@ class MakeAnswer:
     leg: LegId
     device: Device
     offer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """Receive the sound of a device at its SFU (MatrixRTC): `LegConnected` follows once it is there, or `LegFailed`.
+    Both may take any time: the device, or the SFU, may not be there yet."""
+
+    leg: LegId
+    device: Device
+    transport: Transport
+    identity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +374,31 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
+class Missed:
+    """Note that a device is not heard, though it should be, up to `HeardAgain`: an event of the recording, and a gap of
+    its user. `why`: one of `storage.records.UNHEARD`; `since`: how long it was not heard before that was known."""
+
+    device: Device
+    why: CallEventKind
+    since: timedelta = timedelta()
+
+
+@dataclass(frozen=True, slots=True)
+class HeardAgain:
+    """Note that a device is heard again that was `Missed`, or gone."""
+
+    device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class TellMissed:
+    """Tell the room, once for a recording, that a member is not heard, and why."""
+
+    device: Device
+    why: CallEventKind
+
+
+@dataclass(frozen=True, slots=True)
 class Beep:
     """Play the tone into all legs."""
 
@@ -331,18 +429,8 @@ class WakeAt:
     at: datetime
 
 
+LegEffect = MakeOffer | MakeAnswer | Receive | TakeAnswer | TakeCandidates | AnswerAgain | Send | CloseLeg
+"""Effects for one leg, its stem aside."""
 SessionEffect = (
-    MakeOffer
-    | MakeAnswer
-    | TakeAnswer
-    | TakeCandidates
-    | AnswerAgain
-    | Send
-    | OpenStem
-    | CloseLeg
-    | Happened
-    | Beep
-    | LeaveCall
-    | TellSilent
-    | WakeAt
+    LegEffect | OpenStem | Happened | Missed | HeardAgain | TellMissed | Beep | LeaveCall | TellSilent | WakeAt
 )

@@ -9,14 +9,18 @@ from itertools import chain
 
 from bot import facts
 from bot.calls.model import Call, Device
-from bot.calls.wire import msc3401_state, mxvc
-from bot.event_types import CALLS
+from bot.calls.wire import matrixrtc, msc3401_state, mxvc
+from bot.event_types import CALLS, RTC_MEMBER
 from bot.intake import consent
 from storage import calls, heirs, rooms
 from storage.database import Connection
 from storage.records import CallProtocol, Recording, Room, RoomId, RoomPower, UserId
 
-READERS = {CallProtocol.MSC3401: msc3401_state.calls_of, CallProtocol.MXVC: mxvc.calls_of}
+READERS = {
+    CallProtocol.MATRIXRTC: matrixrtc.calls_of,
+    CallProtocol.MSC3401: msc3401_state.calls_of,
+    CallProtocol.MXVC: mxvc.calls_of,
+}
 """The readers of the calls that count of those that go on in a room, by protocol."""
 LONG = 300
 """Events; to read more takes longer than the event loop may be held."""
@@ -83,7 +87,7 @@ async def look(
     room = await rooms.room(db, room_id)
     if room is None:
         return None
-    state = await rooms.states_in(db, room_id, CALLS)
+    state = await rooms.states_in(db, room_id, CALLS | {RTC_MEMBER})
     members = await rooms.member_states(db, room_id, {*(event.sender for event in state), *heard})
     running = await calls.running(db, room_id)
     recorded = {recording.call_id for recording in running if recording.call_id is not None}

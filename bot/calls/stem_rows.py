@@ -8,11 +8,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
-from bot.calls.media.door import PcmFrame, Sound
+from bot.calls.media.door import Sound
 from bot.calls.model import Device, LegId
 from bot.calls.serial import Serial, Work
 from bot.calls.stems.call import CallStems
+from bot.calls.stems.keeping import Apply
 from bot.calls.stems.stream import begin_of
+from bot.recording.model import Heard, NotHeard
 from storage import calls, journal
 from storage.database import Connection
 from storage.errors import StoreError
@@ -46,8 +48,9 @@ class StemRows:
     Sound goes to the disk beside everything else, so that it waits for no row and no connection.
     """
 
-    def __init__(self, store: Store, open_stem: OpenStem, stems: CallStems, recording: Recording) -> None:
+    def __init__(self, store: Store, open_stem: OpenStem, stems: CallStems, recording: Recording, apply: Apply) -> None:
         self._store = store
+        self._apply = apply
         self._open_stem = open_stem
         self._stems = stems
         self._recording = recording
@@ -61,7 +64,7 @@ class StemRows:
         self._closed: set[LegId] = set()
         self._finishes = False
         self._failing: set[str] = set()
-        self._notes: list[CallEvent] = []
+        self._notes: list[CallEvent | NotHeard | Heard] = []
         self._advances = self._keeps = False
         self._seen = recording.position
 
@@ -133,7 +136,7 @@ class StemRows:
 
     async def _write_row(self, leg: LegId) -> Stem | None:
         device, now = self._unopened[leg]
-        joined = min([now, *map(_begin_of, tuple(self._early[leg])[:1])])
+        joined = min([now, *map(begin_of, tuple(self._early[leg])[:1])])
         async with self._store.write() as db:
             return await self._open_stem(db, self._recording.id, device.user_id, device.device_id, joined)
 
@@ -204,8 +207,8 @@ class StemRows:
 
     # ---- events
 
-    def note(self, event: CallEvent) -> None:
-        """Note an event of the call in its recording."""
+    def note(self, event: CallEvent | NotHeard | Heard) -> None:
+        """Note an event of the call in its recording, or from when to when a device is not heard."""
         if len(self._notes) >= MOST_NOTES:
             log.warning("event left out, since too many wait: call=%s", self._recording.code)
             return
@@ -219,11 +222,10 @@ class StemRows:
     async def _note_all(self) -> None:
         notes = tuple(self._notes)
         async with self._store.write() as db:
-            await calls.note(db, self._recording.id, notes)
+            await calls.note(db, self._recording.id, [note for note in notes if isinstance(note, CallEvent)])
+            for note in notes:
+                if isinstance(note, NotHeard | Heard):
+                    await self._apply(db, self._recording.id, note)
         del self._notes[: len(notes)]
         if self._notes:
             self._work.add(self._write_notes)
-
-
-def _begin_of(sound: Sound) -> Samples:
-    return sound.at if isinstance(sound, PcmFrame) else begin_of(sound)

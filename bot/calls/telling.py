@@ -13,7 +13,7 @@ from bot.language import _, speaking
 from bot.recording.call import words
 from storage import archive, calls, changes, heirs, jobs, rooms
 from storage.database import Connection
-from storage.records import CallProtocol, Recording, RecordingId, RoomId, UserId
+from storage.records import CallEventKind, CallProtocol, Recording, RecordingId, RoomId, UserId
 
 
 async def begun(db: Connection, recording: Recording, now: datetime, *, prefix: str) -> None:
@@ -64,13 +64,28 @@ async def silent(db: Connection, recording: Recording, now: datetime, *, seconds
     await jobs.add(db, notice.job(), now)
 
 
-async def lacks(db: Connection, room_id: RoomId, protocol: CallProtocol, now: datetime) -> None:
+async def unheard(
+    db: Connection, recording: Recording, user: UserId, why: CallEventKind, now: datetime, *, unseen: bool = False
+) -> None:
+    """Tell the room, once for a recording and a member, that their sound is missing from it, and why. `unseen`: since
+    their client may not see the bot."""
+    name = await name_of(db, recording.room_id, user)
+    with speaking(await rooms.language(db, recording.room_id)):
+        body = words.not_heard(name, why, unseen=unseen)
+    topic = topics.call_unheard(recording.event_id, user, why)
+    notice = orders.Notice(topic, recording.room_id, body, reply_to=recording.notice, during=recording.id)
+    await jobs.add(db, notice.job(), now)
+
+
+async def lacks(
+    db: Connection, room_id: RoomId, protocol: CallProtocol, now: datetime, *, sticky: bool = False
+) -> None:
     """Tell the room what the bot lacks to show itself in a call: once, and again only if it has recorded a call of this
     protocol meanwhile."""
     last = await calls.last(db, room_id, protocol)
     cause = f"{protocol}:{last.id if last else ''}"
     with speaking(await rooms.language(db, room_id)):
-        body = words.lacks(protocol)
+        body = words.lacks(protocol, sticky=sticky)
     await jobs.add(db, orders.Notice(topics.call_hindered(room_id, cause), room_id, body).job(), now)
 
 

@@ -16,7 +16,7 @@ from bot.calls.session.rules import order
 from bot.calls.wire import msc3401, msc3401_state
 from bot.demo.client_api import CLIENT, part
 from bot.demo.people import Person
-from bot.event_types import CALL, CALL_MEMBER, CALL_MESSAGES, CALL_SIGNAL, CALL_STATE, POWER_LEVELS
+from bot.event_types import CALL, CALL_MEMBER, CALL_MESSAGES, CALL_SIGNAL, CALL_STATE, ENCRYPTED, POWER_LEVELS
 from storage.records import Json, UserId
 from tests.calls.peers import Peer
 
@@ -34,6 +34,25 @@ async def begin_call(host: Person, room: str, *, terminated: str | None = None, 
     content = {"m.intent": "m.room", "m.type": "m.voice"} | ({"m.terminated": terminated} if terminated else {})
     await host.send_state(room, CALL, content, call_id)
     return call_id
+
+
+async def send_to_device(person: Person, user: str, device_id: str, kind: str, content: Json) -> None:
+    path = f"{CLIENT}/sendToDevice/{part(kind)}/{secrets.token_hex(8)}"
+    await person.api.call("PUT", path, {"messages": {user: {device_id: content}}})
+
+
+async def send_sealed(person: Person, user: str, device_id: str, kind: str, content: Json) -> None:
+    """Send a to-device event encrypted with Olm."""
+    client: Any = person._client
+    olm = client.olm
+    if user not in olm.device_store.users or device_id not in olm.device_store[user]:
+        olm.users_for_key_query.add(user)
+        await client.keys_query()
+    device = olm.device_store[user][device_id]
+    if olm.session_store.get(device.curve25519) is None:
+        await client.keys_claim({user: [device_id]})
+    session = olm.session_store.get(device.curve25519)
+    await send_to_device(person, user, device_id, ENCRYPTED, olm._olm_encrypt(session, device, kind, content))
 
 
 class Caller:
@@ -98,23 +117,9 @@ class Caller:
         send = Send(self._bot, self._leg, next(self._seq), message)
         kind, content = msc3401.write(send, self.device, self.call_id, secrets.token_hex(8))
         if self.sealed:
-            kind, content = "m.room.encrypted", await self._seal(kind, content)
-        path = f"{CLIENT}/sendToDevice/{part(kind)}/{secrets.token_hex(8)}"
-        body = {"messages": {self._bot.user_id: {self._bot.device_id: content}}}
-        await self.person.api.call("PUT", path, body)
-
-    async def _seal(self, kind: str, content: Json) -> Json:
-        assert self._bot is not None
-        olm, user, device_id = self._client.olm, self._bot.user_id, self._bot.device_id
-        if user not in olm.device_store.users or device_id not in olm.device_store[user]:
-            olm.users_for_key_query.add(user)
-            await self._client.keys_query()
-        device = olm.device_store[user][device_id]
-        if olm.session_store.get(device.curve25519) is None:
-            await self._client.keys_claim({user: [device_id]})
-        session = olm.session_store.get(device.curve25519)
-        sealed: Json = olm._olm_encrypt(session, device, kind, content)
-        return sealed
+            await send_sealed(self.person, self._bot.user_id, self._bot.device_id, kind, content)
+        else:
+            await send_to_device(self.person, self._bot.user_id, self._bot.device_id, kind, content)
 
     # ---- the client
 

@@ -16,7 +16,7 @@ from typing import Any
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
-from bot.calls.media.door import Leg, OpusPacket, PcmFrame, Sound
+from bot.calls.media.door import Leg, OpusPacket, Sound
 from bot.demo.slicing import speech
 from storage.records import SAMPLE_RATE
 
@@ -227,11 +227,6 @@ class Ear:
         while not until():
             self._more.clear()
             await asyncio.wait_for(self._more.wait(), 10)
-
-    @property
-    def opus(self) -> list[OpusPacket]:
-        assert not any(isinstance(sound, PcmFrame) for sound in self.sounds)
-        return [sound for sound in self.sounds if isinstance(sound, OpusPacket)]
 
 
 def numbered(packets: Sequence[bytes]) -> list[bytes]:

@@ -1,21 +1,41 @@
 """A room in which calls happen, with the engine over a real store; media, homeserver and time are the test's."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 from bot import orders
 from bot.calls.engine import Engine
+from bot.calls.legs import Legs
 from bot.calls.live import LiveCall
-from bot.calls.media.door import IceServer, Listener, Offer, Refused
-from bot.calls.model import Answered, Call, Candidate, Device, LegId, Offered, Received, Send, TimePassed
-from bot.calls.parts import Key, Parts
+from bot.calls.media.door import IceServer, Listener, Offer, Refused, SfuListener
+from bot.calls.model import (
+    Answered,
+    Call,
+    Candidate,
+    Device,
+    KeyTold,
+    LegId,
+    Member,
+    Offered,
+    Received,
+    Send,
+    TimePassed,
+    Transport,
+)
+from bot.calls.parts import Carrier, Key, Parts
+from bot.calls.reception import Reception
+from bot.calls.session.own_keys import ShareKey
 from bot.calls.session.state import Setup
 from bot.calls.stems.stems import Stems
-from bot.event_types import CALL, CALL_MEMBER, CALL_STATE, POWER_LEVELS
-from bot.matrix.batch import Signal
+from bot.calls.tokens import Grant
+from bot.calls.wire import matrixrtc
+from bot.event_types import CALL, CALL_MEMBER, CALL_STATE, POWER_LEVELS, RTC_MEMBER
+from bot.matrix.batch import RoomBatch, Signal, SyncBatch
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import Ledger
 from bot.recording.model import NoticeSent, RecordingEvent
 from storage import archive, calls, jobs, rooms
 from storage.database import Connection
@@ -23,6 +43,7 @@ from storage.records import (
     CallEventKind,
     CallProtocol,
     EventId,
+    HeardEvent,
     Json,
     Recording,
     RoomId,
@@ -30,6 +51,7 @@ from storage.records import (
     UserId,
 )
 from tests.calls.stems import packet
+from tests.calls.wire.test_matrixrtc import sticky_content
 from tests.world import ALICE, BOT, ROOM, Killed, World, batch, state
 
 ZOE, YAN = UserId("@zoe:hs"), UserId("@yan:hs")
@@ -95,15 +117,62 @@ class FakeLeg:
             self.at += 960
 
 
+class FakeSfu:
+    """A connection to an SFU whose participants are moved by hand, through `listener`. `fails`: the error of the next
+    request to join; `done`: what was asked of it."""
+
+    def __init__(self, listener: SfuListener, clock: Callable[[], Samples], encrypted: bool, private: bool) -> None:
+        self.listener, self.clock, self.encrypted, self.private = listener, clock, encrypted, private
+        self.fails: Exception | None = None
+        self.done: list[str] = []
+        self.joined: tuple[str, str] | None = None
+        self.received: frozenset[str] = frozenset()
+        self.keys: dict[tuple[str, int], bytes] = {}
+        self.own_keys: dict[int, bytes] = {}
+        self.is_closed = False
+        self.last_words: dict[str, Callable[[], None]] = {}  # what hands on the sound of a participant that waits
+
+    async def join(self, url: str, token: str) -> None:
+        if self.fails is not None:
+            raise self.fails
+        self.joined = url, token
+        self.listener.joined()
+
+    def receive(self, identities: Collection[str]) -> None:
+        for identity in self.received - set(identities):
+            self.last_words.pop(identity, lambda: None)()
+        self.received = frozenset(identities)
+
+    def take_key(self, identity: str, index: int, key: bytes) -> None:
+        self.keys[identity, index] = key
+
+    def use_own_key(self, index: int, key: bytes) -> None:
+        self.own_keys[index] = key
+
+    def beep(self) -> None:
+        self.done.append("beep")
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+    def speak(self, identity: str, seconds: float) -> None:
+        """Hand on packets of a participant for so long, from the present place on."""
+        at = int(self.clock())
+        for number in range(round(seconds * 50)):
+            self.listener.heard(identity, packet(at + 960 * number, number))
+
+
 class FakeMedia:
-    """The maker of such legs. `fails`: the error by which it is not ready."""
+    """The maker of such legs and SFUs. `fails`: the error by which it is not ready."""
 
     def __init__(self) -> None:
         self.legs: list[FakeLeg] = []
+        self.sfus: list[FakeSfu] = []
         self.gathers = asyncio.Event()
         self.gathers.set()
         self.is_closed = False
         self.fails: Exception | None = None
+        self.refuses_joining: Exception | None = None
 
     async def ready(self) -> None:
         if self.fails is not None:
@@ -113,6 +182,12 @@ class FakeMedia:
         leg = FakeLeg(listener, clock, self.gathers)
         self.legs.append(leg)
         return leg
+
+    def sfu(self, listener: SfuListener, clock: Callable[[], Samples], *, encrypted: bool, private: bool) -> FakeSfu:
+        sfu = FakeSfu(listener, clock, encrypted, private)
+        sfu.fails = self.refuses_joining
+        self.sfus.append(sfu)
+        return sfu
 
     async def close(self) -> None:
         self.is_closed = True
@@ -129,17 +204,24 @@ class FakePresence:
     hangs: bool = False  # the homeserver does not answer
     lists: bool = True  # the stored state tells of the entry
     lost: Callable[[bool], None] = lambda _: None  # whom the last entry's end is told
+    us: Member | None = None  # as the last entry shows the bot
 
-    async def show(self, room_id: str, call: Call, ours: Device, lost: Callable[[bool], None]) -> None:
+    async def show(self, room_id: str, call: Call, us: Member, lost: Callable[[bool], None]) -> None:
         if self.fails is not None:
             raise self.fails
         self.shown.add((RoomId(room_id), call.protocol))
         self.done.append("shown")
-        self.lost = lost
+        self.lost, self.us = lost, us
         self.seen()
+
+    async def move(self, key: Key, us: Member, lost: Callable[[bool], None]) -> None:
+        self.done.append(f"moved to {us.transport.service_url if us.transport else None}")
 
     async def rooms(self, db: Connection) -> frozenset[RoomId]:
         return frozenset(room_id for room_id, _ in self.shown if self.lists)
+
+    async def look(self, key: Key) -> None:
+        pass
 
     async def hide(self, key: Key, *, shown: bool) -> None:
         if self.hangs:
@@ -164,7 +246,12 @@ class Stage:
         self.presence = FakePresence()
         self.tells = True  # the homeserver takes notices
         self.refuses: Exception | None = None  # the error that messages to devices meet
+        self.withheld: dict[str, Exception] = {}  # the errors that token services meet
+        self.given: dict[str, Grant] = {}  # what token services answer in place of a grant for themselves
+        self.near: set[str] = set()  # the token services that may lead into private networks
         self.in_touch = True
+        self.has_sticky = True  # the homeserver
+        self.known_sticky: bool | None = None  # its answer
         self._sessions = 0
         self._positions = 1000
         self._written = 0
@@ -175,6 +262,9 @@ class Stage:
         world = self.world
         self.media = FakeMedia()
         self.sent: list[Send] = []
+        self.shared: list[ShareKey] = []
+        self.asked: list[str] = []  # token services
+        self.named: list[Member] = []  # the bot, as they were told of it
         self.stems = Stems(world.store, world.recorder.apply, world.clock)
         self.engine = Engine(
             Parts(
@@ -188,7 +278,11 @@ class Stage:
                 post=self._post,
                 read=_read,
                 servers=_no_servers,
+                grant=self._grant,
+                share=self._share,
                 device=self._device,
+                has_sticky=self._has_sticky,
+                known_sticky=lambda: self.known_sticky,
                 in_touch=lambda: self.in_touch,
                 clock=world.clock,
                 ticks=lambda: world.clock().timestamp(),
@@ -199,6 +293,23 @@ class Stage:
     def _device(self, protocol: CallProtocol) -> Device:
         self._sessions += 1
         return Device(BOT, "OURS", f"session{self._sessions}")
+
+    async def _has_sticky(self) -> bool:
+        self.known_sticky = self.has_sticky
+        return self.has_sticky
+
+    async def _grant(self, room_id: RoomId, own: Member, transport: Transport) -> Grant:
+        self.asked.append(transport.service_url)
+        self.named.append(own)
+        error = self.withheld.get(transport.service_url)
+        if error is not None:
+            raise error
+        service = transport.service_url
+        grant = Grant(service.replace("https", "wss"), f"token {len(self.asked)}", service in self.near)
+        return self.given.get(service, grant)
+
+    async def _share(self, room_id: RoomId, own: Member, share: ShareKey) -> None:
+        self.shared.append(share)
 
     async def _post(self, key: Key, setup: Setup, send: Send, message_id: str) -> None:
         if self.refuses is not None:
@@ -217,16 +328,17 @@ class Stage:
 
     async def open_room(self, **policies: Any) -> None:
         """Let everybody, and the bot, be in calls; let the bot record them."""
-        await self.write("m.room.member", {"membership": "join", "displayname": "Zoe"}, ZOE, ZOE)
-        await self.write("m.room.member", {"membership": "join", "displayname": "Yan"}, YAN, YAN)
-        await self.levels(0)
+        named = ((ZOE, "Zoe"), (YAN, "Yan"))
+        joined = [("m.room.member", {"membership": "join", "displayname": name}, user, user) for user, name in named]
+        states = [*joined, (POWER_LEVELS, _levels(0), "", ALICE)]
+        events = (state(*each, EventId(f"$room{number}")) for number, each in enumerate(states))
+        await self.world.intake.take(batch(before=tuple(events)))
         await self.policy(**({"calls_on": True} | policies))
         await self.engine.after_first_sync()
         await self.work()
 
     async def levels(self, member_events: int) -> None:
-        levels = {"users": {ALICE: 100}, "events": {CALL: 0, **dict.fromkeys((CALL_MEMBER, CALL_STATE), member_events)}}
-        await self.write(POWER_LEVELS, levels)
+        await self.write(POWER_LEVELS, _levels(member_events))
 
     async def policy(self, **policies: Any) -> None:
         async with self.store.write() as db:
@@ -248,6 +360,48 @@ class Stage:
         }
         listed = {"m.calls": [{"m.call_id": call_id, "m.devices": [device]}]}
         return await self.write(CALL_MEMBER, listed, user, user)
+
+    async def join(
+        self, user: UserId, *, device_id: str = "DEV", sfu: str | None = "https://sfu.example", session: str = "m"
+    ) -> str:
+        """Enter the room's MatrixRTC call, and return the name of the device at its SFU."""
+        transports = [{"type": "livekit", "livekit_service_url": sfu, "livekit_alias": ROOM}]
+        content = {
+            "application": "m.call",
+            "call_id": "",
+            "scope": "m.room",
+            "device_id": device_id,
+            "membershipID": session,
+            "created_ts": round(self.world.clock().timestamp() * 1000),
+            "expires": 14_400_000,
+            "focus_active": {"type": "livekit", "focus_selection": "multi_sfu"},
+            "foci_preferred": transports if sfu else [],
+        }
+        await self.write(CALL_MEMBER, content, f"_{user}_{device_id}_m.call", user)
+        return f"{user}:{device_id}"
+
+    async def join_sticky(self, user: UserId, *, device_id: str = "NEW", sfu: str = "https://sfu.example") -> str:
+        """Enter the room's MatrixRTC call by a sticky event, and return the name of the device at its SFU."""
+        transports = {"published": [{"type": "livekit", "livekit_service_url": sfu}], "can_subscribe": ["livekit"]}
+        await self._stick(user, device_id, sticky_content(user, device_id, f"{user}{device_id}", transports=transports))
+        return matrixrtc.hashed_identity(Device(user, device_id, f"{user}{device_id}"))
+
+    async def part_sticky(self, user: UserId, *, device_id: str = "NEW") -> None:
+        """Leave it by a sticky event."""
+        await self._stick(user, device_id, {"slot_id": matrixrtc.SLOT, "msc4354_sticky_key": f"{user}{device_id}"})
+
+    async def _stick(self, user: UserId, device_id: str, content: Json) -> None:
+        self._written += 1
+        sent, event_id = round(self.world.clock().timestamp() * 1000), EventId(f"$sticky{self._written}")
+        sticky = {"duration_ms": 3_600_000}
+        event = {"type": RTC_MEMBER, "sender": user, "origin_server_ts": sent, "content": content}
+        heard = HeardEvent(ROOM, event_id, {**event, "event_id": event_id, "msc4354_sticky": sticky})
+        await self.world.intake.take(SyncBatch("t", (RoomBatch(ROOM, True, sticky=(heard,)),)))
+        await self.work()
+
+    async def part(self, user: UserId, *, device_id: str = "DEV") -> None:
+        """Leave the room's MatrixRTC call."""
+        await self.write(CALL_MEMBER, {}, f"_{user}_{device_id}_m.call", user)
 
     async def leave(self, user: UserId) -> None:
         await self.write(CALL_MEMBER, {"m.calls": []}, user, user)
@@ -294,10 +448,14 @@ class Stage:
                 while live._events and not live._is_over:  # noqa: ASYNC110 (its own task empties it)
                     await asyncio.sleep(0)
                 await asyncio.sleep(0)
-                for work in tuple(live._legs._works.values()):
-                    if self.media.gathers.is_set():
-                        await work.media.done()
-                    await work.messages.done()
+                if isinstance(live._legs, Legs):
+                    for work in tuple(live._legs._works.values()):
+                        if self.media.gathers.is_set():
+                            await work.media.done()
+                        await work.messages.done()
+                else:
+                    for _ in range(20):  # links are tasks of their own
+                        await asyncio.sleep(0)
                 await live.rows.done()
             while self.engine._tasks:
                 await asyncio.wait(self.engine._tasks)
@@ -311,7 +469,7 @@ class Stage:
 
     @property
     def live(self) -> LiveCall | None:
-        return self.engine._attendance.live.get(KEY)
+        return next(iter(self.engine._attendance.live.values()), None)
 
     async def connect(self, user: UserId) -> FakeLeg:
         """Let a device that the bot has called answer, and be connected."""
@@ -323,13 +481,25 @@ class Stage:
         await self.quiet()
         return leg
 
+    def sfu(self, name: str = "sfu.example") -> FakeSfu:
+        """Return the present connection to an SFU."""
+        url = f"wss://{name}"
+        return next(sfu for sfu in reversed(self.media.sfus) if sfu.joined and sfu.joined[0] == url)
+
+    async def come(self, identity: str, name: str = "sfu.example") -> FakeSfu:
+        """Let a device come to its SFU."""
+        sfu = self.sfu(name)
+        sfu.listener.came(identity)
+        await self.quiet()
+        return sfu
+
     async def be_called(self, user: UserId, *, offer: str = "their offer", leg: str = "leg") -> FakeLeg:
         """Let a device call the bot."""
         self.hear(Received("a-call", self.device(user), LegId(leg), Offered(offer), 0, encrypted=True))
         await self.quiet()
         return self.media.legs[-1]
 
-    def hear(self, received: Received) -> None:
+    def hear(self, received: Received | KeyTold) -> None:
         self.engine.take([Signal(received.device.user_id, "m.call", {"received": received})])
 
     async def pass_by(self, seconds: float) -> None:
@@ -353,9 +523,10 @@ class Stage:
         """End all that runs in memory."""
         self.engine._attendance.is_stopped = True
         for live in self.engine._attendance.live.values():
-            for task in (*live._tasks, *live._legs._endings):
+            tasks = (*live._tasks, *_tasks_of(live._legs))
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*live._tasks, *live._legs._endings, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             live.rows._work._waiting.clear()
             await live.rows.done()
             live.rows._stems.abandon()
@@ -405,13 +576,30 @@ class Stage:
     async def recording(self) -> Recording:
         return (await self.recordings())[-1]
 
+    async def laid_out(self) -> tuple[Recording, Ledger]:
+        """Return the newest recording with its ledger."""
+        recording = await self.recording()
+        async with self.store.read() as db:
+            return recording, lay_out(recording, await archive.chunks(db, recording.id))
+
     async def events(self) -> list[tuple[str, CallEventKind]]:
         async with self.store.read() as db:
             return [(event.user_id, event.what) for event in await calls.events(db, (await self.recording()).id)]
 
 
-def _read(key: Key, setup: Setup, signal: Signal) -> Received | None:
-    received: Received = signal.content["received"]
+def _levels(member_events: int) -> Json:
+    return {"users": {ALICE: 100}, "events": {CALL: 0, **dict.fromkeys((CALL_MEMBER, CALL_STATE), member_events)}}
+
+
+def _tasks_of(carrier: Carrier) -> Sequence[asyncio.Task[None]]:
+    if isinstance(carrier, Legs):
+        return tuple(carrier._endings)
+    assert isinstance(carrier, Reception)
+    return (*(link._task for link in carrier._links.values()), *carrier._endings.values())
+
+
+def _read(key: Key, setup: Setup, signal: Signal) -> Received | KeyTold | None:
+    received: Received | KeyTold = signal.content["received"]
     return received
 
 

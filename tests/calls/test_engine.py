@@ -12,7 +12,7 @@ from bot.errors import GiveUp, TryLater
 from bot.recording.kinds import lay_out
 from bot.recording.model import Deleted, Ended
 from storage import archive, optouts
-from storage.blobs import Blobs
+from storage.blobs.folder import Folder
 from storage.errors import DiskFullError
 from storage.records import (
     CallEventKind,
@@ -483,7 +483,7 @@ async def test_calls_are_recovered_once_the_disk_has_room(stage: Stage, monkeypa
         raise DiskFullError("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Blobs, "add_bytes", full)
+        patched.setattr(Folder, "add_copy", full)
         with pytest.raises(DiskFullError):
             await stage.crash()
         with pytest.raises(DiskFullError):

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.calls.model import Device, LegId, Offered, Received
+from bot.calls.silence import Told
 from bot.event_types import CALL_STATE
 from storage import optouts
 from storage.records import CallEventKind, CallProtocol, OptOut, Position
@@ -30,7 +31,7 @@ async def lapse(stage: Stage) -> FakeLeg:
     leg.connect()
     for _ in range(3):
         leg.speak(10)
-        leg.listener._told_at = None  # type: ignore[attr-defined]  # time passes in the test alone
+        leg.listener._told = Told()  # type: ignore[attr-defined]  # time passes in the test alone
         await stage.pass_by(10)
     await stage.look()
     assert (ROOM, CallProtocol.MXVC) in stage.engine._attendance.live

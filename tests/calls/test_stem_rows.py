@@ -43,7 +43,9 @@ async def studio(tmp_path: Path) -> AsyncIterator[Studio]:
 @pytest.fixture
 async def rows(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> Rows:
     monkeypatch.setattr("bot.calls.stem_rows.AGAIN_S", 0.01)
-    return Rows(studio.store, studio.recorder.calling.open_stem, studio.call, await studio.recording())
+    return Rows(
+        studio.store, studio.recorder.calling.open_stem, studio.call, await studio.recording(), studio.recorder.apply
+    )
 
 
 def full(*_: Any) -> NoReturn:

@@ -231,6 +231,10 @@ async def test_what_the_bot_lacks_is_told_once(told: Told) -> None:
     async with told.world.store.write() as db:
         await telling.lacks(db, ROOM, CallProtocol.MSC3401, told.world.clock())
     assert first["body"] in [notice["body"] for notice in await told.heard()]
+    async with told.world.store.write() as db:
+        await telling.lacks(db, ROOM, CallProtocol.MATRIXRTC, told.world.clock(), sticky=True)
+    (sticky,) = await told.heard()
+    assert "does not let me send `org.matrix.msc4143.rtc.member`" in sticky["body"]
 
 
 # ---- what has a room's calls looked at

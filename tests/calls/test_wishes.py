@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot import orders
+from bot.event_types import CALL_MEMBER, POWER_LEVELS, RTC_MEMBER
+from bot.intake import calls
 from bot.recording.model import Ended
 from storage import jobs, optouts, rooms
 from storage.records import CallProtocol, EndedBy, EventId, OptOut, Position
 from tests.calls.stage import ZOE, Stage
-from tests.world import ROOM, World
+from tests.world import ALICE, BOT, ROOM, World
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ async def wish(stage: Stage) -> None:
     await stage.work()
 
 
-async def going_on(stage: Stage) -> tuple[CallProtocol, ...]:
+async def going_on(stage: Stage) -> dict[CallProtocol, bool | None]:
     async with stage.store.read() as db:
         return await stage.engine.going_on(db, ROOM)
 
@@ -43,9 +45,9 @@ async def is_wished(stage: Stage) -> bool:
 async def test_the_call_of_a_wish_is_recorded_and_no_other(stage: Stage) -> None:
     """The wish ends with the call's beginning to be recorded; the next call is not."""
     await stage.call()
-    assert await going_on(stage) == ()
+    assert await going_on(stage) == {}
     await stage.enter(ZOE)
-    assert await going_on(stage) == (CallProtocol.MSC3401,)
+    assert await going_on(stage) == {CallProtocol.MSC3401: False}
     await wish(stage)
     recording = await stage.recording()
     assert recording.chosen
@@ -71,7 +73,7 @@ async def test_a_call_of_members_who_opted_out_does_not_go_on(stage: Stage) -> N
     await stage.enter(ZOE)
     async with stage.store.write() as db:
         await optouts.add(db, OptOut(ZOE, ROOM, Position(9), True, stage.world.clock(), EventId("$out")))
-    assert await going_on(stage) == ()
+    assert await going_on(stage) == {}
 
 
 async def test_a_call_that_was_too_long_is_recorded_again_by_a_wish(stage: Stage) -> None:
@@ -98,6 +100,28 @@ async def test_a_wish_that_cannot_be_carried_out_is_for_no_later_call(stage: Sta
     await stage.levels(0)
     await stage.look()
     assert await stage.recordings() == []
+
+
+async def test_power_counts_for_the_entry_that_the_bot_makes(stage: Stage) -> None:
+    """In a call of sticky events the bot needs the power for one, where the homeserver is known to have them; either
+    power will do until that is known. Nobody is asked."""
+    await stage.join_sticky(ZOE)
+    for state, sticky, known, lacks in (
+        (50, 0, True, None),
+        (50, 0, None, None),
+        (50, 0, False, CALL_MEMBER),
+        (0, 50, True, RTC_MEMBER),
+        (0, 50, None, None),
+        (50, 50, None, CALL_MEMBER),
+    ):
+        await stage.write(POWER_LEVELS, {"users": {ALICE: 100}, "events": {CALL_MEMBER: state, RTC_MEMBER: sticky}})
+        stage.known_sticky = known
+        assert await going_on(stage) == {CallProtocol.MATRIXRTC: known}
+        async with stage.store.read() as db:
+            room = await rooms.room(db, ROOM)
+            assert room is not None
+            told = await calls.hindrance(db, room, CallProtocol.MATRIXRTC, BOT, sticky=known)
+        assert (told is None) if lacks is None else (told is not None and lacks in told)
 
 
 async def test_a_wish_brings_the_bot_back_to_who_was_left(stage: Stage) -> None:

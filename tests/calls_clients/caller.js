@@ -2,6 +2,8 @@
 // JSON, one at a time, and writes a line for each that is done. The first names the page: its bundle is made here.
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -51,7 +53,9 @@ async function open(name, { sound, again, ...told }) {
         ],
     });
     const tab = await browser.newPage();
-    tab.on("console", (said) => process.stderr.write(`${name}: ${said.text().slice(0, 500)}\n`));
+    tab.on("console", (said) => {
+        if (["error", "warn"].includes(said.type())) process.stderr.write(`${name}: ${said.text().slice(0, 500)}\n`);
+    });
     tab.on("pageerror", (error) => process.stderr.write(`${name}: ${error}\n`));
     callers.set(name, { browser, tab });
     await tab.goto(`http://127.0.0.1:${server.address().port}/`);
@@ -67,7 +71,11 @@ async function bundle() {
         format: "iife",
         platform: "browser",
         alias: sdk ? { "matrix-js-sdk": sdk } : {},
-        define: { global: "globalThis", "process.env.NODE_ENV": '"production"' },
+        define: {
+            global: "globalThis",
+            "process.env.NODE_ENV": '"production"',
+            "import.meta.url": "document.baseURI", // where the Rust cryptography's module is, see `answer`
+        },
         loader: { ".wasm": "empty" },
         external: ["fs", "path", "crypto"],
         logLevel: "error",
@@ -81,11 +89,30 @@ async function answer(request, response) {
         "/page.js": ["text/javascript", script],
         "/olm.js": ["text/javascript", here("node_modules/@matrix-org/olm/olm.js")],
         "/olm.wasm": ["application/wasm", here("node_modules/@matrix-org/olm/olm.wasm")],
+        "/pkg/matrix_sdk_crypto_wasm_bg.wasm": ["application/wasm", rustCrypto()],
+        "/e2ee.js": ["text/javascript", here("node_modules/livekit-client/dist/livekit-client.e2ee.worker.js")],
     };
-    const [type, content] = files[request.url] ?? [];
+    const [type, content] = files[request.url] ?? elementCall(new URL(request.url, "http://localhost").pathname) ?? [];
     if (!type) return response.writeHead(404).end();
     const isFile = typeof content === "string" && content.startsWith("/");
     response.writeHead(200, { "content-type": type }).end(isFile ? await readFile(content) : content);
+}
+
+// Element Call below `/element-call/MODE/`, with the configuration of a server that pins this mode.
+function elementCall(path) {
+    const [, mode, file] = /^\/element-call\/(\w+)\/([\w./-]+)$/.exec(path) ?? [];
+    if (!file || file.includes("..")) return undefined;
+    if (file === "config.json") return ["application/json", Buffer.from(JSON.stringify({ matrix_rtc_mode: mode }))];
+    const types = { html: "text/html", js: "text/javascript", css: "text/css", wasm: "application/wasm", json: "application/json" };
+    const type = types[file.split(".").at(-1)] ?? "application/octet-stream";
+    return [type, here(`node_modules/@element-hq/element-call-embedded/dist/${file}`)];
+}
+
+// The module that belongs to the matrix-js-sdk of this page: each has another.
+function rustCrypto() {
+    if (!sdk) return undefined;
+    const module = createRequire(here(`node_modules/${sdk}/package.json`)).resolve("@matrix-org/matrix-sdk-crypto-wasm");
+    return `${dirname(module)}/pkg/matrix_sdk_crypto_wasm_bg.wasm`;
 }
 
 function tell(done) {

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 FOLDER = Path(__file__).parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ORDER_S = 120.0
+LINE_BYTES = 32 * 1024 * 1024  # what a caller heard comes as one line
 
 
 class Callers:
@@ -26,12 +27,16 @@ class Callers:
 
     async def do(self, name: str, order: str, **told: Any) -> dict[str, Any]:
         """Have a caller do something, and return what it tells. Raises AssertionError with its log."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"order": order, "name": name, **told}).encode() + b"\n")
+        await self.tell({"order": order, "name": name, **told})
         done = await self.read()
         assert done.pop("done") == order
         assert "error" not in done, f"{done['error']}\n{self.log()}"
         return done
+
+    async def tell(self, line: Mapping[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(line).encode() + b"\n")
+        await self._process.stdin.drain()
 
     async def read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -46,23 +51,17 @@ class Callers:
 
 
 @asynccontextmanager
-async def callers(page: str, directory: Path, *, sdk: str | None = None) -> AsyncIterator[Callers]:
-    """Run callers that speak what `page` says, with the matrix-js-sdk of package.json that is named `sdk`."""
-    assert CHROMIUM is not None, "Chromium is not installed"
-    errors = directory / "callers.log"
+async def ordered(*command: str, errors: Path) -> AsyncIterator[Callers]:
+    """Run a program that takes orders as lines of JSON, and ends with its input. It writes its log to `errors`."""
     with errors.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            "node", str(FOLDER / "caller.js"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log
+            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, limit=LINE_BYTES
         )
+    assert process.stdin is not None
     try:
-        assert process.stdin is not None
-        process.stdin.write(json.dumps({"page": page, "sdk": sdk, "chromium": CHROMIUM}).encode() + b"\n")
-        started = Callers(process, errors)
-        assert await started.read() == {"done": "ready"}, started.log()
-        yield started
+        yield Callers(process, errors)
     finally:
         if process.returncode is None:
-            assert process.stdin is not None
             process.stdin.close()
             try:
                 async with asyncio.timeout(20):
@@ -70,3 +69,13 @@ async def callers(page: str, directory: Path, *, sdk: str | None = None) -> Asyn
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+@asynccontextmanager
+async def callers(page: str, directory: Path, *, sdk: str | None = None) -> AsyncIterator[Callers]:
+    """Run callers that speak what `page` says, with the matrix-js-sdk of package.json that is named `sdk`."""
+    assert CHROMIUM is not None, "Chromium is not installed"
+    async with ordered("node", str(FOLDER / "caller.js"), errors=directory / "callers.log") as started:
+        await started.tell({"page": page, "sdk": sdk, "chromium": CHROMIUM})
+        assert await started.read() == {"done": "ready"}, started.log()
+        yield started

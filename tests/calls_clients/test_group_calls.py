@@ -14,6 +14,7 @@ from bot.demo.synapse import Homeserver
 from storage import archive, calls
 from storage.records import CallEventKind, EndedBy, LeftBy, Recording, RecordingState
 from storage.store import Store
+from tests.blobs import folder_of
 from tests.calls_clients.callers import Callers, callers
 from tests.calls_clients.sounds import SURE, likeness, microphone
 from tests.lab import PASSWORD, People, decode
@@ -122,7 +123,7 @@ async def finished(store: Store, recording: Recording) -> Recording:
 
 def stem_sounds(aircheck: Aircheck, recording: Recording) -> dict[str, bytes]:
     return {
-        stem.user_id: aircheck.store.blobs.read(stem.blob)
+        stem.user_id: folder_of(aircheck.store).read(stem.blob)
         for stem in recording.stems
         if stem.blob is not None and not stem.removed
     }
@@ -171,7 +172,7 @@ async def test_a_group_call_becomes_an_episode_with_a_stem_for_each_speaker(
             assert likeness(pcm, part) > SURE
             assert likeness(pcm, 3 - part) < SURE
         assert episode is not None
-        mix = decode(aircheck.store.blobs.read(episode.blob))
+        mix = decode(folder_of(aircheck.store).read(episode.blob))
         assert abs(len(mix) - episode.samples) < 4800
         members = await ann.state(room, "org.matrix.msc3401.call.member", bot.user_id)
         assert not members["m.calls"]

@@ -1,10 +1,10 @@
-"""The door between calls and their media: all that the rest of Aircheck knows of WebRTC, and later of LiveKit. Pure.
+"""The door between calls and their media: all that the rest of Aircheck knows of WebRTC and LiveKit. Pure.
 
-Out of a leg comes sound on the clock of the call: Opus packets as they were received, or PCM frames that have to be
-encoded once. Everything behind the door is the same for both.
+Sound comes on the clock of the call, as Opus packets that were received: of a leg, which is a connection to one device,
+or of an SFU, which passes on the sound of many.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,16 +26,8 @@ class OpusPacket:
     lost_before: Samples = NOTHING  # so much of the hole before it was sent and lost on the way
 
 
-@dataclass(frozen=True, slots=True)
-class PcmFrame:
-    """Sound that came decoded: float32, 48 kHz, mono, little-endian."""
-
-    at: Samples
-    samples: Samples
-    data: bytes
-
-
-Sound = OpusPacket | PcmFrame
+Sound = OpusPacket
+"""Sound as the media hand it on."""
 
 
 class Listener(Protocol):
@@ -106,8 +98,57 @@ class Leg(Protocol):
         """End the connection. Sound that still waits is handed on before it returns."""
 
 
+class SfuListener(Protocol):
+    """The receiver of what an SFU passes on. A participant is a device, by its identity there. Its methods are called
+    on the event loop and return at once."""
+
+    def joined(self) -> None:
+        """Take note that the bot is in the room of the SFU."""
+
+    def came(self, identity: str) -> None:
+        """Take note that a participant is in the room; also of those who were in it before."""
+
+    def went(self, identity: str) -> None: ...
+
+    def muted(self, identity: str, muted: bool) -> None:
+        """Take note that the microphone of a participant who came is muted, or not any more. Without a microphone they
+        are muted."""
+
+    def heard(self, identity: str, sound: Sound) -> None: ...
+
+    def unreadable(self, identity: str, reason: str) -> None:
+        """Take note of sound that is silence for ever. `reason`: `no_key`, it waited for its key in vain;
+        `unencrypted`, it has to be encrypted and is not. Called once for each stretch of such sound."""
+
+    def ended(self, reason: str) -> None:
+        """Take note that the connection is over, and with it everybody's: the SFU closed it, or it is lost and was not
+        to be had again. Called once, and not after `close`. `reason`: a short code."""
+
+
+class Sfu(Protocol):
+    """A connection to a room of an SFU. It is held through short breaks of the network."""
+
+    async def join(self, url: str, token: str) -> None:
+        """Join with a token (MSC4195). Raises Refused (`refused`: the SFU takes no such token; `unreachable`, …)."""
+
+    def receive(self, identities: Collection[str]) -> None:
+        """Receive the microphones of these participants and of nobody else, from now on; they may not be there yet."""
+
+    def take_key(self, identity: str, index: int, key: bytes) -> None:
+        """Take a key of a participant's sound, who may not be there yet. Sound that waits for it is heard now."""
+
+    def use_own_key(self, index: int, key: bytes) -> None:
+        """Encrypt our own track with this key from now on."""
+
+    def beep(self) -> None:
+        """Play the short tone, once the bot is in the room."""
+
+    async def close(self) -> None:
+        """Leave. Sound that still waits is handed on before it returns."""
+
+
 class Media(Protocol):
-    """The maker of legs."""
+    """The maker of legs and of connections to SFUs."""
 
     async def ready(self) -> None:
         """Get ready to make legs: to be called before the first. Raises Unfit if that can't be, TryLater if it can't be
@@ -115,6 +156,10 @@ class Media(Protocol):
 
     def leg(self, listener: Listener, clock: Callable[[], Samples], servers: Sequence[IceServer]) -> Leg:
         """Make a leg. `clock`: the present place on the clock of the call."""
+
+    def sfu(self, listener: SfuListener, clock: Callable[[], Samples], *, encrypted: bool, private: bool) -> Sfu:
+        """Make a connection to an SFU. `encrypted`: sound that is not, is not taken. `private`: it may lead into
+        private networks."""
 
     async def close(self) -> None:
         """End everything that is left."""

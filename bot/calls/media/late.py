@@ -8,7 +8,7 @@ import gc
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 
-from bot.calls.media.door import IceServer, Leg, Listener, Media, Unfit
+from bot.calls.media.door import IceServer, Leg, Listener, Media, Sfu, SfuListener, Unfit
 from storage.records import Samples
 
 RTC = "bot.calls.media.rtc"
@@ -24,8 +24,8 @@ async def check() -> None:
 
 
 class LateMedia:
-    """The maker of legs. `is_private` tells whether connections into private networks are allowed, as the homeserver is
-    in one; it may raise TryLater."""
+    """The maker of legs. `is_private` tells whether these may lead into private networks, as the homeserver is in one;
+    it may raise TryLater."""
 
     def __init__(self, is_private: Callable[[], Awaitable[bool]]) -> None:
         self._is_private = is_private
@@ -47,6 +47,11 @@ class LateMedia:
         """Make a leg, once the media are ready."""
         assert self._media is not None
         return self._media.leg(listener, clock, servers)
+
+    def sfu(self, listener: SfuListener, clock: Callable[[], Samples], *, encrypted: bool, private: bool) -> Sfu:
+        """Make a connection to an SFU, once the media are ready."""
+        assert self._media is not None
+        return self._media.sfu(listener, clock, encrypted=encrypted, private=private)
 
     async def close(self) -> None:
         """End everything that is left."""

@@ -43,9 +43,14 @@ class Reorder:
         self._stranger: RtpPacket | None = None  # the last packet, if it doesn't belong to the stream
 
     @property
+    def waits_since(self) -> Samples | None:
+        """The arrival of the packet that is handed on next; None: nothing waits."""
+        return self._held[min(self._held)].arrived if self._held else None
+
+    @property
     def due(self) -> Samples | None:
         """The place on the clock at which to call `expire`; None: nothing waits."""
-        return Samples(self._held[min(self._held)].arrived + WAIT) if self._held else None
+        return None if self.waits_since is None else Samples(self.waits_since + WAIT)
 
     def push(self, packet: RtpPacket) -> list[Ordered]:
         """Take a packet as it arrives; return those whose turn has come."""

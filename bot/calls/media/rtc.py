@@ -7,6 +7,7 @@ is bounded before it is worked on: descriptions by `sdp`, datagrams by rates, ad
 import asyncio
 import logging
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 
@@ -23,8 +24,9 @@ from aiortc.rtcicetransport import parse_stun_turn_uri
 from bot.addresses import is_public
 from bot.calls.media import inside, sdp
 from bot.calls.media.bounds import Bucket
-from bot.calls.media.door import IceServer, Listener, Offer, OpusPacket, Refused
+from bot.calls.media.door import IceServer, Listener, Offer, OpusPacket, Refused, SfuListener
 from bot.calls.media.incoming import Incoming
+from bot.calls.media.livekit.sfu import LiveKitSfu
 from bot.calls.media.voice import Voice, beep
 from bot.calls.model import Candidate
 from storage.records import SAMPLE_RATE, Samples
@@ -40,13 +42,14 @@ log = logging.getLogger(__name__)
 
 
 class RtcMedia:
-    """The maker of legs. `private`: connections into private networks are allowed, as the homeserver is in one."""
+    """The maker of legs. `private`: they may lead into private networks, as the homeserver is in one."""
 
     def __init__(self, private: bool) -> None:
         inside.check()
         beep()
         self.private = private
         self._legs: set[RtcLeg] = set()
+        self._sfus: weakref.WeakSet[LiveKitSfu] = weakref.WeakSet()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def ready(self) -> None:
@@ -58,10 +61,18 @@ class RtcMedia:
         self._legs.add(leg)
         return leg
 
+    def sfu(self, listener: SfuListener, clock: Callable[[], Samples], *, encrypted: bool, private: bool) -> LiveKitSfu:
+        """Make a connection to an SFU. `encrypted`: sound that is not, is not taken. `private`: it may lead into
+        private networks."""
+        sfu = LiveKitSfu(listener, clock, private=private, encrypted=encrypted)
+        self._sfus.add(sfu)
+        return sfu
+
     async def close(self) -> None:
         """End everything that is left."""
         for leg in list(self._legs):
             leg.end()
+        await asyncio.gather(*(sfu.close() for sfu in self._sfus))
         if self._closing:
             await asyncio.wait(self._closing, timeout=CLOSE_S)
 

@@ -6,7 +6,7 @@ Opus, a video line or a data channel. `completed` writes our answer for all line
 within the same transport; everything else is declined. (Chromium restarts ICE, which aiortc can't, when it uses the
 place of a declined line again, so as little as possible is declined.)
 
-Candidates are kept apart, and lead to the public Internet alone, unless the homeserver itself is in a private network.
+Candidates are kept apart, and lead to the public Internet alone, unless private networks are allowed.
 Names (`….local`) are never resolved.
 """
 
@@ -26,9 +26,9 @@ MOST_CANDIDATES = 64  # of one leg
 MOST_FINGERPRINTS = 8
 
 _LINE = re.compile(r"m=([a-z]{1,16}) (\d{1,5}) ([A-Z0-9/]{1,32}) ([\w.\-]{1,64}(?: [\w.\-]{1,64})*) ?", re.ASCII)
-_TOKEN = re.compile(r"[\w!#$%&'*+.^`{|}~\-]{1,64}", re.ASCII)
-_FRAGMENT = re.compile(r"[A-Za-z0-9+/]{4,256}")
-_PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
+TOKEN = re.compile(r"[\w!#$%&'*+.^`{|}~\-]{1,64}", re.ASCII)
+FRAGMENT = re.compile(r"[A-Za-z0-9+/]{4,256}")
+PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
 _FINGERPRINT = re.compile(r"(sha-256|sha-384|sha-512) ((?:[0-9A-F]{2}:){31,63}[0-9A-F]{2})", re.ASCII | re.IGNORECASE)
 _OPUS = re.compile(r"(\d{1,3}) opus/48000/2", re.ASCII | re.IGNORECASE)
 _NAMED_FORMAT = re.compile(r"(\d{1,3}) [\w.\-]{1,32}/\d{1,6}(?:/\d)?", re.ASCII)
@@ -39,7 +39,7 @@ _CANDIDATE = re.compile(
 _DYNAMIC = range(96, 128)  # payload types that are bound to codecs by the description (RFC 3551)
 _DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 _ROLES = {"offer": ("actpass", "active", "passive"), "answer": ("active", "passive")}
-_END = "\r\n"
+END = "\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Section:
     def may_stay(self) -> bool:
         """Whether the line can be part of our answer, if not with sound or picture then inactive."""
         kind = self.kind in ("audio", "video") and self.formats[0].isdigit()
-        return kind and not self.declined and bool(_TOKEN.fullmatch(self.mid))
+        return kind and not self.declined and bool(TOKEN.fullmatch(self.mid))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,45 +113,45 @@ class Remote:
         lines += [f"a=rtpmap:{number} opus/48000/2" for number in self.payload_types]
         lines += [f"a=ice-ufrag:{self.fragment}", f"a=ice-pwd:{self.password}"]
         lines += [f"a=fingerprint:{fingerprint}" for fingerprint in self.fingerprints]
-        return _END.join([*lines, f"a=setup:{self.role}", ""])
+        return END.join([*lines, f"a=setup:{self.role}", ""])
 
 
 def read(text: str, kind: str, mid: str | None = None) -> Remote:
     """Check an `offer` or `answer`. `mid`: of the audio line that was chosen before. Raises Refused."""
     if len(text.encode(errors="replace")) > MOST_BYTES or text.count("\n") > MOST_LINES:
         raise Refused("too_large")
-    session, sections = _sections(text)
-    index, chosen = _chosen(sections, mid)
+    session, lines = sections(text)
+    index, chosen = _chosen(lines, mid)
     groups = [value.split()[1:] for value in session.values("group") if value.split()[:1] == ["BUNDLE"]]
     bundle = next((group for group in groups if chosen.mid in group), None)
-    staying = {section.mid: section for section in sections if section.may_stay}
+    staying = {section.mid: section for section in lines if section.may_stay}
     bundled = list(dict.fromkeys(mid for mid in bundle or () if mid in staying))
     tagged = staying[bundled[0]] if bundled else chosen
 
     def first(name: str, pattern: re.Pattern[str]) -> str:
         for source in (tagged, chosen, session):
             if (value := source.value(name)) is not None:
-                return _matching(value, pattern)
+                return matching(value, pattern)
         raise Refused("bad_sdp")
 
-    role = first("setup", _TOKEN)
-    if role not in _ROLES[kind] or not chosen.mid or not _TOKEN.fullmatch(chosen.mid):
+    role = first("setup", TOKEN)
+    if role not in _ROLES[kind] or not chosen.mid or not TOKEN.fullmatch(chosen.mid):
         raise Refused("bad_sdp")
     return Remote(
         kind=kind,
         mid=chosen.mid,
         index=index,
-        tagged=(tagged.mid, sections.index(tagged)),
+        tagged=(tagged.mid, lines.index(tagged)),
         direction=next((key for key, _ in (*chosen.attributes, *session.attributes) if key in _DIRECTIONS), "sendrecv"),
-        payload_types=_opus(chosen),
-        fragment=first("ice-ufrag", _FRAGMENT),
-        password=first("ice-pwd", _PASSWORD),
-        fingerprints=_fingerprints(tagged, chosen, session),
+        payload_types=opus(chosen),
+        fragment=first("ice-ufrag", FRAGMENT),
+        password=first("ice-pwd", PASSWORD),
+        fingerprints=fingerprints(tagged, chosen, session),
         role=role,
         candidates=tuple(tagged.values("candidate")) or tuple(chosen.values("candidate")),
         lite=session.value("ice-lite") is not None,
         bundled=None if bundle is None else tuple(bundled),
-        sections=sections,
+        sections=lines,
     )
 
 
@@ -183,25 +183,25 @@ def completed(answer: str, offer: Remote) -> str:
         elif section.may_stay and section.mid in (offer.bundled or ()):
             parts.append(_inactive(section, ours))
         else:
-            parts.append(_declined(section))
-    group = "" if offer.bundled is None else f"a=group:BUNDLE {' '.join(offer.bundled)}{_END}"
+            parts.append(declined(section))
+    group = "" if offer.bundled is None else f"a=group:BUNDLE {' '.join(offer.bundled)}{END}"
     head = re.sub(r"a=group:BUNDLE [^\r\n]*\r\n", lambda _: group, head)
     return head + "".join(parts)
 
 
-def _sections(text: str) -> tuple[Section, tuple[Section, ...]]:
-    """Split a description into what stands before the m= lines, and these."""
+def sections(text: str, most: int = MOST_SECTIONS) -> tuple[Section, tuple[Section, ...]]:
+    """Split a description into what stands before the m= lines, and these. Raises Refused."""
     session: list[tuple[str, str]] = []
-    sections: list[tuple[str, list[tuple[str, str]]]] = []
+    lines: list[tuple[str, list[tuple[str, str]]]] = []
     for line in re.split(r"\r?\n", text):
         if line.startswith("m="):
-            sections.append((line, []))
+            lines.append((line, []))
         elif line.startswith("a="):
             key, _, value = line[2:].partition(":")
-            (sections[-1][1] if sections else session).append((key, value.strip()))
-    if len(sections) > MOST_SECTIONS:
+            (lines[-1][1] if lines else session).append((key, value.strip()))
+    if len(lines) > most:
         raise Refused("too_large")
-    return Section("", 0, "", (), tuple(session)), tuple(_section(line, attributes) for line, attributes in sections)
+    return Section("", 0, "", (), tuple(session)), tuple(_section(line, attributes) for line, attributes in lines)
 
 
 def _section(line: str, attributes: Sequence[tuple[str, str]]) -> Section:
@@ -221,13 +221,15 @@ def _chosen(sections: Sequence[Section], mid: str | None) -> tuple[int, Section]
     raise Refused("no_audio")
 
 
-def _matching(value: str, pattern: re.Pattern[str]) -> str:
+def matching(value: str, pattern: re.Pattern[str]) -> str:
+    """Return a value that has this form. Raises Refused."""
     if not pattern.fullmatch(value):
         raise Refused("bad_sdp")
     return value
 
 
-def _opus(section: Section) -> tuple[int, ...]:
+def opus(section: Section) -> tuple[int, ...]:
+    """Return the payload types of Opus in a line. Raises Refused."""
     matches = (_OPUS.fullmatch(value) for value in section.values("rtpmap"))
     numbers = tuple(int(match[1]) for match in matches if match is not None and match[1] in section.formats)
     numbers = tuple(dict.fromkeys(number for number in numbers if number in _DYNAMIC))
@@ -236,7 +238,8 @@ def _opus(section: Section) -> tuple[int, ...]:
     return numbers
 
 
-def _fingerprints(*sources: Section) -> tuple[str, ...]:
+def fingerprints(*sources: Section) -> tuple[str, ...]:
+    """Return the fingerprints of the first source that has any. Raises Refused."""
     for source in sources:
         if values := tuple(source.values("fingerprint")):
             if len(values) > MOST_FINGERPRINTS:
@@ -255,10 +258,11 @@ def _inactive(section: Section, ours: str) -> str:
     matches = (_NAMED_FORMAT.fullmatch(value) for value in section.values("rtpmap"))
     lines += [f"a=rtpmap:{match[0]}" for match in matches if match is not None and match[1] == number][:1]
     lines += re.findall(r"a=(?:candidate|ice-ufrag|ice-pwd|fingerprint|setup):[^\r\n]*", ours)
-    return _END.join([*lines, ""])
+    return END.join([*lines, ""])
 
 
-def _declined(section: Section) -> str:
+def declined(section: Section) -> str:
+    """Write the answer to a line that is not used."""
     lines = [f"m={section.kind} 0 {section.protocol} {' '.join(section.formats)}", "c=IN IP4 0.0.0.0", "a=inactive"]
-    lines += [f"a=mid:{section.mid}"] if _TOKEN.fullmatch(section.mid) else []
-    return _END.join([*lines, ""])
+    lines += [f"a=mid:{section.mid}"] if TOKEN.fullmatch(section.mid) else []
+    return END.join([*lines, ""])

@@ -4,7 +4,8 @@ in.
 A leg, from its beginning to its end:
 
     offering ──▶ offered ───answer───▶ connecting ──▶ connected ──▶ closing ──▶ (closed)
-    answering ─────our answer is sent──────▲
+    answering ─────our answer is sent──────▲             ▲
+    awaited ───────it is at its SFU (MatrixRTC)──────────┘
 
 What is hard to see in the code:
 
@@ -16,6 +17,8 @@ What is hard to see in the code:
 - Any leg that ends is made again while its device is listed: by the bot where it is its turn, after a growing pause,
   and by the bot too where the other did not call in time. Clients take calls from whoever makes them, and two offers
   that cross are told apart on both sides by the same rule.
+- MatrixRTC: nobody is called. A leg is the reception of a device at its SFU, and is awaited there for as long as the
+  device is listed. Where the SFU refuses the bot or can't be reached, that is noted, and tried again without end.
 - The bot is alone when no device is connected or connecting, and none was listed a moment ago. While the homeserver
   does not answer, it can't know: the network may be down that the call needs too. After that it calls all anew.
 """
@@ -25,12 +28,14 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from bot.calls.model import (
-    MOST_LEGS,
     Answered,
     AnswerMade,
     LegConnected,
     LegEnded,
     LegFailed,
+    LegMuted,
+    LegReached,
+    LegUnreadable,
     Offered,
     OfferMade,
     Over,
@@ -45,10 +50,10 @@ from bot.calls.model import (
     WakeAt,
     Why,
 )
-from bot.calls.session import members, messages, rules
+from bot.calls.session import at_sfus, members, messages, rules
 from bot.calls.session.state import Key, Peer, Phase, Session, Setup
 from bot.calls.session.work import Work
-from storage.records import CallEvent, CallEventKind, LeftBy, UserId
+from storage.records import CallEvent, CallEventKind, CallProtocol, LeftBy, UserId
 
 BROKEN = "ice_failed"
 TIMED_OUT: Mapping[Phase, str] = {Phase.OFFERED: "invite_timeout", Phase.ANSWERING: "create_answer"}
@@ -105,10 +110,23 @@ def _apply(work: Work, event: SessionEvent) -> None:
 
 
 def _happened(
-    work: Work, key: Key, event: OfferMade | AnswerMade | LegConnected | SoundHeard | LegEnded | LegFailed
+    work: Work,
+    key: Key,
+    event: OfferMade
+    | AnswerMade
+    | LegConnected
+    | LegReached
+    | SoundHeard
+    | LegMuted
+    | LegUnreadable
+    | LegEnded
+    | LegFailed,
 ) -> None:
     """Handle what the media tell of the leg that a device has."""
     phase = work.leg(key).phase
+    if isinstance(event, LegConnected | LegReached | LegMuted | LegUnreadable) and _is_at_sfu(work):
+        at_sfus.happened(work, key, event)
+        return
     if isinstance(event, LegEnded | LegFailed):
         if phase is not Phase.CLOSING:
             _over(work, key, phase, event)
@@ -127,13 +145,16 @@ def _happened(
         case SoundHeard() if phase in messages.STANDING:
             if phase is Phase.CONNECTING:
                 work.connect(key)
+            work.hear_again(key)
             work.change(key, heard_at=work.now)
             work.note(quiet_since=work.now)
 
 
 def _over(work: Work, key: Key, phase: Phase, event: LegEnded | LegFailed) -> None:
     """Handle the end of a leg's connection, or of the attempt to make it."""
-    if isinstance(event, LegFailed):
+    if isinstance(event, LegFailed) and _is_at_sfu(work):
+        at_sfus.failed(work, key, event)
+    elif isinstance(event, LegFailed):
         if phase is not Phase.OFFERING and event.reason not in NOT_REFUSED:
             work.refuse(key)
         work.close(key, LeftBy.LOST, CallEventKind.LOST, hang_up=event.reason)
@@ -165,14 +186,16 @@ def _pass_time(work: Work) -> None:
 
 def _tend(work: Work) -> None:
     """Call who is to be called, and see whether it is time to leave or to tell."""
-    free = MOST_LEGS - sum(rules.is_live(peer.leg) for peer in work.peers.values())
+    taken = Counter(user for (user, _), peer in work.peers.items() if rules.is_live(peer.leg))
+    most = rules.most_legs(work.setup)
     for key, peer in tuple(work.peers.items()):
         if peer.call_at is not None and peer.call_at <= work.now and _is_callable(work, key):
-            if free > 0 and work.has_place(key):
-                work.call(key)
-                free -= 1
+            if rules.may_take(taken, key[0], most) and rules.has_stem_left(work.session.stems, key[0]):
+                at_sfus.await_it(work, key) if _is_at_sfu(work) else work.call(key)
+                taken[key[0]] += 1
             else:
                 work.refuse(key)
+    at_sfus.tell_of_lasting(work)
     peers = work.peers.values()
     is_connected = any(_is_connected(peer) for peer in peers)
     has_company = any(_is_somebody(work, key) for key in work.peers)
@@ -193,6 +216,11 @@ def _leave_or_tell(work: Work) -> None:
     elif session.quiet_since is not None and not session.told_silent and now >= session.quiet_since + setup.silent:
         work.note(told_silent=True)
         work.effects.append(TellSilent())
+
+
+def _is_at_sfu(work: Work) -> bool:
+    """Return whether devices are heard at SFUs, and not called."""
+    return work.setup.protocol is CallProtocol.MATRIXRTC
 
 
 def _is_callable(work: Work, key: Key) -> bool:
@@ -219,6 +247,7 @@ def _next_look(work: Work) -> datetime:
     if session.quiet_since is not None and not session.told_silent:
         times.append(session.quiet_since + setup.silent)
     times += [one.at + rules.WAIT_FOR_LISTING for one in session.waiting[:1]]
+    times += [absence.since + rules.UNTOLD for absence in session.unheard.values() if not absence.is_told]
     for peer in work.peers.values():
         mine = (peer.leg.until if peer.leg else peer.call_at, peer.hoped_until, rules.end_of_listing(setup, peer))
         times += [at for at in mine if at is not None and at > work.now]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bot.calls.model import Member, Seen
-from bot.calls.session import messages, rules
+from bot.calls.session import at_sfus, messages, rules
 from bot.calls.session.state import Key, Peer, Phase, key_of
 from bot.calls.session.work import Work
 from storage.records import CallEventKind, CallProtocol, LeftBy, UserId
@@ -19,8 +19,14 @@ def seen(work: Work, event: Seen) -> None:
         else:
             _is_gone(work, key, members, event.gone)
     for key, member in listed.items():
-        if key not in work.peers and len(work.peers) < rules.MOST_DEVICES:
+        if key in work.peers:
+            continue
+        if len(work.peers) < rules.MOST_DEVICES:
             _comes(work, key, member)
+        else:
+            work.refuse_device(member.device)
+    for device in event.left_out:
+        work.refuse_device(device)
     _declined(work, event.declined)
     work.note(has_seen=True)
     _hear_waiting(work)
@@ -46,6 +52,8 @@ def _stays(work: Work, key: Key, member: Member) -> None:
     is_new = peer.member.device.session_id != member.device.session_id
     if is_new and peer.leg is not None and peer.leg.device.session_id != member.device.session_id:
         work.close(key, LeftBy.LOST, CallEventKind.LOST, hang_up="new_session")
+    elif at_sfus.is_moved(work, key, member):
+        at_sfus.moves(work, key)
     is_renewed = work.setup.protocol is not CallProtocol.MXVC and peer.member.event_id != member.event_id
     peer = work.change(key, member=member)
     if is_new or is_renewed:
@@ -77,6 +85,7 @@ def _is_gone(work: Work, key: Key, members: dict[Key, Member], gone: frozenset[U
         expire(work, key)
     elif key[0] in gone or not _is_kept(work, key, members):
         work.close(key, LeftBy.LEFT, CallEventKind.LEFT)
+        at_sfus.goes(work, key, CallEventKind.LEFT)
         del work.peers[key]
 
 
@@ -94,6 +103,7 @@ def _is_kept(work: Work, key: Key, members: dict[Key, Member]) -> bool:
 def expire(work: Work, key: Key) -> None:
     """Take out a device whose time has run out."""
     work.close(key, LeftBy.LOST, CallEventKind.LOST, hang_up="user_hangup")
+    at_sfus.goes(work, key, CallEventKind.LOST)
     del work.peers[key]
 
 
@@ -109,6 +119,7 @@ def _declined(work: Work, declined: frozenset[UserId]) -> None:
     for key in tuple(work.peers):
         if key[0] in declined:
             work.close(key, LeftBy.ENDED, hang_up="user_hangup")
+            work.hear_again(key)
             work.decline(key)
         elif key[0] in allowed:
             work.change(key, calls=0, hoped_until=work.now + rules.HOPE)

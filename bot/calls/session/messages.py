@@ -89,9 +89,9 @@ def _on_leg(work: Work, key: Key, leg: Leg, message: object) -> None:
         case Renegotiated(is_offer=True, sdp=sdp, muted=muted) if leg.phase in STANDING:
             if work.counts(key, "renegotiations"):
                 work.effects.append(AnswerAgain(leg.id, sdp))
-                _mute(work, key, leg.muted if muted is None else muted)
+                mute(work, key, leg.muted if muted is None else muted)
         case Muted(audio=audio) if leg.phase is not Phase.CLOSING:
-            _mute(work, key, audio)
+            mute(work, key, audio)
 
 
 # ---- offers
@@ -177,7 +177,8 @@ def _is_muted(work: Work, told: bool | None) -> bool:
     return work.setup.push_to_talk if told is None else told
 
 
-def _mute(work: Work, key: Key, muted: bool) -> None:
+def mute(work: Work, key: Key, muted: bool) -> None:
+    """Take note that a device is muted, or not any more."""
     leg = work.leg(key)
     if leg.muted == muted:
         return

@@ -1,9 +1,10 @@
 """The rules of a call: who calls whom and when, which offer counts, and all bounds. Pure."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from bot.calls.model import Device, LegId
+from bot.calls.model import MOST_LEGS, Device, LegId
 from bot.calls.session.state import Key, Leg, Peer, Phase, Rate, Setup
 from bot.recording.call.stems import MOST_STEMS
 from storage.records import CallProtocol, UserId
@@ -33,7 +34,15 @@ LASTING = timedelta(seconds=60)
 PAUSES_S = (0, 5, 20, 60)
 """The pauses before the first call of a device and those after it that led to nothing; then it must call itself."""
 AFTER_END = timedelta(seconds=PAUSES_S[1])
-"""The pause after any leg: its device may be about to leave."""
+"""The pause after any leg: its device may be about to leave. MatrixRTC has none: nobody is called."""
+UNREACHABLE = timedelta(minutes=10)
+"""MatrixRTC: the time for which devices of a user at SFUs that can't be reached are somebody: SFUs are started anew,
+too. Another such time begins only after one of them was heard, so that nobody holds an empty call who leaves and
+comes again."""
+UNTOLD = timedelta(seconds=10)
+"""MatrixRTC: the time for which an SFU can't be reached before the room is told."""
+WITHOUT_KEY = timedelta(seconds=10)
+"""MatrixRTC: the time for which sound waits for its key before it is given up."""
 PATIENCE: Mapping[CallProtocol, timedelta] = {
     CallProtocol.MSC3401: timedelta(seconds=30),
     CallProtocol.MXVC: timedelta(seconds=5),
@@ -77,7 +86,9 @@ def is_ours_to_call(setup: Setup, peer: Peer) -> bool:
 
 
 def next_call(setup: Setup, peer: Peer, now: datetime, entered: datetime) -> datetime | None:
-    """Return when the bot calls a device that has no leg; None: never by itself."""
+    """Return when the bot calls a device that has no leg, or awaits it at its SFU; None: never by itself."""
+    if setup.protocol is CallProtocol.MATRIXRTC:
+        return now + timedelta(seconds=PAUSES_S[min(peer.calls, len(PAUSES_S) - 1)])
     if peer.calls >= len(PAUSES_S):
         return None
     pause = timedelta(seconds=PAUSES_S[peer.calls])
@@ -122,6 +133,11 @@ def end_of_listing(setup: Setup, peer: Peer) -> datetime | None:
     return max(expires, peer.heard_at + SOUND_IS_LIFE) if is_connected else expires
 
 
+def most_legs(setup: Setup) -> int:
+    """Return how many legs a call may have: a mesh is a connection for each, an SFU one for all."""
+    return MOST_DEVICES if setup.protocol is CallProtocol.MATRIXRTC else MOST_LEGS
+
+
 def has_stem_left(stems: Mapping[UserId, int], user: UserId) -> bool:
     """Return whether a user may have one more stem. `stems`: how many each has."""
     return stems.get(user, 0) < (MOST_STEMS - sum(stems.values())) // SHARE
@@ -129,8 +145,13 @@ def has_stem_left(stems: Mapping[UserId, int], user: UserId) -> bool:
 
 def has_place(peers: Mapping[Key, Peer], key: Key, most: int) -> bool:
     """Return whether one more leg can be made for a device, instead of its own if it has one."""
-    taken = [other for other, peer in peers.items() if other != key and is_live(peer.leg)]
-    return len(taken) < most and sum(user == key[0] for user, _ in taken) < MOST_OF_ONE_USER
+    taken = Counter(user for (user, device_id), peer in peers.items() if (user, device_id) != key and is_live(peer.leg))
+    return may_take(taken, key[0], most)
+
+
+def may_take(taken: Counter[UserId], user: UserId, most: int) -> bool:
+    """Return whether a user may have one more leg. `taken`: how many each has."""
+    return taken.total() < most and taken[user] < MOST_OF_ONE_USER
 
 
 def is_live(leg: Leg | None) -> bool:

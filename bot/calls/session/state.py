@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bot.calls.model import Candidate, Device, LegId, Member, Received
-from storage.records import CallProtocol, UserId
+from storage.records import CallEventKind, CallProtocol, UserId
 
 Key = tuple[UserId, str]
 """A device, whatever its session: user and device id."""
@@ -40,6 +40,7 @@ class Phase(StrEnum):
     OFFERED = "offered"  # our offer waits for an answer
     ANSWERING = "answering"  # the media make our answer
     CONNECTING = "connecting"  # offer and answer are exchanged
+    AWAITED = "awaited"  # MatrixRTC: the device is not at its SFU yet, or the bot is not
     CONNECTED = "connected"  # its stem is open
     CLOSING = "closing"  # the connection is over; a hang-up may still tell why
 
@@ -56,6 +57,7 @@ class Leg:
     seq: int = 0  # of the next message
     candidates: int = 0  # handed to the media
     connected_at: datetime | None = None
+    has_moved: bool = False  # MatrixRTC: from an SFU where it was heard, so that it neither left nor comes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,21 @@ class Peer:
     hoped_until: datetime  # until then it is somebody, though it isn't connected
     leg: Leg | None = None
     call_at: datetime | None = None  # the bot calls it then, unless it has a leg
-    calls: int = 0  # offers of the bot in a row that led to no lasting connection
+    calls: int = 0  # offers of the bot in a row that led to no lasting connection; MatrixRTC: failures in a row
     heard_at: datetime | None = None
     was_there: bool = False  # before the bot came
+    has_moved: bool = False  # its next leg has
     ended: tuple[LegId, ...] = ()  # the last legs that ended, or were hung up before their offer came
     early: tuple[tuple[LegId, Candidate], ...] = ()  # candidates for an offer or answer that has not come
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """A time in which a device is not heard, though it should be."""
+
+    why: CallEventKind
+    since: datetime
+    is_told: bool = False  # the room was told
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +114,8 @@ class Session:
     rates: Mapping[UserId, Mapping[str, Rate]] = field(default_factory=dict)  # also of users who are gone
     told_declined: frozenset[UserId] = frozenset()
     told_refused: frozenset[Key] = frozenset()
+    unheard: Mapping[Key, Absence] = field(default_factory=dict)
+    hopes: Mapping[UserId, datetime] = field(default_factory=dict)  # see `rules.UNREACHABLE`; of users not heard since
     waiting: tuple[Waiting, ...] = ()
     legs: int = 0  # ids given out
     has_seen: bool = False

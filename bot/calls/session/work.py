@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from bot.calls.model import (
-    MOST_LEGS,
     Beep,
     CloseLeg,
     Device,
     Happened,
+    HeardAgain,
     HungUp,
     LeaveCall,
     LegId,
@@ -88,7 +88,9 @@ class Work:
         return f"{self.setup.ours.session_id or 'leg'}."
 
     def has_place(self, key: Key) -> bool:
-        return rules.has_stem_left(self.session.stems, key[0]) and rules.has_place(self.peers, key, MOST_LEGS)
+        return rules.has_stem_left(self.session.stems, key[0]) and rules.has_place(
+            self.peers, key, rules.most_legs(self.setup)
+        )
 
     def begin(self, key: Key, leg: Leg) -> None:
         """Give a device a leg. Whatever waited for a call of its own is settled."""
@@ -108,10 +110,14 @@ class Work:
         leg = self.leg(key)
         self.enter(key, Phase.CONNECTED)
         self.change_leg(key, connected_at=self.now)
+        self.hear_again(key)
+        self.note(hopes={user: until for user, until in self.session.hopes.items() if user != key[0]})
         what = CallEventKind.REJOINED if key in self.session.came else CallEventKind.JOINED
         stems = {**self.session.stems, key[0]: self.session.stems.get(key[0], 0) + 1}
         self.note(came=self.session.came | {key}, stems=stems)
-        self.effects += (OpenStem(leg.id, leg.device), Happened(leg.device, what))
+        self.effects.append(OpenStem(leg.id, leg.device))
+        if not leg.has_moved:
+            self.effects.append(Happened(leg.device, what))
         if leg.muted:
             self.effects.append(Happened(leg.device, CallEventKind.MUTED))
         if self.setup.beep:
@@ -124,8 +130,8 @@ class Work:
         self.change_leg(key, seq=leg.seq + 1)
 
     def close(self, key: Key, by: LeftBy, what: CallEventKind | None = None, *, hang_up: str | None = None) -> None:
-        """Close the leg that a device has, if any. `what`: noted if it had a stem. `hang_up`: the reason that the
-        device is told; None: it knows."""
+        """Close the leg that a device has, if any. `what`: noted if it had a stem, or follows one of which nothing was
+        noted. `hang_up`: the reason that the device is told; None: it knows."""
         peer = self.peers[key]
         leg = peer.leg
         if leg is None:
@@ -133,16 +139,21 @@ class Work:
         if hang_up is not None and leg.phase is not Phase.OFFERING and self.hangs_up:
             self.send(key, HungUp(hang_up, rejects=leg.phase is Phase.ANSWERING))
         self.effects.append(CloseLeg(leg.id, by))
-        if what is not None and leg.connected_at is not None:
+        if leg.connected_at is not None:
+            self.hear_again(key)
+        if what is not None and (leg.connected_at is not None or leg.has_moved):
             self.effects.append(Happened(leg.device, what))
         lasted = leg.connected_at is not None and self.now - leg.connected_at >= rules.LASTING
         early = tuple(one for one in peer.early if one[0] != leg.id)
-        calls = 0 if lasted else peer.calls
+        is_called = self.setup.protocol is not CallProtocol.MATRIXRTC
+        calls = 0 if lasted or (leg.connected_at is not None and not is_called) else peer.calls
         hoped_until = peer.hoped_until if leg.connected_at is None else self.now
         peer = self.change(key, leg=None, early=early, calls=calls, hoped_until=hoped_until)
         self.remember(key, leg.id)
         call_at = rules.next_call(self.setup, peer, self.now, self.session.entered)
-        self.change(key, call_at=call_at and max(call_at, self.now + rules.AFTER_END))
+        if is_called:
+            call_at = call_at and max(call_at, self.now + rules.AFTER_END)
+        self.change(key, call_at=call_at)
 
     def turn_down(self, key: Key, device: Device, leg: LegId, encrypted: bool, reason: str = "") -> None:
         """Turn down an offer of which no leg is made."""
@@ -171,10 +182,20 @@ class Work:
 
     def refuse(self, key: Key) -> None:
         """Note once that a device was refused."""
-        told = self.session.told_refused
+        self.refuse_device(self.peers[key].member.device)
+
+    def refuse_device(self, device: Device) -> None:
+        """Note once that a device was refused, which may be none that is looked after."""
+        told, key = self.session.told_refused, key_of(device)
         if key not in told and len(told) < rules.MOST_TOLD:
             self.note(told_refused=told | {key})
-            self.effects.append(Happened(self.peers[key].member.device, CallEventKind.REFUSED))
+            self.effects.append(Happened(device, CallEventKind.REFUSED))
+
+    def hear_again(self, key: Key) -> None:
+        """Take note that a device is heard, or gone."""
+        if key in self.session.unheard:
+            self.note(unheard={each: absence for each, absence in self.session.unheard.items() if each != key})
+            self.effects.append(HeardAgain(self.peers[key].member.device))
 
     # ---- the end
 

@@ -12,7 +12,7 @@ from bot.calls.media.door import Sound
 from bot.calls.stems.keeping import Keeping
 from bot.calls.stems.slices import Slice
 from bot.calls.stems.windows import is_over
-from bot.calls.stems.writer import Encode, StemWriter, refuse_pcm
+from bot.calls.stems.writer import StemWriter
 from storage.errors import StoreError
 from storage.records import LeftBy, Position, RecordingId, Samples, Stem
 from storage.stem_files import StemFiles
@@ -39,10 +39,10 @@ class CallStems:
         self._reached: tuple[tuple[Samples, ...], Samples] = (), Samples(0)  # the ends that are written, and when
         self._alone = asyncio.Lock()
 
-    async def open(self, stem: Stem, encode: Encode = refuse_pcm) -> None:
+    async def open(self, stem: Stem) -> None:
         """Begin the file of a stem whose row is written (StemOpened). Raises OSError."""
         file = await self._in_thread(partial(self._files.create, self._recording_id, stem.number))
-        self._writers[stem.number] = StemWriter(stem, file, self._threads, encode)
+        self._writers[stem.number] = StemWriter(stem, file, self._threads)
 
     def put(self, number: int, sound: Sound) -> None:
         """Take sound of a stem; what comes before it is open, or after it is closed, is dropped. Returns at once."""

@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bot.calls.media.door import OpusPacket, PcmFrame, Refused, Sound
+from bot.calls.media.door import OpusPacket, Sound
 from bot.calls.stems.slices import Slice, slice_of
 from bot.calls.stems.stream import ENCODER_DELAY, StemStream
 from storage.records import BlobKey, Position, Samples, Stem
@@ -16,14 +16,6 @@ MOST_WAITING = 3000  # packets: a minute of sound, while the disk stalls
 MOST_UNWRITTEN = 1 << 22  # bytes that a full disk may hold up; sound beyond counts as lost
 
 Result = TypeVar("Result")
-
-Encode = Callable[[PcmFrame], Sequence[OpusPacket]]
-"""An encoder of the sound of one leg that came decoded."""
-
-
-def refuse_pcm(frame: PcmFrame) -> Sequence[OpusPacket]:
-    """Refuse decoded sound, for media that hand on packets."""
-    raise Refused("no_encoder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +35,12 @@ class Closed:
 class StemWriter:
     """A writer of the stem that `stem` describes. `file`: its new file, empty."""
 
-    def __init__(self, stem: Stem, file: GrowingFile, threads: Executor, encode: Encode = refuse_pcm) -> None:
+    def __init__(self, stem: Stem, file: GrowingFile, threads: Executor) -> None:
         self.stem = stem
         self.end = stem.joined
         """The end of the sound so far on the clock of the call, written or not."""
         self._file = file
         self._threads = threads
-        self._encode = encode
         self._stream = StemStream(stem.joined, stem.serial)
         self._waiting: list[OpusPacket] = []
         self._unwritten = b""
@@ -62,13 +53,12 @@ class StemWriter:
         self._alone = asyncio.Lock()
 
     def put(self, sound: Sound) -> None:
-        """Take sound. Returns at once, in constant memory. Raises Refused for decoded sound without an encoder."""
-        for packet in self._encode(sound) if isinstance(sound, PcmFrame) else (sound,):
-            if len(self._waiting) >= MOST_WAITING:
-                self._dropped += packet.samples
-                continue
-            self._waiting.append(packet)
-            self.end = Samples(max(self.end, packet.at - ENCODER_DELAY + packet.samples))
+        """Take sound. Returns at once, in constant memory."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._dropped += sound.samples
+            return
+        self._waiting.append(sound)
+        self.end = Samples(max(self.end, sound.at - ENCODER_DELAY + sound.samples))
 
     async def advance(self, now: Samples, position: Position) -> tuple[Slice, ...]:
         """Write all sound so far to the disk, and return the slices that have ended. `position`: the journal's at

@@ -128,12 +128,6 @@ def is_listed(own: Json | None) -> bool:
     return own is not None and own.get("join_state") == "JOINED"
 
 
-def stale_names(state: Iterable[StateEvent], us: Device) -> tuple[str, ...]:
-    """Return the names under which the bot's user still stands in the channel, other than the present one."""
-    mine = (event for event in state if event.type == CALL_STATE and event.sender == us.user_id)
-    return tuple(event.state_key for event in mine if event.state_key != us.device_id and is_listed(event.content))
-
-
 def _entry(join_state: str, now: datetime) -> Json:
     return {"join_state": join_state, "timestamp": (now - facts.EPOCH) // timedelta(milliseconds=1)}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.calls import joining
+from bot.calls import private
 from bot.calls.media import late
 from bot.calls.media.door import Unfit
 from bot.calls.media.late import LateMedia
@@ -52,7 +52,7 @@ async def test_libraries_that_cannot_be_loaded_are_told_apart(tmp_path: Path, mo
 
 async def test_where_the_homeserver_is_decides_once_its_name_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that is not known yet, as while everything starts, counts for nothing: it is looked up again."""
-    media = LateMedia(lambda: joining._is_private("http://homeserver:8008"))
+    media = LateMedia(lambda: private.is_private("http://homeserver:8008"))
     answers: list[object] = [OSError("not known"), [(0, 0, 0, "", ("172.18.0.2", 0))]]
 
     async def look_up(*_: object, **__: object) -> object:

@@ -67,7 +67,7 @@ async def room() -> AsyncIterator[Room]:
 
 def offsets(ear: Ear) -> list[int]:
     """Return the distances between the places in the source and on the clock, without repeats."""
-    return list(dict.fromkeys(at - source for source, at in places(ear.opus)))
+    return list(dict.fromkeys(at - source for source, at in places(ear.sounds)))
 
 
 @pytest.mark.parametrize("outgoing", [False, True])
@@ -78,9 +78,9 @@ async def test_both_sides_can_call(room: Room, outgoing: bool) -> None:
     await asyncio.wait_for(ear.connects.wait(), 5)
     await ear.hears(25)
     await leg.close()
-    assert [source for source, _ in places(ear.opus)] == [number * PACKET for number in range(len(ear.opus))]
+    assert [source for source, _ in places(ear.sounds)] == [number * PACKET for number in range(len(ear.sounds))]
     assert len(offsets(ear)) == 1
-    assert sum(packet.lost_before for packet in ear.opus) == 0
+    assert sum(packet.lost_before for packet in ear.sounds) == 0
     assert not ear.ends.is_set()
 
 
@@ -97,10 +97,10 @@ async def test_lost_packets_cost_nothing_else(room: Room) -> None:
         await ear.hears(130)
         await leg.close()
         assert len(offsets(ear)) == 1
-        numbers = [source // PACKET for source, _ in places(ear.opus)]
+        numbers = [source // PACKET for source, _ in places(ear.sounds)]
         missing = set(range(numbers[0], numbers[-1] + 1)) - set(numbers)
         assert len(missing) <= peer.line.dropped
-        assert sum(packet.lost_before for packet in ear.opus) == len(missing) * PACKET
+        assert sum(packet.lost_before for packet in ear.sounds) == len(missing) * PACKET
 
 
 async def test_pauses_have_their_length(room: Room) -> None:
@@ -120,7 +120,7 @@ async def test_pauses_have_their_length(room: Room) -> None:
     await leg.close()
     assert len(found := offsets(ear)) == 3
     assert abs(found[2] - found[1] - took_s * SAMPLE_RATE) < 200 * MS
-    assert sum(packet.lost_before for packet in ear.opus) == 0
+    assert sum(packet.lost_before for packet in ear.sounds) == 0
 
 
 async def test_a_replaced_track_goes_on(room: Room) -> None:
@@ -129,7 +129,7 @@ async def test_a_replaced_track_goes_on(room: Room) -> None:
     peer.new_ssrc()
     peer.talker.jump = -(2**31) + 12345
     await ear.hears(25)
-    numbers = [source // PACKET for source, _ in places(ear.opus)]
+    numbers = [source // PACKET for source, _ in places(ear.sounds)]
     assert numbers == list(range(len(numbers)))
     first, *more = offsets(ear)
     assert all(abs(each - first) < 200 * MS for each in more)

@@ -4,21 +4,24 @@ from collections import Counter
 from datetime import datetime
 
 from bot.calls.model import (
-    MOST_LEGS,
     AnswerAgain,
     Beep,
     CloseLeg,
     Happened,
+    HeardAgain,
     HungUp,
     LeaveCall,
     LegId,
     MakeAnswer,
     MakeOffer,
+    Missed,
     OpenStem,
+    Receive,
     Send,
     SessionEffect,
     TakeAnswer,
     TakeCandidates,
+    TellMissed,
     TellSilent,
     WakeAt,
 )
@@ -39,6 +42,7 @@ class Observer:
         self.sent: Counter[LegId] = Counter()
         self.muted: dict[Key, bool] = {}
         self.came: set[Key] = set()
+        self.missed: set[Key] = set()
         self.is_over = False
 
     def watch(self, session: Session, effects: tuple[SessionEffect, ...], now: datetime) -> None:
@@ -55,14 +59,18 @@ class Observer:
             assert effects[-1:] == tuple(wakes)
             assert wakes[0].at > now
         assert not {key[0] for key in self.open.values()} & session.declined
-        assert len(set(self.open.values())) == len(self.open) <= MOST_LEGS
+        assert len(set(self.open.values())) == len(self.open) <= rules.most_legs(session.setup)
+        assert session.unheard.keys() <= session.peers.keys() or session.is_over
+        assert session.is_over or self.missed == set(session.unheard)
         assert len(session.waiting) <= rules.MOST_WAITING
         assert len(session.peers) <= rules.MOST_DEVICES
         assert all(len(peer.early) <= rules.MOST_CANDIDATES for peer in session.peers.values())
 
     def _take(self, effect: SessionEffect) -> None:
         match effect:
-            case MakeOffer(leg=leg, device=device) | MakeAnswer(leg=leg, device=device):
+            case (
+                MakeOffer(leg=leg, device=device) | MakeAnswer(leg=leg, device=device) | Receive(leg=leg, device=device)
+            ):
                 assert leg not in self.open
                 self.open[leg] = key_of(device)
                 self.closed.discard(leg)
@@ -84,8 +92,19 @@ class Observer:
                 assert leg in self.open
             case Happened(device=device, what=what):
                 self._note(key_of(device), what)
+            case Missed() | HeardAgain() | TellMissed():
+                self._miss(effect)
             case Beep() | LeaveCall() | TellSilent() | WakeAt():
                 pass
+
+    def _miss(self, effect: Missed | HeardAgain | TellMissed) -> None:
+        """Follow who is not heard: once at a time, and nobody else is told of."""
+        key = key_of(effect.device)
+        assert (key in self.missed) != isinstance(effect, Missed)
+        if isinstance(effect, Missed):
+            self.missed.add(key)
+        elif isinstance(effect, HeardAgain):
+            self.missed.remove(key)
 
     def _note(self, key: Key, what: CallEventKind) -> None:
         """Follow a device: it joins once and then rejoins, and changes of its microphone are changes."""

@@ -13,6 +13,7 @@ from bot.calls.model import (
     CloseLeg,
     Device,
     Happened,
+    HeardAgain,
     HungUp,
     LeaveCall,
     LegConnected,
@@ -21,8 +22,10 @@ from bot.calls.model import (
     MakeOffer,
     Member,
     Message,
+    Missed,
     Offered,
     OpenStem,
+    Receive,
     Received,
     Seen,
     Send,
@@ -30,7 +33,9 @@ from bot.calls.model import (
     SessionEvent,
     TakeAnswer,
     TakeCandidates,
+    TellMissed,
     TellSilent,
+    Transport,
     WakeAt,
 )
 from bot.calls.session import machine
@@ -54,6 +59,8 @@ SETUP = Setup(
     beep=False,
 )
 MXVC = replace(SETUP, protocol=CallProtocol.MXVC, call_id="", ours=Device(BOT.user_id, "M [REC]"))
+SFU, OTHER_SFU = Transport("https://sfu.example/jwt"), Transport("https://other.example/jwt")
+MATRIXRTC = replace(SETUP, protocol=CallProtocol.MATRIXRTC, call_id="")
 
 
 def member(device: Device, **changes: Any) -> Member:
@@ -62,6 +69,12 @@ def member(device: Device, **changes: Any) -> Member:
 
 def listed(*devices: Device, declined: Iterable[Device] = ()) -> Seen:
     return Seen(tuple(map(member, devices)), frozenset(device.user_id for device in declined))
+
+
+def at_sfu(*devices: Device, at: Transport | None = SFU, declined: Iterable[Device] = ()) -> Seen:
+    """List devices that send their sound to an SFU."""
+    members = (member(d, transport=at, identity=f"{d.user_id}:{d.device_id}") for d in devices)
+    return Seen(tuple(members), frozenset(device.user_id for device in declined))
 
 
 def says(device: Device, leg: str, message: Message, *, setup: Setup = SETUP, **changes: Any) -> Received:
@@ -79,6 +92,8 @@ def brief(effect: SessionEffect) -> str:  # noqa: C901  a table
             return f"offer {leg} to {device.device_id}"
         case MakeAnswer(leg=leg):
             return f"answer {leg}"
+        case Receive(leg=leg, device=device, transport=transport):
+            return f"receive {leg} of {device.device_id}{' elsewhere' * (transport == OTHER_SFU)}"
         case TakeAnswer(leg=leg):
             return f"take answer {leg}"
         case TakeCandidates(leg=leg, candidates=candidates):
@@ -97,6 +112,12 @@ def brief(effect: SessionEffect) -> str:  # noqa: C901  a table
             return f"close {leg} {by}"
         case Happened(device=device, what=what):
             return f"{device.device_id} {what}"
+        case Missed(device=device, why=why):
+            return f"{device.device_id} {why}"
+        case HeardAgain(device=device):
+            return f"{device.device_id} not missed"
+        case TellMissed(device=device, why=why):
+            return f"tell {device.device_id} {why}"
         case LeaveCall(why=why):
             return f"leave {why}"
         case Beep():

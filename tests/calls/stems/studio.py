@@ -10,6 +10,7 @@ from bot.calls.stems.stems import Stems
 from bot.recorder import Recorder
 from bot.recording.model import Deleted, Forgotten, RecordingEvent, StemOpened
 from storage import archive, rooms
+from storage.place import Place
 from storage.records import (
     CallProtocol,
     Chunk,
@@ -24,6 +25,7 @@ from storage.records import (
     Stem,
 )
 from storage.store import Store
+from tests.blobs import folder_of
 from tests.calls.stems import packet
 from tests.clock import Clock
 from tests.factories import a_recording, a_room
@@ -91,8 +93,8 @@ class Studio:
 
     def blob(self, chunk: Chunk) -> bytes:
         assert chunk.blob is not None
-        assert self.store.blobs.is_whole(chunk.blob)
-        return self.store.blobs.read(chunk.blob)
+        assert folder_of(self.store).is_whole(chunk.blob)
+        return folder_of(self.store).read(chunk.blob)
 
     async def delete(self) -> None:
         await self.apply(Deleted())
@@ -104,7 +106,7 @@ class Studio:
 @asynccontextmanager
 async def studio_in(directory: Path, store_type: type[Store] = Store) -> AsyncIterator[Studio]:
     """Open a store with a call that is live."""
-    store = await store_type.own(directory)
+    store = await store_type.own(Place(directory))
     try:
         async with store.write() as db:
             await rooms.save_room(db, a_room())

@@ -14,7 +14,6 @@ import pytest
 from bot import orders
 from bot.audio.ogg import OggPage, PacketReader, read_pages
 from bot.audio.opus_packets import mark_of
-from bot.calls.media.door import PcmFrame, Refused
 from bot.calls.stems import recovery
 from bot.calls.stems.stems import THREADS
 from bot.calls.stems.windows import PATIENCE
@@ -24,11 +23,12 @@ from bot.recording.model import Ended, StemOpened
 from bot.settings import RetentionSettings
 from bot.worker.forgetting import ForgettingStems
 from storage import jobs
-from storage.blobs import Blobs
+from storage.blobs.folder import Folder
 from storage.database import Connection
 from storage.errors import StoreBusyError
-from storage.records import SAMPLE_RATE, ChunkState, EndedBy, LeftBy, Position, RecordingId, Samples
+from storage.records import SAMPLE_RATE, ChunkState, EndedBy, LeftBy, Position, RecordingId
 from storage.stem_files import GrowingFile, StemFiles
+from tests.blobs import folder_of
 from tests.calls.stems import BOB, a_stem, length_of_file, packet
 from tests.calls.stems.studio import Studio, studio_in
 from tests.clock import Clock
@@ -71,8 +71,8 @@ async def test_a_stem_grows_by_the_second_and_is_kept_by_the_window(studio: Stud
     (row,) = (await studio.recording()).stems
     assert (row.left, row.left_by, row.received, row.lost) == (12 * S, LeftBy.LEFT, at - 100, 0)
     assert row.blob is not None
-    assert row.bytes == len(studio.store.blobs.read(row.blob))
-    assert hashlib.sha256(studio.store.blobs.read(row.blob)).hexdigest() == row.blob
+    assert row.bytes == len(folder_of(studio.store).read(row.blob))
+    assert hashlib.sha256(folder_of(studio.store).read(row.blob)).hexdigest() == row.blob
     assert file_of(studio, 1).exists()
     await studio.advance(20 * S)
     first, second_slice = await studio.chunks()
@@ -82,7 +82,7 @@ async def test_a_stem_grows_by_the_second_and_is_kept_by_the_window(studio: Stud
     assert first.facts is not None
     assert second_slice.at == 100 + first.facts.samples
     assert received(studio.blob(first)) + received(studio.blob(second_slice)) == received(
-        studio.store.blobs.read(row.blob)
+        folder_of(studio.store).read(row.blob)
     )
 
 
@@ -119,7 +119,7 @@ async def test_a_muted_stem_costs_no_slices(studio: Studio) -> None:
     assert [chunk.at for chunk in await studio.chunks()] == [0, 6 * WINDOW]
     (stem,) = (await studio.recording()).stems
     assert stem.blob is not None
-    assert (stem.left, stem.bytes, stem.received) == (70 * S, len(studio.store.blobs.read(stem.blob)), 6 * S)
+    assert (stem.left, stem.bytes, stem.received) == (70 * S, len(folder_of(studio.store).read(stem.blob)), 6 * S)
 
 
 async def test_a_device_that_sends_nothing_has_a_file_of_silence(studio: Studio) -> None:
@@ -128,10 +128,10 @@ async def test_a_device_that_sends_nothing_has_a_file_of_silence(studio: Studio)
     await studio.finish(4 * S + 7)
     (stem,) = (await studio.recording()).stems
     assert stem.blob is not None
-    pages = list(read_pages(io.BytesIO(studio.store.blobs.read(stem.blob))))
+    pages = list(read_pages(io.BytesIO(folder_of(studio.store).read(stem.blob))))
     assert (stem.left, stem.left_by, stem.received) == (4 * S + 7, LeftBy.ENDED, 0)
     assert (pages[-1].granule, pages[-1].ends) == (3 * S + 7, True)
-    assert stem.bytes == len(studio.store.blobs.read(stem.blob))
+    assert stem.bytes == len(folder_of(studio.store).read(stem.blob))
     assert not lay_out(await studio.recording(), await studio.chunks()).sounds
     assert not studio.store.stems.recordings()
 
@@ -145,20 +145,12 @@ async def test_a_stem_of_which_a_crash_left_nothing_has_a_file(studio: Studio, *
     (stem,) = (await studio.recording()).stems
     assert (stem.left, stem.left_by, stem.received) == (stem.joined, LeftBy.LOST, 0)
     assert stem.blob is not None
-    assert [page.ends for page in read_pages(io.BytesIO(studio.store.blobs.read(stem.blob)))] == [False, False, True]
+    assert [page.ends for page in read_pages(io.BytesIO(folder_of(studio.store).read(stem.blob)))] == [
+        False,
+        False,
+        True,
+    ]
     assert not studio.store.stems.recordings()
-
-
-async def test_decoded_sound_needs_an_encoder(studio: Studio) -> None:
-    """Decoded sound goes through the encoder that the stem was opened with; without one it is refused."""
-    await studio.open(a_stem())
-    frame = PcmFrame(Samples(312), Samples(960), bytes(960 * 4))
-    with pytest.raises(Refused):
-        studio.call.put(1, frame)
-    await studio.apply(StemOpened(a_stem(2)))
-    await studio.call.open(a_stem(2), encode=lambda frame: [packet(frame.at - 312)])
-    studio.call.put(2, frame)
-    assert studio.call._writers[2].end == 960
 
 
 async def test_sound_of_a_deleted_recording_is_not_kept(studio: Studio) -> None:
@@ -180,7 +172,7 @@ async def test_sound_of_a_deleted_recording_is_not_kept(studio: Studio) -> None:
     assert not studio.store.stems.recordings()
     async with studio.store.read() as db:
         left = {key for job in await jobs.unfinished(db, orders.Forget.kind) for key in orders.Forget.of(job).blobs}
-    assert {key for keys in studio.store.blobs.key_batches() for key in keys} <= left
+    assert {key for keys in folder_of(studio.store).key_batches() for key in keys} <= left
 
 
 async def test_the_keeper_leaves_stems_alone(studio: Studio) -> None:
@@ -213,7 +205,7 @@ async def test_a_full_disk_costs_no_sound(studio: Studio, monkeypatch: pytest.Mo
     await studio.finish(2 * S)
     (stem,) = (await studio.recording()).stems
     assert stem.blob is not None
-    assert len(received(studio.store.blobs.read(stem.blob))) == 100
+    assert len(received(folder_of(studio.store).read(stem.blob))) == 100
 
 
 async def test_a_database_that_is_away_costs_no_sound(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +268,7 @@ async def test_a_crash_costs_what_was_not_on_the_disk(studio: Studio, torn: int)
     (stem,) = (await studio.recording()).stems
     assert (stem.left, stem.left_by, stem.received, stem.lost) == (at, LeftBy.LOST, at, 0)
     assert stem.blob is not None
-    whole = studio.store.blobs.read(stem.blob)
+    whole = folder_of(studio.store).read(stem.blob)
     slices = await studio.chunks()
     assert [chunk.at for chunk in slices] == [0, 10 * S]
     assert [each for chunk in slices for each in received(studio.blob(chunk))] == received(whole)
@@ -386,7 +378,7 @@ class Deaths:
         self.seen: list[str] = []
         for owner, name in (
             (GrowingFile, "add"), (StemFiles, "create"), (StemFiles, "remove"), (StemFiles, "cut"),
-            (StemFiles, "remove_all"), (Blobs, "add"), (Blobs, "add_copy"),
+            (StemFiles, "remove_all"), (Folder, "add"), (Folder, "add_copy"),
         ):  # fmt: skip
             monkeypatch.setattr(owner, name, self._around(f"{owner.__name__}.{name}", getattr(owner, name)))
 
@@ -420,7 +412,7 @@ async def outcome(studio: Studio, given: dict[int, list[tuple[int, bytes]]], saf
         assert len(kept) >= safe.get(stem.number, 0), "what was on the disk is kept"
         assert stem.received == 960 * len(kept)
         assert stem.blob is not None
-        whole = studio.store.blobs.read(stem.blob)
+        whole = folder_of(studio.store).read(stem.blob)
         assert stem.bytes == len(whole)
         assert received(whole) == kept
         path = studio.store.directory / "whole.ogg"

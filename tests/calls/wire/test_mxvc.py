@@ -61,7 +61,6 @@ def test_the_channel_is_who_has_joined() -> None:
     ]
     (call,) = mxvc.calls_of(state, JOINED, US, NOW)
     assert (call.call_id, call.event_id, in_channel(*state)) == ("", "$3", [(ANN, "Chrome"), (BOB, "Firefox tab")])
-    assert mxvc.stale_names(state, US) == ("Old [REC]",)
     assert mxvc.calls_of([], JOINED, US, NOW) == ()
     (empty,) = mxvc.calls_of(state[3:], JOINED, US, NOW)
     assert (empty.event_id, empty.members) == (None, ())

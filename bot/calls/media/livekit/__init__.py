@@ -1,0 +1,1 @@
+"""LiveKit: the connection to an SFU, its signalling, and the encryption of frames."""

@@ -58,11 +58,40 @@ class Shelf:
         """Return a page of the feed (RFC 5005); the first is the feed itself."""
         return self.feed if number == 1 else f"{self.root}feed-{number}.xml"
 
+    def archive(self, part: int, block: int) -> str:
+        """Return an archive document of the feed (RFC 5005 section 4): a block of recordings by their numbers, in a
+        part of the line of rooms, as `bot.web.episodes` numbers them, so that the address holds the same for ever."""
+        return f"{self.root}feed-{part}-{block}.xml"
+
+    def speaker_feed(self, speaker: str) -> str:
+        """Return the feed of one speaker of a public room; `speaker` is no MXID, and none can be computed from it."""
+        return f"{self.root}speaker-{speaker}.xml"
+
     def episode(self, code: str) -> str:
         return f"{self.root}{code}"
 
     def audio(self, code: str) -> str:
         return f"{self.root}{code}.mp3"
+
+    def opus(self, code: str) -> str:
+        """Return the address of the original sound, where it is one Ogg Opus stream."""
+        return f"{self.root}{code}.opus"
+
+    def stem(self, code: str, number: int) -> str:
+        """Return the address of the sound of one device in a call."""
+        return f"{self.root}{code}.stem-{number}.ogg"
+
+    def playlist(self, code: str) -> str:
+        """Return the HLS playlist of what is on the air."""
+        return f"{self.root}{code}.m3u8"
+
+    def stream(self, code: str) -> str:
+        """Return the endless MP3 of what is on the air."""
+        return f"{self.root}{code}-live.mp3"
+
+    def embed(self, code: str) -> str:
+        """Return the page of a player for other sites' pages."""
+        return f"{self.root}{code}.embed"
 
     def chapters(self, code: str) -> str:
         """Return the address of the JSON chapters."""
@@ -71,6 +100,10 @@ class Shelf:
     def cover(self, name: str) -> str:
         """Return the address of the picture. Its name holds a hash: apps keep a picture for as long as its address."""
         return f"{self.root}{name}"
+
+    def portrait(self, digest: str) -> str:
+        """Return the address of a speaker's picture; `digest` is its SHA-256, of which the beginning is taken."""
+        return f"{self.root}portrait-{digest[:16]}.jpg"
 
 
 def public_shelf(base: str, room_key: str) -> Shelf:

@@ -5,6 +5,7 @@ but `self`, has no podcast namespace, and formats dates by switching the locale 
 safe in a thread. Elements are appended in one fixed order, so that the same channel gives the same bytes.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -14,19 +15,26 @@ from feedgen.ext.base import BaseEntryExtension, BaseExtension
 from lxml import etree
 
 from bot.feeds.chapters import CHAPTERS
-from bot.feeds.model import Channel, Item
+from bot.feeds.model import Alternate, Channel, Item, LiveItem, Paging, Person
 
 ITUNES = "http://www.itunes.com/dtds/podcast-1.0.dtd"
 PODCAST = "https://podcastindex.org/namespace/1.0"
 ATOM = "http://www.w3.org/2005/Atom"
 CONTENT = "http://purl.org/rss/1.0/modules/content/"
+HISTORY = "http://purl.org/syndication/history/1.0"
+RSS = "application/rss+xml"
+MP3 = "audio/mpeg"
 
-__all__ = ["ATOM", "CONTENT", "ITUNES", "PODCAST", "PodcastChannel", "PodcastItem", "feedgen", "rfc_2822"]
+__all__ = ["ATOM", "CONTENT", "HISTORY", "ITUNES", "MP3", "PODCAST", "PodcastChannel", "PodcastItem", "feedgen"]
 
 
 def rfc_2822(moment: datetime) -> str:
     """Format a date in UTC, in English whatever the locale."""
     return format_datetime(moment.astimezone(UTC))
+
+
+def rfc_3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _add(parent: Any, namespace: str, name: str, content: str | None = None, /, **attributes: str) -> Any:
@@ -35,33 +43,44 @@ def _add(parent: Any, namespace: str, name: str, content: str | None = None, /, 
     return element
 
 
+def _yes(value: bool) -> str:
+    return "true" if value else "false"
+
+
 class PodcastChannel(BaseExtension):
-    """The elements of a channel. All three attributes are set before the feed is written; texts are clean already."""
+    """The elements of a channel. All attributes are set before the feed is written; texts are clean already, and those
+    of live items are HTML where it says so."""
 
     channel: Channel
     author: str
-    html: str
+    live: tuple[LiveItem, ...]
 
     def extend_ns(self) -> dict[str, str]:
-        return {"itunes": ITUNES, "podcast": PODCAST}
+        archive = self.channel.paging is not None and self.channel.paging.archive
+        return {"itunes": ITUNES, "podcast": PODCAST, **({"fh": HISTORY} if archive else {})}
 
     def extend_rss(self, root: Any) -> Any:
         node, channel = root[0], self.channel
-        node.find("description").text = etree.CDATA(self.html)
         _add(node, "", "lastBuildDate", rfc_2822(channel.built_at))
-        self._links(node)
+        if channel.hub is not None and not channel.private:
+            _add(node, ATOM, "link", href=channel.hub, rel="hub")
+        if channel.paging is not None:
+            self._links(node, channel.paging)
         self._itunes(node)
         self._podcast(node)
+        if not channel.private:
+            # Behind everything else of the channel: parsers that do not know them read their children as the channel's.
+            for item in self.live:
+                self._live(node, item)
         return root
 
-    def _links(self, node: Any) -> None:
-        paging = self.channel.paging
-        if paging is None:
-            return
-        for rel in ("first", "previous", "next"):
-            address = getattr(paging, rel)
+    def _links(self, node: Any, paging: Paging) -> None:
+        for rel in ("first", "previous", "next", "current", "prev-archive", "next-archive"):
+            address = getattr(paging, rel.replace("-", "_"))
             if address is not None:
-                _add(node, ATOM, "link", href=address, rel=rel, type="application/rss+xml")
+                _add(node, ATOM, "link", href=address, rel=rel, type=RSS)
+        if paging.archive:
+            _add(node, HISTORY, "archive")
 
     def _itunes(self, node: Any) -> None:
         channel = self.channel
@@ -70,8 +89,10 @@ class PodcastChannel(BaseExtension):
         category = _add(node, ITUNES, "category", text=channel.category.name)
         if channel.category.subcategory:
             _add(category, ITUNES, "category", text=channel.category.subcategory)
-        _add(node, ITUNES, "explicit", "true" if channel.explicit else "false")
+        _add(node, ITUNES, "explicit", _yes(channel.explicit))
         _add(node, ITUNES, "image", href=channel.cover)
+        if channel.moved_to is not None:
+            _add(node, ITUNES, "new-feed-url", channel.moved_to)
         if channel.private:
             # Only `yes` counts; without it a directory may list any feed that it finds.
             _add(node, ITUNES, "block", "yes")
@@ -88,28 +109,76 @@ class PodcastChannel(BaseExtension):
         _add(node, PODCAST, "medium", "podcast")
         owner = {"owner": channel.email} if channel.email and not channel.private else {}
         _add(node, PODCAST, "locked", "yes", **owner)
+        if channel.frequency is not None:
+            _add(node, PODCAST, "updateFrequency", channel.frequency.words, rrule=channel.frequency.rule)
         if channel.private:
             _add(node, PODCAST, "block", "yes")
 
+    def _live(self, node: Any, item: LiveItem) -> None:
+        times = {"start": rfc_3339(item.started_at)}
+        if item.ended_at is not None:
+            times["end"] = rfc_3339(item.ended_at)
+        live = _add(node, PODCAST, "liveItem", status=str(item.status), **times)
+        _add(live, "", "title", item.title)
+        _add(live, "", "link", item.page)
+        _add(live, "", "description").text = etree.CDATA(item.description)
+        _add(live, "", "guid", item.guid, isPermaLink="false")
+        _add(live, "", "pubDate", rfc_2822(item.started_at))
+        _add(live, ITUNES, "author", item.speakers)
+        _add(live, ITUNES, "explicit", _yes(item.explicit))
+        _add(live, ITUNES, "image", href=item.picture)
+        _add_persons(live, item.persons)
+        # The playlist, which has an end: podget takes any enclosure for an episode, and would wait for that of an
+        # endless MP3. A stream has no length; RSS wants one, and 0 is what others write where they know none.
+        _add(live, "", "enclosure", url=item.alternates[0].address, length="0", type=item.alternates[0].type)
+        _add_alternates(live, item.alternates)
+        _add(live, PODCAST, "contentLink", item.link, href=item.page)
+
 
 class PodcastItem(BaseEntryExtension):
-    """The elements of an item. All attributes are set before the feed is written; the names are clean already."""
+    """The elements of an item. All attributes are set before the feed is written; names are clean already, and `notes`
+    are HTML."""
 
     item: Item
     speakers: str
-    persons: tuple[str, ...]
-    published_at: datetime
+    persons: tuple[Person, ...]
+    alternates: tuple[Alternate, ...]
+    notes: str
 
     def extend_rss(self, node: Any) -> Any:
         item = self.item
-        _add(node, "", "pubDate", rfc_2822(self.published_at))
+        notes = etree.Element(f"{{{CONTENT}}}encoded")
+        notes.text = etree.CDATA(self.notes)
+        node.find("description").addnext(notes)
+        _add(node, "", "pubDate", rfc_2822(item.started_at))
         _add(node, ITUNES, "author", self.speakers)
         _add(node, ITUNES, "duration", str(item.seconds))
         _add(node, ITUNES, "episode", str(item.number))
         _add(node, ITUNES, "episodeType", "full")
-        _add(node, ITUNES, "explicit", "true" if item.explicit else "false")
-        for number, person in enumerate(self.persons):
-            _add(node, PODCAST, "person", person, role="co-host" if number else "host")
+        _add(node, ITUNES, "explicit", _yes(item.explicit))
+        _add_persons(node, self.persons)
         if item.chapters is not None:
             _add(node, PODCAST, "chapters", url=item.chapters, type=CHAPTERS)
+        _add_alternates(node, self.alternates)
         return node
+
+
+def _add_persons(node: Any, persons: Iterable[Person]) -> None:
+    for number, person in enumerate(persons):
+        picture = {"img": person.picture} if person.picture is not None else {}
+        _add(node, PODCAST, "person", person.name, role="co-host" if number else "host", **picture)
+
+
+def _add_alternates(node: Any, alternates: Iterable[Alternate]) -> None:
+    for each in alternates:
+        about = {"type": each.type}
+        if each.bytes is not None:
+            about["length"] = str(each.bytes)
+        if each.title is not None:
+            about["title"] = each.title
+        if each.codecs is not None:
+            about["codecs"] = each.codecs
+        alternate = _add(node, PODCAST, "alternateEnclosure", **about)
+        _add(alternate, PODCAST, "source", uri=each.address)
+        if each.sha384 is not None:
+            _add(alternate, PODCAST, "integrity", type="sri", value=f"sha384-{each.sha384}")

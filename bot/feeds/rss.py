@@ -5,25 +5,27 @@ no client ever gets a 304.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from typing import Any
 
-from bot.feeds.model import Channel, Item
+from bot.feeds.model import Alternate, Channel, Item, LiveItem, Person
 from bot.feeds.mxids import SOMEBODY
-from bot.feeds.podcast_namespace import PodcastChannel, PodcastItem, feedgen
-from bot.feeds.text import clean_line, escaped, paragraphs
+from bot.feeds.podcast_namespace import MP3, PodcastChannel, PodcastItem, feedgen
+from bot.feeds.text import DESCRIPTION_BYTES, clean_line, paragraphs, plain
 from bot.feeds.titles import NAMELESS_ROOM, speaker
 
 GENERATOR = "Aircheck"
+NOTES_BYTES = 32_768
+"""Longest show notes in full, markup included."""
 
 
 def render(channel: Channel, items: Sequence[Item]) -> bytes:
     """Render a feed as UTF-8, newest item first. Items may come in any order, several in the same second."""
-    title = clean_line(channel.title) or NAMELESS_ROOM
+    title = _line(channel.title) or NAMELESS_ROOM
     feed = feedgen.feed.FeedGenerator()
     feed.register_extension("podcast", PodcastChannel, PodcastItem)
     feed.title(title)
-    feed.description(title)  # feedgen requires one; the extension replaces it
+    feed.description(plain(channel.description) or title)
     feed.language(channel.language)
     feed.generator(GENERATOR)
     feed.image(url=channel.cover, title=title, link=channel.page)
@@ -32,34 +34,52 @@ def render(channel: Channel, items: Sequence[Item]) -> bytes:
     # feedgen would write the time of this call, in the process's locale; the extension writes the date.
     setattr(feed, "_FeedGenerator__rss_lastBuildDate", None)  # noqa: B010  mypy knows no mangled names
     feed.podcast.channel = channel
-    feed.podcast.author = clean_line(channel.author) or title
-    # Without markup: most apps show the tags of a channel's description as text.
-    feed.podcast.html = escaped(channel.description) or escaped(title)
-    for item, published_at in dated(items):
-        _add_item(feed.add_entry(order="append"), item, published_at)
+    feed.podcast.author = _line(channel.author) or title
+    feed.podcast.live = tuple(map(_live, channel.live))
+    for item in sorted(items, key=lambda item: (item.started_at, item.number), reverse=True):
+        _add_item(feed.add_entry(order="append"), item)
     written: bytes = feed.rss_str(pretty=False)
     return written
 
 
-def _add_item(entry: Any, item: Item, published_at: datetime) -> None:
-    speakers = clean_line(item.speakers) or SOMEBODY
-    entry.title(clean_line(item.title) or speakers)
+def _add_item(entry: Any, item: Item) -> None:
+    speakers = _line(item.speakers) or SOMEBODY
+    entry.title(_line(item.title) or speakers)
     entry.link(href=item.page)
     entry.guid(item.guid, permalink=False)
-    entry.content(paragraphs(item.description) or paragraphs(item.title), type="CDATA")
-    entry.enclosure(item.audio, item.bytes, "audio/mpeg")
+    entry.content(_described(item), type="CDATA")
+    entry.enclosure(item.audio, item.bytes, MP3)
     entry.podcast.item = item
     entry.podcast.speakers = speakers
-    entry.podcast.persons = tuple(map(speaker, item.persons))
-    entry.podcast.published_at = published_at
+    entry.podcast.persons = _persons(item.persons)
+    entry.podcast.alternates = tuple(map(_alternate, item.alternates))
+    entry.podcast.notes = _described(item, NOTES_BYTES)
 
 
-def dated(items: Sequence[Item]) -> list[tuple[Item, datetime]]:
-    """Give each item its pubDate, newest first: whole seconds, no two the same, so that every app sorts alike."""
-    oldest_first: list[tuple[Item, datetime]] = []
-    for item in sorted(items, key=lambda item: (item.started_at, item.number)):
-        moment = item.started_at.astimezone(UTC).replace(microsecond=0)
-        if oldest_first and moment <= oldest_first[-1][1]:
-            moment = oldest_first[-1][1] + timedelta(seconds=1)
-        oldest_first.append((item, moment))
-    return oldest_first[::-1]
+def _live(item: LiveItem) -> LiveItem:
+    """Clean the texts of a live item; its description becomes HTML."""
+    speakers = _line(item.speakers) or SOMEBODY
+    return replace(
+        item,
+        title=_line(item.title) or speakers,
+        description=_described(item),
+        speakers=speakers,
+        persons=_persons(item.persons),
+        alternates=tuple(map(_alternate, item.alternates)),
+    )
+
+
+def _line(text: str) -> str:
+    return clean_line(text, isolates=True)
+
+
+def _described(item: Item | LiveItem, budget: int = DESCRIPTION_BYTES) -> str:
+    return paragraphs(item.description, budget) or paragraphs(item.title) or paragraphs(SOMEBODY)
+
+
+def _persons(persons: Sequence[Person]) -> tuple[Person, ...]:
+    return tuple(replace(person, name=speaker(person.name)) for person in persons)
+
+
+def _alternate(alternate: Alternate) -> Alternate:
+    return replace(alternate, title=_line(alternate.title or "") or None)

@@ -6,7 +6,7 @@ The whole room reads the notices. A personal address is never part of one.
 from zoneinfo import ZoneInfo
 
 from bot.feeds.mxids import SOMEBODY
-from bot.feeds.text import clean_line
+from bot.feeds.text import clean_line, isolated
 from bot.feeds.titles import credited, episode_title, given_title, speaker, together, with_others
 from bot.recording.speakers import credits_of
 from bot.words import without_ping
@@ -20,8 +20,9 @@ _DIRECTION_MARKS = dict.fromkeys(map(ord, "\u061c\u200e\u200f"))
 
 
 def shown(text: str, characters: int = SHOWN_CHARACTERS) -> str:
-    """Return what somebody wrote as one harmless line: no control or direction characters, no MXID, no ping."""
-    return without_ping(clean_line(text.translate(_DIRECTION_MARKS), characters))
+    """Return what somebody wrote as one harmless line: no control or direction characters but its own isolates, no
+    MXID, no ping."""
+    return without_ping(isolated(clean_line(text.translate(_DIRECTION_MARKS), characters, isolates=True)))
 
 
 def person(display_name: str | None, user_id: str) -> str:
@@ -29,7 +30,7 @@ def person(display_name: str | None, user_id: str) -> str:
     name = shown(speaker(display_name.translate(_DIRECTION_MARKS))) if display_name else ""
     if name and name != SOMEBODY:
         return name
-    return without_ping("".join(filter(str.isprintable, user_id))[:SHOWN_CHARACTERS])
+    return without_ping(isolated("".join(filter(str.isprintable, user_id))[:SHOWN_CHARACTERS]))
 
 
 def title_of(recording: Recording, zone: ZoneInfo) -> str:

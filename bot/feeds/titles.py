@@ -1,4 +1,7 @@
-"""Titles of episodes, channels and speakers, also where nobody gave one: for feeds, pages, tags, notices. Pure."""
+"""Titles of episodes, channels and speakers, also where nobody gave one: for feeds, pages, tags, notices. Pure.
+
+A name or title that is read from right to left stands in an isolate where other text stands beside it.
+"""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -6,7 +9,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from bot.feeds.mxids import SOMEBODY
-from bot.feeds.text import clean_line, name_holds_mxid
+from bot.feeds.text import clean_line, isolated, name_holds_mxid
 from bot.language import _, plural
 from bot.recording.speakers import credits_of
 from storage.records import Recording
@@ -45,7 +48,7 @@ def date_and_time(moment: datetime, zone: ZoneInfo) -> str:
 
 def default_title(display_name: str | None, started: datetime, zone: ZoneInfo) -> str:
     """Make the title `<display name>, 20 November 2026, 14:05`."""
-    return f"{speaker(display_name)}, {date_and_time(started, zone)}"
+    return f"{isolated(speaker(display_name))}, {date_and_time(started, zone)}"
 
 
 def episode_title(recording: Recording, zone: ZoneInfo) -> str:
@@ -62,13 +65,13 @@ def credited_title(recording: Recording, zone: ZoneInfo) -> str:
 
 def credited(title: str, recording: Recording) -> str:
     """Put the speakers' names beside a title that people gave."""
-    return _("{title}, by {speaker}").format(title=title, speaker=speakers(recording))
+    return _("{title}, by {speaker}").format(title=isolated(title), speaker=speakers(recording))
 
 
 def with_others(title: str, recording: Recording) -> str:
     """Put the names of the other speakers beside a title that names whoever began."""
     others = [speaker(credit.name) for credit in credits_of(recording) if credit.user_id != recording.broadcaster]
-    return _("{title}, with {speakers}").format(title=title, speakers=together(others)) if others else title
+    return _("{title}, with {speakers}").format(title=isolated(title), speakers=together(others)) if others else title
 
 
 def speakers(recording: Recording) -> str:
@@ -87,6 +90,7 @@ def together(names: Sequence[str]) -> str:
     if len(named) > MOST_TOGETHER or (len(named) == MOST_TOGETHER and len(names) > MOST_TOGETHER):
         named = named[: MOST_TOGETHER - 1]
     others = len(names) - len(named)
+    named = [isolated(name) for name in named]
     if others:
         return plural("{names} and {count} other", "{names} and {count} others", others, names=", ".join(named))
     if len(named) == 1:
@@ -105,4 +109,4 @@ def channel_title(room_name: str | None, first_speaker: str | None, servers: Col
     name = clean_line(room_name, servers=servers) if room_name else ""
     if name:
         return name
-    return f"Room of {speaker(first_speaker)}" if first_speaker else NAMELESS_ROOM
+    return f"Room of {isolated(speaker(first_speaker))}" if first_speaker else NAMELESS_ROOM

@@ -18,7 +18,7 @@ WEBP = Picture("webp_pipe", "webp")
 WEBP_MOVING = Picture("webp_anim", "webp_anim")
 
 
-async def safe_cover(ffmpeg: Ffmpeg, path: Path) -> bytes | None:
+async def safe_picture(ffmpeg: Ffmpeg, path: Path, side: int) -> bytes | None:
     """Make a square JPEG of a picture (JPEG, PNG, WebP or GIF); None if it has too many bytes or pixels, is damaged, or
     takes too much work."""
     head, size = await asyncio.to_thread(_head, path)
@@ -26,7 +26,7 @@ async def safe_cover(ffmpeg: Ffmpeg, path: Path) -> bytes | None:
     if form is None or size > MAX_AVATAR_BYTES:
         return None
     try:
-        return await ffmpeg.square(path, form)
+        return await ffmpeg.square(path, form, side)
     except (GiveUp, TryLater):
         return None
 

@@ -12,13 +12,14 @@ from bot.facts import is_joined
 from bot.recording.chunks import is_removed
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import fingerprint
-from bot.rules import may_hear
+from bot.rules import deciding_member, may_hear
 from storage.records import (
     Chunk,
     Episode,
     HistoryVisibility,
     Listener,
     Position,
+    Reach,
     Recording,
     RecordingId,
     Room,
@@ -39,8 +40,17 @@ class Verdict(StrEnum):
     """The access to an address."""
 
     OPEN = "open"
-    CLOSED = "closed"  # 404: the same answer whether it never was, has ended or is not allowed
-    LATER = "later"  # 503: the rooms' state was not read yet
+    CLOSED = "closed"  # 404: it never was, or is not public
+    ENDED = "ended"  # 410: a personal address that was good once
+    LATER = "later"  # 503: the rooms' state, or what happened since a backup, was not read yet
+
+
+class Ending(StrEnum):
+    """The reason for which a personal address is good no more."""
+
+    REPLACED = "replaced"  # for good: the listener has a new one, or gets one when they ask
+    BOT_LEFT = "bot_left"  # until it is back in the room
+    LISTENER_LEFT = "listener_left"  # or was removed; until they join again
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,9 @@ class Claim:
     room: Room | None  # as `storage.heirs.podcast` gives it
     listener: Listener | None = None  # of a personal address
     member: StateEvent | None = None  # the listener's m.room.member in that room
+    replaced: bool = False  # a personal address without a listener that was good once
     before: Mapping[RoomId, StateEvent | None] = field(default_factory=dict)  # and in the earlier rooms
+    named: RoomId | None = None  # the room that the address was made for; None: the first of the line
     reviews: frozenset[RecordingId] = frozenset()
     """Recordings that wait for approval and are within the listener's reach before it: for a moderator all, for others
     those in which they spoke."""
@@ -81,9 +93,20 @@ class Access:
         assert self.claim.room is not None
         return self.claim.room
 
+    @property
+    def ending(self) -> Ending:
+        """The reason for which an ended access is closed."""
+        if self.claim.listener is None:
+            return Ending.REPLACED
+        gone = self.claim.room is None or not self.claim.room.joined
+        return Ending.BOT_LEFT if gone else Ending.LISTENER_LEFT
+
 
 def decide(claim: Claim, *, fresh: bool) -> Access:
     """Decide whether the address is open. `fresh`: the rooms' state was read since this process began."""
+    if claim.room is not None and claim.room.behind is not None:
+        # Restored from a backup: redactions and departures since then are not known yet.
+        return Access(Verdict.LATER, claim)
     return Access(_public(claim) if claim.family is Family.PUBLIC else _personal(claim, fresh=fresh), claim)
 
 
@@ -92,12 +115,14 @@ def _public(claim: Claim) -> Verdict:
 
 
 def _personal(claim: Claim, *, fresh: bool) -> Verdict:
-    if claim.listener is None or claim.room is None:
-        return Verdict.CLOSED
+    if claim.listener is None:
+        return Verdict.ENDED if claim.replaced else Verdict.CLOSED
+    if claim.room is None:
+        return Verdict.ENDED
     if not fresh:
         # The member may have been banned while the bot was away: old state opens nothing.
         return Verdict.LATER
-    return Verdict.OPEN if is_joined(claim.member) and claim.room.joined else Verdict.CLOSED
+    return Verdict.OPEN if is_joined(claim.member) and claim.room.joined else Verdict.ENDED
 
 
 def may_hear_recording(access: Access, recording: Recording) -> bool:
@@ -109,10 +134,37 @@ def may_hear_recording(access: Access, recording: Recording) -> bool:
         return False
     if claim.family is Family.PUBLIC:
         return recording.public
-    # An earlier room's recordings follow the membership there, unless the whole world may read them.
-    open_to_all = recording.history_visibility is HistoryVisibility.WORLD_READABLE
-    member = claim.member if room_id == access.room.room_id or open_to_all else claim.before[room_id]
-    return may_hear(recording.history_visibility, recording.position, member)
+    return may_hear_since(access, room_id, recording.history_visibility, recording.position)
+
+
+def may_hear_since(access: Access, room_id: RoomId, visibility: HistoryVisibility, position: Position) -> bool:
+    """Return whether an open access by a personal address reaches what began at a position in one of its rooms, under a
+    history visibility, and so all that began later under the same."""
+    return may_hear(visibility, position, _member(access.claim, room_id, visibility))
+
+
+def reaches(access: Access) -> tuple[Reach, ...]:
+    """Return what an open access reaches in each of its rooms, the newest room first, as the database is asked for it.
+    Rooms of which it reaches nothing are left out; `may_hear_recording` has the last word on each recording."""
+    claim = access.claim
+    before_all = Position(-(2**62))
+    found = []
+    for room_id in (access.room.room_id, *reversed(tuple(claim.before))):
+        if claim.family is Family.PUBLIC:
+            found.append(Reach(room_id, tuple(HistoryVisibility), only_public=True))
+            continue
+        members = {each: _member(claim, room_id, each) for each in HistoryVisibility}
+        always = tuple(each for each, member in members.items() if may_hear(each, before_all, member))
+        member = members[HistoryVisibility.JOINED]
+        since = member.position if member is not None and is_joined(member) else None
+        if always or since is not None:
+            found.append(Reach(room_id, always, since))
+    return tuple(found)
+
+
+def _member(claim: Claim, room_id: RoomId, visibility: HistoryVisibility) -> StateEvent | None:
+    """Return the membership that decides on recordings of a room."""
+    return deciding_member(visibility, claim.before.get(room_id, claim.member), claim.member)
 
 
 def may_list_recording(access: Access, recording: Recording) -> bool:

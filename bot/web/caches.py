@@ -1,7 +1,7 @@
 """Three kinds of caches in memory: until the next commit, the most recently used, and built only once at a time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -9,28 +9,43 @@ Value = TypeVar("Value")
 
 
 class CommitCache(Generic[Key, Value]):
-    """Values read from the store, kept until its next commit. `commits` counts them; `most` values at a time."""
+    """Values read from the store, kept until its next commit, each read once for all concurrent requests. `commits`
+    counts them; `most` values at a time."""
 
     def __init__(self, commits: Callable[[], int], most: int = 4096) -> None:
         self._commits = commits
         self._most = most
         self._kept: dict[Key, Value] = {}
+        self._loading: dict[tuple[int, Key], asyncio.Task[Value]] = {}
         self._read_at: int | None = None
 
-    async def get(self, key: Key, load: Callable[[], Awaitable[Value]]) -> Value:
-        """Return the kept value, else load it."""
+    def known(self, key: Key) -> Value | None:
+        """Return the kept value, if there is one."""
+        return self._kept.get(key) if self._commits() == self._read_at else None
+
+    async def get(self, key: Key, load: Callable[[], Coroutine[Any, Any, Value]]) -> Value:
+        """Return the kept value, else load it. Raises what `load` raises, and keeps nothing then."""
         now = self._commits()
         if now != self._read_at:
             self._kept.clear()
             self._read_at = now
         elif key in self._kept:
             return self._kept[key]
-        value = await load()
+        task = self._loading.get((now, key))  # a load that began before the last commit may have missed it
+        if task is None:
+            task = self._loading[now, key] = asyncio.create_task(load())
+            task.add_done_callback(lambda done: self._loaded(now, key, done))
+        # A client that disconnects must not cancel the load for the others.
+        return await asyncio.shield(task)
+
+    def _loaded(self, now: int, key: Key, done: "asyncio.Task[Value]") -> None:
+        del self._loading[now, key]
+        if done.cancelled() or done.exception() is not None:
+            return
         if self._read_at == now == self._commits():  # nothing was committed during the load
             if len(self._kept) >= self._most:
                 self._kept.clear()
-            self._kept[key] = value
-        return value
+            self._kept[key] = done.result()
 
 
 class LruCache(Generic[Key, Value]):
@@ -48,6 +63,11 @@ class LruCache(Generic[Key, Value]):
             self._kept[key] = value  # the most recently used stands last
         return value
 
+    def drop(self, key: Key) -> None:
+        value = self._kept.pop(key, None)
+        if value is not None:
+            self._weight -= self._weigh(value)
+
     def put(self, key: Key, value: Value) -> None:
         old = self._kept.pop(key, None)
         self._weight += self._weigh(value) - (self._weigh(old) if old is not None else 0)
@@ -62,6 +82,14 @@ class OnceCache(Generic[Key, Value]):
     def __init__(self, budget: int, weigh: Callable[[Value], int] = lambda value: 1) -> None:
         self._kept: LruCache[Key, Value] = LruCache(budget, weigh)
         self._building: dict[Key, asyncio.Task[Value]] = {}
+
+    def known(self, key: Key) -> Value | None:
+        """Return the kept value, if there is one."""
+        return self._kept.get(key)
+
+    def drop(self, key: Key) -> None:
+        """Keep this value no longer."""
+        self._kept.drop(key)
 
     async def get(self, key: Key, build: Callable[[], Coroutine[Any, Any, Value]]) -> Value:
         """Return the kept value, else build it. Raises what `build` raises, and keeps nothing then."""

@@ -8,7 +8,7 @@ from bot.feeds.addresses import look_up_hash
 from bot.rules import is_mod
 from bot.web.access import Access, Claim, Family, decide
 from bot.web.caches import CommitCache
-from storage import archive, heirs, rooms
+from storage import archive, ended_addresses, heirs, rooms
 from storage.store import Store
 
 
@@ -27,11 +27,32 @@ class AddressClaims:
         claim = await self._claims.get((Family.PUBLIC, key), partial(self._public, key))
         return decide(claim, fresh=self._freshness())
 
+    async def all_public(self) -> tuple[Access, ...]:
+        """Decide about the first addresses of all podcasts that may be public."""
+        async with self._store.read() as db:
+            found = await heirs.public_podcasts(db)
+        claims = [
+            Claim(Family.PUBLIC, podcast, before=dict.fromkeys(line[:-1]), named=line[0]) for line, podcast in found
+        ]
+        return tuple(decide(claim, fresh=self._freshness()) for claim in claims)
+
     async def personal(self, token: str) -> Access:
         """Decide about the token in a personal address."""
         digest = look_up_hash(token)
         claim = await self._claims.get((Family.PERSONAL, digest), partial(self._personal, digest))
         return decide(claim, fresh=self._freshness())
+
+    def known_public(self, key: str) -> Access | None:
+        """Decide as `public`; None where the claim has to be read."""
+        return self._known((Family.PUBLIC, key))
+
+    def known_personal(self, token: str) -> Access | None:
+        """Decide as `personal`; None where the claim has to be read."""
+        return self._known((Family.PERSONAL, look_up_hash(token)))
+
+    def _known(self, address: tuple[Family, str]) -> Access | None:
+        claim = self._claims.known(address)
+        return decide(claim, fresh=self._freshness()) if claim is not None else None
 
     async def _public(self, key: str) -> Claim:
         async with self._store.read() as db:
@@ -39,13 +60,14 @@ class AddressClaims:
             if named is None:
                 return Claim(Family.PUBLIC, None)
             line = await heirs.line(db, named.room_id)
-            return Claim(Family.PUBLIC, await heirs.podcast(db, line, named), before=dict.fromkeys(line[:-1]))
+            podcast = await heirs.podcast(db, line, named)
+            return Claim(Family.PUBLIC, podcast, before=dict.fromkeys(line[:-1]), named=named.room_id)
 
     async def _personal(self, digest: str) -> Claim:
         async with self._store.read() as db:
             listener = await rooms.listener_by_hash(db, digest)
             if listener is None:
-                return Claim(Family.PERSONAL, None)
+                return Claim(Family.PERSONAL, None, replaced=await ended_addresses.has(db, digest))
             named = await rooms.room(db, listener.room_id)
             if named is None:
                 return Claim(Family.PERSONAL, None, listener)
@@ -55,4 +77,12 @@ class AddressClaims:
             moderates = listener.user_id in self._admins or is_mod(listener.user_id, await rooms.power(db, line[-1]))
             reviews = await archive.unreviewed(db, line, speaker=None if moderates else listener.user_id)
             earlier = dict(zip(line[:-1], before, strict=True))
-            return Claim(Family.PERSONAL, podcast, listener, member, earlier, frozenset(reviews))
+            return Claim(
+                Family.PERSONAL,
+                podcast,
+                listener,
+                member,
+                before=earlier,
+                named=named.room_id,
+                reviews=frozenset(reviews),
+            )

@@ -27,11 +27,12 @@ class ResponsePlan:
 @dataclass(frozen=True, slots=True)
 class Representation:
     """A file as it is now. `tag` is opaque and strong, without quotes. `other_tags` are those of the same content in
-    other encodings: a client that has one of those has the content."""
+    other encodings: a client that has one of those has the content. `modified`: None where nobody knows when it
+    changed, so that no condition by a date holds it for the same."""
 
     tag: str
     size: int
-    modified: datetime  # whole seconds
+    modified: datetime | None  # whole seconds
     other_tags: frozenset[str] = frozenset()
 
 
@@ -63,7 +64,7 @@ def _precondition_holds(headers: Mapping[str, str], file: Representation) -> boo
     if expected is not None:
         return expected.strip() == "*" or any(not weak and tag == file.tag for weak, tag in _TAGS.findall(expected))
     since = _moment(headers.get("If-Unmodified-Since"))
-    return since is None or file.modified <= since
+    return since is None or file.modified is None or file.modified <= since
 
 
 def _is_current(headers: Mapping[str, str], file: Representation) -> bool:
@@ -71,7 +72,7 @@ def _is_current(headers: Mapping[str, str], file: Representation) -> bool:
     if known is not None:
         return known.strip() == "*" or any(tag == file.tag or tag in file.other_tags for _, tag in _TAGS.findall(known))
     since = _moment(headers.get("If-Modified-Since"))
-    return since is not None and file.modified <= since
+    return since is not None and file.modified is not None and file.modified <= since
 
 
 def _range_holds(headers: Mapping[str, str], file: Representation) -> bool:
@@ -82,7 +83,7 @@ def _range_holds(headers: Mapping[str, str], file: Representation) -> bool:
     condition = condition.strip()
     if '"' in condition:
         return condition == f'"{file.tag}"'
-    return _moment(condition) == file.modified
+    return file.modified is not None and _moment(condition) == file.modified
 
 
 def _sliced(asked: str, size: int) -> ResponsePlan:

@@ -4,21 +4,25 @@ A new connection takes the place of the one that has waited longest without a re
 out. Where all are busy it is refused, which costs an accept and a close. Downloads and streams have a share of the
 places, so that short requests are answered whatever is downloaded.
 
-A client that sends no whole request in time, or takes nothing of what is sent to it, is disconnected.
+A client that sends no whole request in time, or takes nothing for `sockets.STUCK_S` of what is sent to it, is
+disconnected, whatever it is that is sent. A slow one that goes on taking is not.
 """
 
 import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from http import HTTPStatus
 from typing import Any, cast
 
 from aiohttp import web
+from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
 
-from bot import descriptors
-from bot.web import capacity
-from bot.web.clients import Clients
+from bot import counted, descriptors
+from bot.web import capacity, respond
+from bot.web.clients import Clients, asked_origin
 from bot.web.sockets import Delivery, discard
 
 log = logging.getLogger(__name__)
@@ -34,7 +38,14 @@ FIRST_REQUEST_S = 15.0
 CHECK_EACH_S = 1.0
 LOG_EACH_S = 60.0
 ONE_CLIENT = "refused, too many of one address"
+ALL_TAKEN = "refused, all places taken"
+IDLE = "idle, closed for a new one"
+DOWNLOADS = "refused, too many downloads"
+_NAMES = {ONE_CLIENT: "client", ALL_TAKEN: "places", IDLE: "idle", DOWNLOADS: "downloads"}
+"""Events of the log, and their short names for those who count."""
 Transferring = Callable[[], AbstractContextManager[bool]]
+AnswerAtOnce = Callable[[str, str, Mapping[str, str]], bytes | bytearray | None]
+"""The whole answer to the method, path and headers of a request; None where it is not at hand."""
 
 
 class ClientConnection(web.RequestHandler):
@@ -48,6 +59,7 @@ class ClientConnection(web.RequestHandler):
         self.since = 0.0  # the connection, the end of the last answer, or the first byte of a request
         self.request_due = True  # the first one, or one that has begun
         self.delivery = Delivery(0.0)
+        self._stop_file: Callable[[], None] | None = None
         self.client: str | None = None
         self.through_proxy = False
         self.forwarded_for: str | None = None  # the client of the running request, where a proxy tells it
@@ -66,7 +78,36 @@ class ClientConnection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         if not self.busy and not self.request_due:
             self.request_due, self.since = True, self._connections.now()
-        super().data_received(data)
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            super().data_received(data)
+            return
+        self._waiter = None  # aiohttp's task sleeps on, until there is something to do for it
+        try:
+            super().data_received(data)
+        finally:
+            self._waiter = waiter
+        if self._messages and not self._answered_at_once():
+            waiter.set_result(None)
+
+    def _answered_at_once(self) -> bool:
+        """Answer the one request that has come, where its answer is at hand and nothing waits to be sent."""
+        message, payload = self._messages[0]
+        if len(self._messages) > 1 or payload is not EMPTY_PAYLOAD or not isinstance(message, RawRequestMessage):
+            return False
+        if message.version != HttpVersion11 or message.should_close or message.upgrade or not self.idle:
+            return False
+        answer = self._connections.at_once(self, message)
+        if answer is None or self._parser is None or self._socket is None or self._socket.is_closing():
+            return False
+        self._messages.popleft()
+        self._parser.message_consumed()
+        self.request_due, self._keepalive = False, True
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+        self._socket.write(answer)
+        return True
 
     @property
     def idle(self) -> bool:
@@ -78,18 +119,49 @@ class ClientConnection(web.RequestHandler):
         """The client whose request runs: where a proxy tells, the one behind it; None where that is not known."""
         return self.forwarded_for or self.client
 
+    def origin(self, request: web.BaseRequest) -> str | None:
+        """Return the scheme and host by which a request of this connection was made, as `asked_origin`."""
+        return asked_origin(request.headers, trusted=self.through_proxy)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what aiohttp refuses, such as a malformed request, with one line. Its own answer names its version
+        and repeats the request."""
+        super().handle_error(request, status, exc, message)  # logs it, and raises where an answer has begun
+        answer = respond.short(status, HTTPStatus(status).phrase)
+        answer.force_close()
+        return answer
+
     def is_over(self, now: float) -> bool:
         """Return whether the client has kept the server waiting for too long."""
         if self._socket is None or self.idle:
             # Between requests aiohttp looks at the time.
             return self.request_due and now - self.since > FIRST_REQUEST_S
-        if not self._socket.get_write_buffer_size():  # the answer is being made, or sent by sendfile
+        if self._stop_file is None and not self._socket.get_write_buffer_size():  # the answer is being made
             self.delivery = Delivery(now)
             return False
         return self.delivery.is_stuck(self._socket, now)
 
+    @contextmanager
+    def sending_file(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Send by sendfile in the block: data waits to be sent, though the transport holds none. `stop` ends it, for
+        the kernel has to be told before the connection is closed."""
+        self._stop_file, self.delivery = stop, Delivery(self._connections.now())
+        try:
+            yield
+        finally:
+            self._stop_file = None
+
     def discard(self) -> None:
-        if self._socket is not None:
+        """Close the connection at once and drop all unsent data."""
+        if self._stop_file is not None:
+            self._stop_file()
+        elif self._socket is not None:
             discard(self._socket)
 
 
@@ -98,6 +170,7 @@ class Connections:
 
     def __init__(self, clients: Clients, now: Callable[[], float]) -> None:
         self.now = now
+        self._answer_at_once: AnswerAtOnce = lambda *_: None
         self._clients = clients
         self._descriptors = descriptors.limit()
         self._most = capacity.connections(self._descriptors)
@@ -119,9 +192,19 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
-    def server(self, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], **options: Any) -> web.Server:
-        """Make aiohttp's server, whose connections are counted here."""
-        connections = self
+    @property
+    def most(self) -> int:
+        """The number of connections that may be open."""
+        return self._most
+
+    def server(
+        self,
+        handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        at_once: AnswerAtOnce = lambda *_: None,
+        **options: Any,
+    ) -> web.Server:
+        """Make aiohttp's server, whose connections are counted here. `at_once` is asked before `handle`."""
+        connections, self._answer_at_once = self, at_once
 
         class Server(web.Server):
             def __call__(self) -> web.RequestHandler:
@@ -152,7 +235,7 @@ class Connections:
                 self._count(ONE_CLIENT)
                 return False
         elif self._is_full(now) and not self._close_an_idle_one(None):
-            self._count("refused, all places taken")
+            self._count(ALL_TAKEN)
             return False
         self._open[connection] = self._waiting[connection] = None
         self._free_descriptors -= 1
@@ -181,7 +264,7 @@ class Connections:
         """Close the connection that has waited longest without a request; `client`: only of this client."""
         for connection in self._waiting:
             if connection.idle and client in (None, connection.client):
-                self._count("idle, closed for a new one")
+                self._count(IDLE)
                 self.remove(connection)
                 connection.discard()
                 return True
@@ -202,13 +285,28 @@ class Connections:
         self._waiting.pop(connection, None)
         if connection.through_proxy:
             client = self._clients.of_request(request.headers.get("X-Forwarded-For", ""))
-            if client is not None and self._forwarded[client] >= MOST_OF_A_CLIENT:
+            if self._has_too_many(client):
                 self._count(ONE_CLIENT)
                 return False
             connection.forwarded_for = client
             if client is not None:
                 self._forwarded[client] += 1
         return True
+
+    def _has_too_many(self, client: str | None) -> bool:
+        return client is not None and self._forwarded[client] >= MOST_OF_A_CLIENT
+
+    def at_once(self, connection: ClientConnection, message: RawRequestMessage) -> bytes | bytearray | None:
+        """Return the answer to a request that is at hand; it is over with its sending."""
+        headers = message.headers
+        if connection.through_proxy and self._has_too_many(
+            self._clients.of_request(headers.get("X-Forwarded-For", ""))
+        ):
+            return None
+        answer = self._answer_at_once(message.method, message.path, headers)
+        if answer is not None and connection in self._waiting:
+            self._waiting.move_to_end(connection)
+        return answer
 
     def end(self, connection: ClientConnection) -> None:
         """Note that the answer to a request is made."""
@@ -223,7 +321,7 @@ class Connections:
     def transferring(self) -> Iterator[bool]:
         """Count a download or stream while the block runs; yields False where there are too many."""
         if self._transfers >= self._most * TRANSFERS:
-            self._count("refused, too many downloads")
+            self._count(DOWNLOADS)
             yield False
             return
         self._transfers += 1
@@ -233,6 +331,7 @@ class Connections:
             self._transfers -= 1
 
     def _count(self, event: str) -> None:
+        counted.TURNED_AWAY.add(_NAMES[event])
         self._log.count(event, len(self._open), self._most)
 
 

@@ -1,13 +1,14 @@
 """A room's picture: the one that a moderator chose, else the operator's own file, else the one that was made of the
 room's avatar or name."""
 
-import asyncio
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from bot.pictures.cover import drawn_cover
+from bot.pictures.one_at_a_time import apart
 from bot.pictures.own import own_picture
+from bot.pictures.sizes import SIDES, small
 from bot.settings import FeedsSettings
 from bot.web.caches import OnceCache
 from bot.web.library import View
@@ -15,6 +16,7 @@ from storage.store import Store
 
 PICTURES = 16
 """Pictures that are kept in memory."""
+SMALL_BYTES = 16 * 1024 * 1024
 
 
 class Covers:
@@ -25,11 +27,12 @@ class Covers:
         self._file = Path(settings.image).expanduser() if settings.image else None
         self._own: bytes | None = None
         self._pictures: OnceCache[str, bytes] = OnceCache(PICTURES)
+        self._small: OnceCache[str, bytes] = OnceCache(SMALL_BYTES, len)
 
     async def prepare(self) -> None:
         """Read the operator's own file. Raises ConfigError when `feeds.image` names something that is no picture."""
         if self._file is not None:
-            self._own = await asyncio.to_thread(own_picture, self._file)
+            self._own = await apart(own_picture, self._file)
 
     def name(self, view: View) -> str:
         """Return the file name. It changes with the picture, for apps keep what they have under one address."""
@@ -46,15 +49,48 @@ class Covers:
         if self._own is not None and view.room.own_cover is None:
             return self._own
         try:
-            return await self._pictures.get(self.name(view), partial(asyncio.to_thread, self._make, view))
+            return await self._pictures.get(self.name(view), partial(self._make, view))
         except FileNotFoundError:
             return None
 
-    def _make(self, view: View) -> bytes:
+    def server_name(self, title: str) -> str:
+        """Return the file name of the picture of the feed of all podcasts, which has this title."""
+        return _named(sha256(self._own if self._own is not None else title.encode()).hexdigest())
+
+    async def of_server(self, title: str) -> bytes:
+        """Return the picture of the feed of all podcasts: the operator's own file, else its title, drawn."""
+        if self._own is not None:
+            return self._own
+        draw = partial(apart, drawn_cover, title, title)
+        return await self._pictures.get(self.server_name(title), draw)
+
+    async def named(self, view: View, name: str) -> bytes | None:
+        """Return the view's picture of this file name, which may be one of its smaller sizes; None for any other."""
+        whole = self.name(view)
+        side = next((side for side in SIDES if name == sized(whole, side)), None)
+        if side is None:
+            return await self.picture(view) if name == whole else None
+        try:
+            return await self._small.get(name, partial(self._shrink, view, side))
+        except FileNotFoundError:
+            return None
+
+    async def _shrink(self, view: View, side: int) -> bytes:
+        picture = await self.picture(view)
+        if picture is None:
+            raise FileNotFoundError
+        return await apart(small, picture, side)
+
+    async def _make(self, view: View) -> bytes:
         blob = view.room.own_cover or view.room.cover
         if blob is not None:
-            return self._store.blobs.read(blob)
-        return drawn_cover(view.face.title, view.room.key)
+            return await self._store.blobs.read(blob)
+        return await apart(drawn_cover, view.face.title, view.room.key)
+
+
+def sized(name: str, side: int) -> str:
+    """Return the file name of a picture in one of its smaller sizes."""
+    return f"{name.removesuffix('.jpg')}-{side}.jpg"
 
 
 def _named(digest: str) -> str:

@@ -1,85 +1,211 @@
 """Which recordings an open access reaches: those that feeds list, those on the pages, those on the air."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from bot.feeds.catalog import Published
+from bot.feeds.text import clean_text
+from bot.feeds.titles import episode_title, speaker
 from bot.recording.chunks import REMOVED
-from bot.web.access import Access, may_hear_recording, may_list_recording, may_serve_audio
-from storage import archive, tracks
+from bot.recording.speakers import credits_of
+from bot.web.access import Access, may_hear_recording, may_serve_audio, reaches
+from bot.web.documents import Block, Outline, outline_of
+from storage import archive, listings, originals, portraits, tracks
 from storage.database import Connection
-from storage.records import Episode, Recording, RecordingState, RoomId
+from storage.heirs import MOST_ROOMS
+from storage.records import BlobKey, Episode, Original, Recording, RecordingId, RecordingState, RoomId, UserId
 
-HELD_WITHIN = 100
-"""The number of a room's newest recordings that are searched for episodes that no feed lists yet."""
+SEARCHED = 1000
+"""The recordings that one search looks at: what the database finds may be in user ids, which are not shown."""
 JUST_ENDED_WITHIN = 5
 """The number of a room's newest recordings that are searched for ended ones whose episode is being made."""
-BATCH = 100
-"""Rows that are made into records at once: the event loop stands still for that long."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodePage:
-    """Some of the episodes that can be heard, newest first; `more`: there are older ones."""
+    """Some of the episodes that can be heard, newest first. `newer`, `older`: the code at which the ones on that side
+    begin; empty where there are none. `bounded`: a search stopped before it had looked at all of them."""
 
-    number: int  # from 1
     published: tuple[Published, ...]
-    more: bool
+    newer: str = ""
+    older: str = ""
+    bounded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the list of episodes, as somebody asks for it: `size` of those behind the code `before`, or in front of
+    the code `after`; of one month, as year and month; with these words."""
+
+    size: int
+    before: str = ""
+    after: str = ""
+    month: tuple[int, int] | None = None
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRows:
+    """The episodes of a document of a feed, newest first, with what their items tell besides."""
+
+    published: tuple[Published, ...]
+    originals: Mapping[RecordingId, Original]
+    portraits: Mapping[RoomId, Mapping[UserId, BlobKey]]
 
 
 def rooms_of(access: Access) -> tuple[RoomId, ...]:
-    """Return the rooms of an open access: the present one and the earlier ones."""
-    return access.room.room_id, *access.claim.before
+    """Return the rooms of an open access, the newest first."""
+    return access.room.room_id, *reversed(tuple(access.claim.before))
 
 
-async def read_page(db: Connection, access: Access, number: int, size: int, *, held: bool) -> EpisodePage:
-    """Read one page of episodes. `held`: with those that feeds do not list yet."""
-    end = number * size
-    # One more than the page has, to know whether there are older ones.
-    episodes = [published async for published in _first(listed(db, access), end + 1)]
-    if held:
-        episodes = sorted(episodes + await _held(db, access), key=_age, reverse=True)
-    return EpisodePage(number, tuple(episodes[end - size : end]), len(episodes) > end)
+def parts_of(access: Access) -> dict[RoomId, int]:
+    """Give each room of an open access its number in the names of documents, which never changes: 1 is the room that
+    the address was made for, its heirs follow; those before it, the nearest first, come behind the longest line."""
+    oldest_first = rooms_of(access)[::-1]
+    first = oldest_first.index(access.claim.named) if access.claim.named is not None else 0
+    return {
+        room_id: place - first + 1 if place >= first else MOST_ROOMS + first - place
+        for place, room_id in enumerate(oldest_first)
+    }
 
 
-async def listed(db: Connection, access: Access) -> AsyncIterator[Published]:
-    """Yield what feeds list for this access, newest first."""
-    offset = 0
-    while batch := await archive.published(db, rooms_of(access), limit=BATCH, offset=offset):
-        for published in batch:
-            recording, episode = published
-            if not may_list_recording(access, recording):
-                continue
-            if recording.state.may_have_episode or await can_serve(db, recording, episode):
-                yield published
-        offset += len(batch)
+async def read_outline(db: Connection, access: Access) -> Outline:
+    """Read which documents the feed of an access has."""
+    parts = parts_of(access)
+    counted = [(parts[reach.room_id], reach, await listings.blocks(db, reach)) for reach in reaches(access)]
+    return outline_of(counted)
 
 
-async def _first(source: AsyncIterator[Published], count: int) -> AsyncIterator[Published]:
-    async for published in source:
-        yield published
-        count -= 1
-        if not count:
-            return
+async def read_blocks(db: Connection, access: Access, blocks: Sequence[Block]) -> FeedRows:
+    """Read what feeds list of these blocks."""
+    found: list[Published] = []
+    for block in blocks:
+        rows = await listings.of_block(db, block.reach, block.name.block)
+        found += [published for published in rows if await _is_heard(db, access, published)]
+        await asyncio.sleep(0)  # the rows of one block take some milliseconds
+    return await _with_details(db, found, [block.reach.room_id for block in blocks])
 
 
-async def _held(db: Connection, access: Access) -> list[Published]:
-    """Read the episodes that are on their pages before any feed lists them: those that wait for approval, and
-    incomplete ones that may still heal."""
-    waiting = await archive.waiting(db, rooms_of(access)) if access.claim.reviews else ()
-    held = [published for published in waiting if may_hear_recording(access, published[0])]
-    for recording in await archive.recordings(db, rooms_of(access), HELD_WITHIN):
-        if recording.state is RecordingState.INCOMPLETE and may_list_recording(access, recording):
-            episode = await archive.episode(db, recording.id)
-            if episode is not None and episode.published_at is None:
-                held.append((recording, episode))
-    return held
+async def read_chosen(db: Connection, accesses: Sequence[Access], ids: Sequence[RecordingId]) -> FeedRows:
+    """Read what feeds list of these recordings, of the rooms of several accesses."""
+    of_room = {room_id: access for access in accesses for room_id in rooms_of(access)}
+    found = [
+        published
+        for published in await listings.of_ids(db, ids)
+        if published[0].room_id in of_room and await _is_heard(db, of_room[published[0].room_id], published)
+    ]
+    return await _with_details(db, found, [recording.room_id for recording, _ in found])
+
+
+async def _with_details(db: Connection, found: list[Published], room_ids: Iterable[RoomId]) -> FeedRows:
+    found.sort(key=_age, reverse=True)
+    pictures = defaultdict[RoomId, dict[UserId, BlobKey]](dict)
+    for (room_id, user_id), blob in (await portraits.of_rooms(db, list(dict.fromkeys(room_ids)))).items():
+        pictures[room_id][user_id] = blob
+    return FeedRows(tuple(found), await originals.current(db, [recording.id for recording, _ in found]), dict(pictures))
 
 
 def _age(published: Published) -> tuple[datetime, int]:
     return published[0].started_at, published[0].id
+
+
+async def read_part(db: Connection, access: Access, part: Part, zone: ZoneInfo) -> EpisodePage | None:
+    """Read a part of the list of episodes; None where the access does not reach the episode that it begins at."""
+    start = None
+    if code := part.before or part.after:
+        begin = await archive.recording_by_code(db, code)
+        if begin is None or not may_hear_recording(access, begin):
+            return None
+        start = listings.place_of(begin)
+    backwards = bool(part.after)
+    search = listings.Search(*_month(part.month, zone), words=part.words)
+    reviews = access.claim.reviews
+    rows = listings.shown(db, reaches(access), reviews, start, search, newest_first=not backwards)
+    found: list[Published] = []
+    looked_at, last = 0, ""
+    async with aclosing(rows) as each:
+        async for published in each:
+            looked_at, last = looked_at + 1, published[0].code
+            if await _is_heard(db, access, published) and (not part.words or holds(published, part.words, zone)):
+                found.append(published)
+            # One more than the page has, to know whether there are others.
+            if len(found) > part.size or (part.words and looked_at >= SEARCHED):
+                break
+    more, here = len(found) > part.size, tuple(found[: part.size])
+    bounded = bool(part.words) and not more and looked_at >= SEARCHED
+    if backwards and not more and not bounded:  # the newest of all: a whole page of them
+        return await read_part(db, access, replace(part, after=""), zone)
+    near = here[0][0].code if here else code
+    far = last if bounded else here[-1][0].code if more else ""
+    if backwards:
+        return EpisodePage(here[::-1], newer=far, older=near, bounded=bounded)
+    return EpisodePage(here, newer=near if start is not None else "", older=far, bounded=bounded)
+
+
+async def neighbours(db: Connection, access: Access, recording: Recording) -> tuple[Published | None, Published | None]:
+    """Read the episodes beside a recording on the pages: the next newer one and the next older one."""
+    place, beside = listings.place_of(recording), list[Published | None]()
+    for newest_first in (False, True):
+        rows = listings.shown(db, reaches(access), access.claim.reviews, place, newest_first=newest_first)
+        async with aclosing(rows) as each:
+            beside.append(await anext((one async for one in each if await _is_heard(db, access, one)), None))
+    newer, older = beside
+    return newer, older
+
+
+async def count_months(db: Connection, access: Access, zone: ZoneInfo) -> dict[tuple[int, int], int]:
+    """Count the episodes of each year and month, the newest first."""
+    span = await listings.span(db, reaches(access))
+    if span is None:
+        return {}
+    first, last = (moment.astimezone(zone) for moment in span)
+    numbers = range(first.year * 12 + first.month - 1, last.year * 12 + last.month)
+    months = [(number // 12, number % 12 + 1) for number in reversed(numbers)]
+    times = [(datetime(*month, 1, tzinfo=zone), datetime(*_following(month), 1, tzinfo=zone)) for month in months]
+    counts = await listings.count_within(db, reaches(access), access.claim.reviews, times)
+    return {month: count for month, count in zip(months, counts, strict=True) if count}
+
+
+def _following(month: tuple[int, int]) -> tuple[int, int]:
+    year, number = month
+    return (year, number + 1) if number < 12 else (year + 1, 1)
+
+
+def _month(month: tuple[int, int] | None, zone: ZoneInfo) -> tuple[datetime | None, datetime | None]:
+    if month is None:
+        return None, None
+    return datetime(*month, 1, tzinfo=zone), datetime(*_following(month), 1, tzinfo=zone)
+
+
+def holds(published: Published, words: Iterable[str], zone: ZoneInfo) -> bool:
+    """Return whether an episode's texts and names, as they are shown, hold all of these words."""
+    recording, _ = published
+    names = [speaker(credit.name) for credit in credits_of(recording)]
+    told = "\n".join((episode_title(recording, zone), clean_text(recording.description or ""), *names)).casefold()
+    return all(word.casefold() in told for word in words)
+
+
+async def first_speaker(db: Connection, access: Access) -> str | None:
+    """Read the name of the speaker of the first of those that feeds list."""
+    async with aclosing(listings.oldest(db, reaches(access))) as rows:
+        async for published in rows:
+            if await _is_heard(db, access, published):
+                return published[0].broadcaster_name
+    return None
+
+
+async def _is_heard(db: Connection, access: Access, published: Published) -> bool:
+    """Return whether an access reaches a recording and its audio. While a recording is open again its audio is looked
+    at closely."""
+    recording, episode = published
+    if not may_hear_recording(access, recording):
+        return False
+    return recording.state.may_have_episode or await can_serve(db, recording, episode)
 
 
 async def can_serve(db: Connection, recording: Recording, episode: Episode) -> bool:

@@ -69,8 +69,7 @@ class Live:
         return await self._segment(request, access, on_air, int(asked["segment"]))
 
     async def _playlist(self, request: web.BaseRequest, family: Family, on_air: OnAir) -> web.Response | None:
-        now = self._clock()
-        listing = on_air.at(now)
+        listing = on_air.at(self._clock())
         if not listing.segments:
             return respond.not_yet(SEGMENT_S)
         code = on_air.recording.code
@@ -79,7 +78,7 @@ class Live:
         headers = respond.OF_FAMILY[family]
         if not listing.ripe:
             headers = {**headers, "Retry-After": str(SEGMENT_S)}  # live.js heeds it
-        return body.response(request, headers, now.replace(microsecond=0))
+        return body.response(request, headers, None)  # it may change twice within a second
 
     async def _segment(
         self, request: web.BaseRequest, access: Access, on_air: OnAir, segment: int

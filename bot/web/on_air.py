@@ -1,10 +1,8 @@
 """The audio of a recording that can be heard now: while it grows, and after its end by players that began before."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from bot.audio import hls
@@ -12,19 +10,17 @@ from bot.audio.grid import ByteRange, Form, Span, byte_range, clip, frames_in
 from bot.audio.hls import Listing
 from bot.audio.track import message_ends, settled_frames
 from bot.recording.kinds import kind_of
-from bot.web import files
 from bot.web.access import Access, may_hear_recording
 from bot.web.caches import CommitCache
 from bot.web.files import Files
+from bot.web.listening import Listening
 from storage import archive, tracks
 from storage.cache import Edition, EditionCache
 from storage.database import Connection
 from storage.records import Episode, Extent, Recording, RecordingId, Track
 from storage.store import Store
 
-LISTENED_FOR = timedelta(seconds=30)
-"""Time after a player's last request in which somebody is taken to listen: players ask at least twice in it."""
-MOST_ASKED = 1000  # recordings
+MOST_HOLDING = 1000  # recordings
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,46 +50,31 @@ class OnAir:
 class Tuner:
     """Recordings on the air, for clients that may hear them."""
 
-    def __init__(self, store: Store, open_files: Files, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, open_files: Files, listening: Listening) -> None:
         self._store = store
         self._files = open_files
-        self._clock = clock
-        self._asked: OrderedDict[RecordingId, datetime] = OrderedDict()  # when; the latest last
-        self._holding: EditionCache[bool] = EditionCache(MOST_ASKED)
+        self._listening = listening
+        self._holding: EditionCache[bool] = EditionCache(MOST_HOLDING)
         self._known: CommitCache[str, OnAir | None] = CommitCache(lambda: store.database.changes.number)
 
     async def find(self, access: Access, code: str, *, listens: bool = True) -> OnAir | None:
         """Return the recording of this code if it has a track or may have one soon; None where the access does not
-        reach it. `listens`: the request is a listener's, and counts for `listened`."""
+        reach it. `listens`: the request is a listener's."""
         on_air = await self._known.get(code, partial(self._read, code))
         if on_air is None or not may_hear_recording(access, on_air.recording):
             return None
         if listens:
-            self._asked[on_air.recording.id] = self._clock()
-            self._asked.move_to_end(on_air.recording.id)
-            if len(self._asked) > MOST_ASKED:
-                self._asked.popitem(last=False)
+            self._listening.note(on_air.recording.id)
         return on_air
-
-    def listened(self, recording_id: RecordingId) -> bool:
-        """Return whether somebody listens to it now."""
-        asked = self._asked.get(recording_id)
-        return asked is not None and self._clock() - asked < LISTENED_FOR
 
     async def frames(self, on_air: OnAir, span: Span) -> bytes | None:
         """Read some frames. None if they were moved meanwhile: call `find` again."""
         body = bytearray()
         for part in await self._byte_ranges(on_air, span):
             try:
-                file = await self._files.open(part.blob)
+                body += await self._files.part(part.blob, part.offset, part.bytes)
             except OSError:
                 return None
-            try:
-                body += await files.read(file, part.offset, part.bytes)
-            except OSError:
-                return None
-            finally:
-                self._files.release(file)
         return bytes(body) if len(body) == span.frames * on_air.form.frame_bytes else None
 
     async def _byte_ranges(self, on_air: OnAir, span: Span) -> list[ByteRange]:

@@ -3,11 +3,11 @@
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
-from hashlib import sha256
 from urllib.parse import quote
 
 from aiohttp import web
 
+from bot.health import Report
 from bot.language import _
 from bot.web.access import Family
 from bot.web.conditions import Representation, ResponsePlan, plan_response
@@ -17,6 +17,8 @@ SAFE = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",  # a personal address is a secret: no other site may learn it from a link
 }
+UNKEPT = {**SAFE, "Cache-Control": "no-store", "X-Robots-Tag": "noindex"}
+RSS = "application/rss+xml; charset=utf-8"
 # Access may end at any time (redaction, ban, `publish private`): caches must revalidate before each use.
 OF_FAMILY = {
     Family.PUBLIC: {
@@ -31,23 +33,44 @@ OF_FAMILY = {
         "X-Robots-Tag": "noindex, nofollow",
     },
 }
-PAGE = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; media-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
-LIVE_PAGE = {
-    **PAGE,
-    # hls.js fetches segments itself and hands them to the player.
-    "Content-Security-Policy": PAGE["Content-Security-Policy"].replace(
-        "media-src 'self'", "media-src 'self' blob:; connect-src 'self'"
-    ),
-}
+
+
+# Pages ask what is on the air. hls.js, which is loaded when somebody presses play, fetches segments and hands them to
+# the player as a blob.
+def _policy(media: str, ancestors: str) -> dict[str, str]:
+    policy = (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        f"media-src 'self' blob:{media}; manifest-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; "
+        f"frame-ancestors {ancestors}"
+    )
+    return {"Content-Security-Policy": policy}
+
+
+def page(media_origin: str | None = None) -> dict[str, str]:
+    """Return the headers of a page. `media_origin`: where its player is sent for the sound of episodes."""
+    own = {"X-Frame-Options": "DENY", "Cross-Origin-Opener-Policy": "same-origin"}
+    return {**_policy(_source(media_origin), "'none'"), **own}
+
+
+def embedded(media_origin: str | None = None) -> dict[str, str]:
+    """Return the headers of a page that other sites may show in a frame."""
+    return _policy(_source(media_origin), "*")
+
+
+def _source(origin: str | None) -> str:
+    return f" {origin}" if origin is not None else ""
+
+
+PAGE = page()
+EMBEDDED = embedded()
 KEPT_FOR_EVER = "max-age=31536000, immutable"
 RETRY_AFTER_S = 30
+
+
+def kept_for_ever(family: Family) -> dict[str, str]:
+    """Return the headers of a file whose address names its content."""
+    scope = "public" if family is Family.PUBLIC else "private"
+    return {**OF_FAMILY[family], "Cache-Control": f"{scope}, {KEPT_FOR_EVER}"}
 
 
 @lru_cache(maxsize=1024)  # most requests are for the same few
@@ -60,17 +83,13 @@ def content(
 ) -> web.Response:
     """Answer with a body that is in memory, whole or a range of it. `kind`: headers that only a body has."""
     plan = plan_response(request.method, request.headers, file)
-    shared = {**headers, "ETag": f'"{file.tag}"', "Last-Modified": http_date(file.modified), "Accept-Ranges": "bytes"}
+    shared = {**headers, "ETag": f'"{file.tag}"', "Accept-Ranges": "bytes"}
+    if file.modified is not None:
+        shared["Last-Modified"] = http_date(file.modified)
     if plan.status not in (200, 206):
         return web.Response(status=plan.status, headers={**shared, **content_range(plan, file.size)})
     part = body[plan.start : plan.start + plan.count]
     return web.Response(status=plan.status, headers={**shared, **kind, **content_range(plan, file.size)}, body=part)
-
-
-def data(request: web.BaseRequest, family: Family, body: bytes, kind: str, made_at: datetime) -> web.Response:
-    """Answer with a small file about an episode, under a tag of its content."""
-    file = Representation(sha256(body).hexdigest(), len(body), made_at.replace(microsecond=0))
-    return content(request, body, file, OF_FAMILY[family], {"Content-Type": kind})
 
 
 def content_range(plan: ResponsePlan, size: int) -> dict[str, str]:
@@ -85,24 +104,32 @@ def short(status: int, text: str, **headers: str) -> web.Response:
     return web.Response(
         status=status,
         text=f"{text}\n",
-        headers={**SAFE, "Cache-Control": "no-store", "X-Robots-Tag": "noindex", **headers},
+        headers={**UNKEPT, **headers},
     )
 
 
-def health(*, works: bool, heard_at: datetime | None) -> web.Response:
-    """Answer whether the bot works, and when the homeserver was last heard. A homeserver that is away is no failure."""
-    report = {
-        "status": "ok" if works else "not working",
-        "homeserver_last_heard": heard_at.isoformat(timespec="seconds") if heard_at else None,
-    }
-    return web.json_response(
-        report, status=200 if works else 503, headers={**SAFE, "Cache-Control": "no-store", "X-Robots-Tag": "noindex"}
-    )
+def health(report: Report, *, details: bool) -> web.Response:
+    """Answer whether the bot works, when the homeserver was last heard, and what is wrong; `details`: in words. A
+    homeserver that is away is no failure."""
+    status = 200 if report.works else 503
+    return web.json_response(report.to_json(details=details), status=status, headers=UNKEPT)
 
 
 def moved(location: str) -> web.Response:
     """Redirect permanently. The location is relative, so that it holds below a proxy's path too."""
     return short(308, _("Moved"), Location=quote(location, safe="/"))
+
+
+def moved_for_good(address: str) -> web.Response:
+    """Redirect a feed to its new address: podcast apps replace the one that they know."""
+    return short(301, _("Moved"), Location=address)
+
+
+def elsewhere(address: str, family: Family) -> web.Response:
+    """Redirect to a signed address of a file, which ends soon: nobody may keep it, nor learn where it was found."""
+    shared = "Access-Control-Allow-Origin", "X-Robots-Tag"
+    headers = {name: value for name, value in OF_FAMILY[family].items() if name in shared}
+    return web.Response(status=302, headers={**SAFE, **headers, "Cache-Control": "no-store", "Location": address})
 
 
 def not_allowed() -> web.Response:
@@ -135,6 +162,13 @@ def not_yet(seconds: int) -> web.Response:
 def too_many() -> web.Response:
     """Refuse a client that has too many requests running, and close the connection."""
     answer = short(429, _("Too many requests at once"), **{"Retry-After": str(RETRY_AFTER_S)})
+    answer.force_close()
+    return answer
+
+
+def other_version() -> web.Response:
+    """Refuse HTTP/0.9 and what claims to be a later version in the form of HTTP/1."""
+    answer = short(505, _("This server speaks HTTP/1.1"))
     answer.force_close()
     return answer
 

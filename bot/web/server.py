@@ -4,39 +4,63 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import web
 
+from bot import counted
+from bot.health import Report
 from bot.language import _
 from bot.settings import Settings
-from bot.web import binding, respond
+from bot.web import binding, encodings, now, respond
+from bot.web.airing import Airings
+from bot.web.at_once import AtOnce
 from bot.web.claims import AddressClaims
-from bot.web.clients import Clients
+from bot.web.clients import Clients, is_near
 from bot.web.connections import ClientConnection, Connections
+from bot.web.contents import Contents
 from bot.web.covers import Covers
+from bot.web.directory import Directory
+from bot.web.editions import Editions
 from bot.web.feeds import Feeds
 from bot.web.files import Files
+from bot.web.home_page import HomePage
 from bot.web.library import Library
+from bot.web.listening import Listening
 from bot.web.live import Live
+from bot.web.live_items import LiveItems
+from bot.web.lost_files import LostFiles
 from bot.web.media import Media
+from bot.web.messages import Messages
+from bot.web.moves import Moves
+from bot.web.oembed import OEmbed
 from bot.web.on_air import Tuner
-from bot.web.pages import Pages
+from bot.web.portraits import Portraits
+from bot.web.press import Press
+from bot.web.public_feeds import PublicFeeds
+from bot.web.recording_page import RecordingPage
+from bot.web.rendering import Renderer
+from bot.web.room_page import RoomPage
 from bot.web.room_routes import RoomRoutes
+from bot.web.route_names import route_of
+from bot.web.speakers import Speakers
 from bot.web.static_files import StaticFiles
 from bot.web.stem_downloads import StemDownloads
 from bot.web.streams import Streams
+from bot.web.turns import Turns
 from bot.web.usage import Usage
 from bot.web.waveforms import Waveforms
-from storage.records import RecordingId
+from storage.errors import MediaStoreError
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 1.0
 KEEP_ALIVE_S = 75.0
+WARM_AFTER_S = 3.0
+"""Seconds after the start, which has other work to do, in which the first page's part of the work is done."""
 ROBOTS = "User-agent: *\nDisallow: /p/\n"
 
 
@@ -44,7 +68,8 @@ class WebServer:
     """Pages, feeds and sound of what the store holds.
 
     `freshness`: whether the rooms' state was read since this process began; `heard_at`: when the homeserver last
-    answered.
+    answered; `uptime`: seconds, for time-outs of connections; `beside`: where this process only serves
+    beside a bot, the address that this bot builds feeds from.
     """
 
     def __init__(
@@ -54,36 +79,91 @@ class WebServer:
         freshness: Callable[[], bool],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         heard_at: Callable[[], datetime | None] = lambda: None,
+        uptime: Callable[[], float] = time.monotonic,
+        beside: str | None = None,
     ) -> None:
         self._settings = settings
         self._health: Callable[[], bool] = lambda: True
+        self._report: Callable[[], Awaitable[Report]] = self._own_report
         self._heard_at = heard_at
         self._files = Files(store.blobs)
         self._covers = Covers(store, settings.feeds)
         self._static = StaticFiles()
-        self._pages = Pages(settings, self._static, lambda: self.address)
-        feeds = Feeds(settings, lambda: self.address, self._covers.name)
-        self._connections = Connections(Clients(settings.web.trusted_proxies), time.monotonic)
-        media = Media(settings, self._files, self._connections.transferring)
-        self._tuner = Tuner(store, self._files, clock)
-        self._streams = Streams(self._tuner, clock, self._connections.transferring)
-        live = Live(self._tuner, self._streams, clock)
+        self._renderer = renderer = Renderer(
+            settings, self._static, lambda: self.address, store.blobs.remote.origin if store.blobs.remote else None
+        )
+        self._messages = Messages(renderer, lambda: self.address)
+        claims, library = AddressClaims(store, freshness, settings.matrix.admins), Library(store, settings.feeds.zone)
+        lost_files = LostFiles(store, clock)
+        self._moves = Moves(store, settings.web, lambda: self.address, clock, ours=beside is None)
+        editions, turns, live_items = Editions(store, clock), Turns(), LiveItems(store, clock)
+        directory, speakers = Directory(store, claims), Speakers(store)
+        contents, press = Contents(settings, lambda: self.address, self._covers.name), Press(editions)
         self._usage = Usage(store, clock)
+        self._at_once = AtOnce(self._usage)
+        feeds = Feeds(
+            settings,
+            library,
+            press,
+            turns,
+            lost_files,
+            self._moves,
+            live_items,
+            contents,
+            self._at_once,
+            lambda: self.address,
+        )
+        self._public_feeds = PublicFeeds(
+            settings,
+            store,
+            directory,
+            library,
+            speakers,
+            live_items,
+            contents,
+            press,
+            editions,
+            turns,
+            lost_files,
+            self._moves,
+            self._covers,
+            lambda: self.address,
+        )
+        self._connections = Connections(Clients(settings.web.trusted_proxies), uptime)
+        media = Media(settings, self._files, lost_files, self._connections.transferring, self._at_once)
+        self.listening = Listening(store, clock)
+        tuner = Tuner(store, self._files, self.listening)
+        self._streams = Streams(tuner, clock, self._connections.transferring)
+        live = Live(tuner, self._streams, clock)
+        airings = Airings(store, library)
+        self._home_page = HomePage(
+            renderer, directory, library, airings, self._covers, lambda: store.database.changes.number
+        )
+        self._oembed = OEmbed(claims, library, self._covers, settings.feeds.zone, lambda: self.address)
         self._rooms = RoomRoutes(
-            claims=AddressClaims(store, freshness, settings.matrix.admins),
-            library=Library(store),
+            claims=claims,
+            library=library,
             feeds=feeds,
+            public_feeds=self._public_feeds,
+            speakers=speakers,
             media=media,
             live=live,
-            pages=self._pages,
+            airings=airings,
+            room_page=RoomPage(renderer),
+            recording_page=RecordingPage(renderer),
             covers=self._covers,
+            portraits=Portraits(store),
             waveforms=Waveforms(store),
             usage=self._usage,
-            stem_downloads=StemDownloads(settings, store.blobs, self._connections.transferring),
+            stem_downloads=StemDownloads(settings, store.blobs, lost_files, self._connections.transferring),
+            messages=self._messages,
             zone=settings.feeds.zone,
         )
         self._runner: web.ServerRunner | None = None
         self._port = settings.web.port
+        self._beside = beside
+        self._address = beside or settings.web.address
+        self._warming: asyncio.TimerHandle | None = None
 
     @property
     def port(self) -> int:
@@ -93,8 +173,7 @@ class WebServer:
     @property
     def address(self) -> str:
         """The address that feeds and pages are built from, without a slash at its end."""
-        web_settings = self._settings.web
-        return web_settings.model_copy(update={"port": self._port}).address
+        return self._address
 
     @property
     def connections(self) -> int:
@@ -102,25 +181,32 @@ class WebServer:
         return len(self._connections)
 
     @property
+    def most_connections(self) -> int:
+        """The number of connections that may be open."""
+        return self._connections.most
+
+    @property
     def streams(self) -> int:
         """The number of running endless MP3 streams."""
         return self._streams.running
 
-    def listened(self, recording_id: RecordingId) -> bool:
-        """Return whether somebody listens to it live."""
-        return self._tuner.listened(recording_id)
-
-    async def start(self, health: Callable[[], bool] = lambda: True) -> None:
-        """Listen. `health`: whether the rest of the bot works.
+    async def start(
+        self, health: Callable[[], bool] = lambda: True, report: Callable[[], Awaitable[Report]] | None = None
+    ) -> None:
+        """Listen. `health`: whether the rest of the bot works; `report`: the same with what is wrong, where somebody
+        looks for that.
 
         Raises ConfigError for an address that can't be listened at or a `feeds.image` that is no picture.
         """
         self._health = health
+        self._report = report or self._own_report
         await self._covers.prepare()
+        await asyncio.to_thread(self._static.pack)
         host, port = self._settings.web.host, self._settings.web.port
         # Without an Application, whose routing takes a third of the time of a 304.
         server = self._connections.server(
             self._handle,
+            self._at_once.answer,
             access_log=None,  # paths hold listeners' tokens
             logger=_quiet_logger(),
             keepalive_timeout=KEEP_ALIVE_S,
@@ -134,44 +220,71 @@ class WebServer:
             raise binding.bind_error(error, host, port) from None
         self._connections.start()
         self._usage.start()
+        self.listening.start()
         self._runner = runner
         self._port = runner.addresses[0][1]
+        self._address = self._beside or self._settings.web.model_copy(update={"port": self._port}).address
+        await self._moves.start()
+        loop = asyncio.get_running_loop()
+        self._warming = loop.call_later(WARM_AFTER_S, lambda: loop.run_in_executor(None, self._renderer.warm))
         log.info("web server: listening on port %d; addresses begin with %s", self._port, self.address)
 
     async def stop(self) -> None:
         """End running requests within a second and close everything."""
         runner, self._runner = self._runner, None
+        if self._warming is not None:
+            self._warming.cancel()
         if runner is not None:
             self._connections.stop()
             self._streams.stop()
             await runner.cleanup()
             await self._usage.stop()
+            await self.listening.stop()
             self._files.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request. A failure becomes a short 500 and a log line with neither path nor message."""
         connection = request.protocol
         assert isinstance(connection, ClientConnection)
+        began, status = time.perf_counter(), 0
         try:
-            if not self._connections.begin(connection, request):
-                return respond.too_many()
-            return await self._route(request)
+            answer = await self._answer(connection, request)
+            status = answer.status
+            return answer
         except (ConnectionError, asyncio.CancelledError):
             raise
+        except MediaStoreError as error:
+            log.warning("request put off: %s", error)
+            return respond.later()
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(frame.filename).name}:{frame.lineno}"
             log.error("request failed: %s in %s at %s", type(error).__name__, frame.name, where)
-            return respond.short(500, _("Something went wrong"))
+            status = 500
+            return respond.short(status, _("Something went wrong"))
         finally:
             self._connections.end(connection)
+            if status:  # else the client has gone
+                route = route_of(request.path)
+                counted.REQUESTS.add(route, f"{status // 100}xx")
+                counted.REQUEST_S.note(time.perf_counter() - began, route)
+
+    async def _answer(self, connection: ClientConnection, request: web.BaseRequest) -> web.StreamResponse:
+        if not self._connections.begin(connection, request):
+            return respond.too_many()
+        if request.version.major != 1:
+            return respond.other_version()
+        answer = self._messages.for_people(request, await self._route(request))
+        return await encodings.packed(request, answer)
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         """Route by one split: no path has more than three parts."""
         parts = request.path.split("/", 3)[1:]
         if request.method not in ("GET", "HEAD"):
-            preflight = request.method == "OPTIONS" and parts[:1] == ["r"]
+            preflight = request.method == "OPTIONS" and bool(parts) and parts[0] != "p"
             return respond.preflight() if preflight else respond.not_allowed()
+        if (moved := self._moves.answer(request)) is not None:
+            return moved
         match parts:
             case ["r" | "p", key] if key:
                 return respond.moved(f"{key}/")
@@ -179,15 +292,35 @@ class WebServer:
                 return await self._rooms.public(request, key, name)
             case ["p", token, name]:
                 return await self._rooms.personal(request, token, name)
-            case ["healthz"]:
-                return respond.health(works=self._health(), heard_at=self._heard_at())
             case ["static", name]:
-                return self._static.answer(name) or respond.not_found()
-            case ["robots.txt"]:
-                return web.Response(text=ROBOTS, headers=respond.SAFE)
-            case [""]:
-                return self._pages.welcome()
+                return self._static.answer(request, name) or respond.not_found()
+            case [name]:
+                return await self._of_server(request, name)
         return respond.not_found()
+
+    async def _own_report(self) -> Report:
+        return Report(self._health(), self._heard_at())
+
+    async def _of_server(self, request: web.BaseRequest, name: str) -> web.StreamResponse:
+        """Answer for a file name at the root."""
+        match name:
+            case "":
+                return await self._home_page.answer(self.address)
+            case now.NOW:
+                return await self._home_page.now(request)
+            case "healthz":
+                return respond.health(await self._report(), details=is_near(request.remote or "", request.headers))
+            case "favicon.ico":
+                return self._static.favicon(request)
+            case "oembed":
+                return await self._oembed.answer(request)
+            case "robots.txt":
+                return web.Response(text=ROBOTS, headers=respond.SAFE)
+            case "feed.xml":
+                return await self._public_feeds.of_server(request)
+            case "podcasts.opml":
+                return await self._public_feeds.opml(request)
+        return await self._public_feeds.cover(request, name) or respond.not_found()
 
 
 class _Redacted(logging.Filter):

@@ -3,7 +3,6 @@ and a label track. Both are made while they are sent, in constant memory: nothin
 """
 
 import asyncio
-import io
 import logging
 import zipfile
 from collections import Counter
@@ -18,15 +17,18 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.placed import blocks, placed, together
 from bot.errors import TryLater
 from bot.feeds.catalog import Published
+from bot.feeds.stems import WholeStem, whole_stems
 from bot.feeds.titles import episode_title
 from bot.settings import Settings
 from bot.web import files, sockets
 from bot.web.access import Family
 from bot.web.connections import ClientConnection, Transferring
+from bot.web.lost_files import LostFiles, stem_file
 from bot.web.media import disposition
 from bot.web.respond import OF_FAMILY, later
-from bot.web.stem_names import LABELS_FILE, MOST_TRACKS, WholeStem, whole_stems
-from storage.blobs import Blobs
+from bot.web.stem_names import LABELS_FILE, MOST_TRACKS
+from storage.blobs.door import Blobs
+from storage.errors import StoreError
 from storage.records import SAMPLE_RATE, Recording
 
 log = logging.getLogger(__name__)
@@ -41,9 +43,10 @@ _READ_BYTES = 1 << 16
 class StemDownloads:
     """Answers with all stems of a call. `transferring` says whether one more download may begin."""
 
-    def __init__(self, settings: Settings, blobs: Blobs, transferring: Transferring) -> None:
+    def __init__(self, settings: Settings, blobs: Blobs, lost_files: LostFiles, transferring: Transferring) -> None:
         self._settings = settings
         self._blobs = blobs
+        self._lost_files = lost_files
         self._transferring = transferring
         self._running: Counter[str | None] = Counter()  # by client
         self._ffmpeg = cache(lambda: Ffmpeg.find(settings.audio.ffmpeg))
@@ -54,6 +57,8 @@ class StemDownloads:
         """Answer with a Matroska file; None for a call without stems, or with more than MOST_TRACKS."""
         stems = whole_stems(published[0])
         if not 0 < len(stems) <= MOST_TRACKS:
+            return None
+        if await self._any_lost(published[0], stems):
             return None
         headers = self._headers(family, published, "mka", "audio/x-matroska")
         return await self._send(request, headers, lambda: self._tracks(stems), still_allowed)
@@ -68,11 +73,16 @@ class StemDownloads:
     ) -> web.StreamResponse | None:
         """Answer with a zip; None for a call without stems. `label_track`: the text of its labels."""
         recording, stems = published[0], whole_stems(published[0])
-        if not stems:
+        if not stems or await self._any_lost(recording, stems):
             return None
         headers = self._headers(family, published, "zip", "application/zip")
         zipped = zip_blocks(recording, stems, self._open, label_track)
         return await self._send(request, headers, lambda: _in_threads(zipped), still_allowed)
+
+    async def _any_lost(self, recording: Recording, stems: Sequence[WholeStem]) -> bool:
+        """Return whether the file of one of the stems is gone or cut: what is made of it would pass for the whole."""
+        files = [stem_file(recording, stem) for stem in stems]
+        return bool(await self._lost_files.among(files))
 
     def _headers(self, family: Family, published: Published, ending: str, kind: str) -> dict[str, str]:
         recording = published[0]
@@ -85,7 +95,7 @@ class StemDownloads:
         }
 
     def _open(self, stem: WholeStem) -> BinaryIO:
-        return io.BufferedReader(self._blobs.open(stem.blob), _READ_BYTES)
+        return self._blobs.open(stem.blob, _READ_BYTES)
 
     async def _tracks(self, stems: Sequence[WholeStem]) -> AsyncGenerator[bytes, None]:
         ffmpeg = await asyncio.to_thread(self._ffmpeg)
@@ -115,7 +125,7 @@ class StemDownloads:
                         await _send(request, response, made, still_allowed)
             except ConnectionError:
                 log.debug("download ended: the client disconnected")
-            except (TimeoutError, OSError, TryLater) as error:
+            except (TimeoutError, OSError, StoreError, TryLater) as error:
                 log.info("download of stems closed: %s", type(error).__name__)
                 if request.transport is not None:
                     sockets.discard(request.transport)
@@ -135,7 +145,7 @@ async def _send(
     made: AsyncIterator[bytes],
     still_allowed: files.StillAllowed,
 ) -> None:
-    """Send the blocks. Raises TimeoutError for a client that takes nothing, or may no longer have them."""
+    """Send the blocks. Raises ConnectionError, and TimeoutError for a client that may no longer have them."""
     loop = asyncio.get_running_loop()
     sockets.limit_send_buffer(request.transport)
     check_at = loop.time() + files.CHECK_EACH_S
@@ -144,8 +154,7 @@ async def _send(
             if not await still_allowed():
                 raise TimeoutError
             check_at = loop.time() + files.CHECK_EACH_S
-        async with asyncio.timeout(sockets.STUCK_S):
-            await response.write(block)
+        await response.write(block)
     await response.write_eof()
 
 

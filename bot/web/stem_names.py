@@ -3,34 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bot.feeds.text import clean_line
+from bot.feeds.stems import WholeStem
 from bot.feeds.titles import speaker
 from bot.language import _, spoken_size
 from bot.recording.lengths import player_clock, spoken_length
-from storage.records import SAMPLE_RATE, BlobKey, Recording, Samples, Stem, to_ms
+from storage.records import SAMPLE_RATE, Recording, Stem, to_ms
 
-NAME_CHARACTERS = 60
 LABELS_FILE = "labels.txt"
 MOST_TRACKS = 64
 """Tracks of a Matroska file of all stems: their files are open together. The zip takes any number."""
-_UNFIT = str.maketrans('/\\:*?"<>|', "---------")
-
-
-@dataclass(frozen=True, slots=True)
-class WholeStem:
-    """A stem that can be downloaded."""
-
-    number: int
-    name: str  # to show
-    joined: Samples
-    left: Samples
-    blob: BlobKey
-    bytes: int
-
-    @property
-    def file_name(self) -> str:
-        """The name to save it under: numbers tell apart who has the same name, or was in more than once."""
-        return f"{self.number:02} {fit_for_files(self.name)}.ogg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +24,6 @@ class StemRow:
     seconds: float
     length: str
     size: str
-
-
-def whole_stems(recording: Recording) -> tuple[WholeStem, ...]:
-    """Return the stems of a recording that can be downloaded: those that are whole, of which nothing was taken out, and
-    in which something was received."""
-    return tuple(
-        WholeStem(stem.number, speaker(stem.name), stem.joined, stem.left, stem.blob, stem.bytes or 0)
-        for stem in recording.stems
-        if stem.blob is not None and stem.left is not None and stem.received and not stem.removed
-    )
-
-
-def fit_for_files(name: str) -> str:
-    """Return a name that any file system takes."""
-    return clean_line(name, NAME_CHARACTERS).translate(_UNFIT).strip(". ") or "-"
 
 
 def stem_row(stem: WholeStem) -> StemRow:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+from bot.check.fetching import AGENT
 from storage import listener_uses
 from storage.errors import StoreError
 from storage.records import Listener, ListenerUse, RoomId, UserId
@@ -38,7 +39,9 @@ class Usage:
         self._writing: asyncio.Task[None] | None = None
 
     def note(self, listener: Listener, user_agent: str) -> None:
-        """Note that an open address was used now."""
+        """Note that an open address was used now, unless by the check of the bot's own feed."""
+        if user_agent == AGENT:
+            return
         key, app = (listener.room_id, listener.user_id), app_of(user_agent)
         now, before = self._clock(), self._noted.get(key)
         if before is not None and before.app == app and timedelta(0) <= now - before.used_at < NOTED_EACH:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot.feeds.categories import Category
-from bot.feeds.model import Channel, Item
+from bot.feeds.model import Alternate, Channel, Item, LiveItem, LiveStatus, Person
 
 NOW = datetime(2026, 11, 20, 14, 5, 7, tzinfo=UTC)
 BASE = "https://pods.example.org"
@@ -44,8 +44,33 @@ def item(number: int = 1, **changes: Any) -> Item:
         started_at=NOW + timedelta(hours=number),
         number=number,
         speakers="Alice",
-        persons=("Alice",),
+        persons=(Person("Alice"),),
         explicit=False,
         chapters=f"{BASE}/r/0123456789abcdef/abcdef.chapters.json",
     )
     return replace(whole, **changes)
+
+
+def live_item(**changes: Any) -> LiveItem:
+    """Make a broadcast that is on the air."""
+    room = f"{BASE}/r/0123456789abcdef"
+    running = LiveItem(
+        guid="urn:uuid:00000000-0000-4000-8000-00000000000a",
+        status=LiveStatus.LIVE,
+        title="Bread, live",
+        description="Kneading.",
+        page=f"{room}/ghijkl",
+        alternates=(
+            Alternate(f"{room}/ghijkl.m3u8", "application/x-mpegURL", title="HLS"),
+            Alternate(f"{room}/ghijkl-live.mp3", "audio/mpeg", title="MP3"),
+        ),
+        started_at=NOW,
+        ended_at=None,
+        number=9,
+        speakers="Alice",
+        persons=(Person("Alice", f"{room}/portrait-0123456789abcdef.jpg"),),
+        explicit=False,
+        picture=f"{room}/cover-abc.jpg",
+        link="Listen in the browser",
+    )
+    return replace(running, **changes)

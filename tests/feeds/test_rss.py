@@ -3,6 +3,7 @@
 import locale
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from html import unescape
@@ -14,14 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.feeds import mxids
-from bot.feeds.model import Paging
-from bot.feeds.rss import dated, render
-from tests.feeds.samples import BASE, NOW, channel, item
+from bot.feeds.model import Alternate, Frequency, LiveStatus, Paging, Person
+from bot.feeds.rss import render
+from tests.feeds.samples import BASE, NOW, channel, item, live_item
 
 NAMES = {
     "itunes": "http://www.itunes.com/dtds/podcast-1.0.dtd",
     "podcast": "https://podcastindex.org/namespace/1.0",
     "atom": "http://www.w3.org/2005/Atom",
+    "content": "http://purl.org/rss/1.0/modules/content/",
+    "fh": "http://purl.org/syndication/history/1.0",
 }
 FEED = f"{BASE}/r/0123456789abcdef/feed.xml"
 
@@ -107,10 +110,39 @@ def test_explicit_is_said_of_the_channel_and_of_each_item() -> None:
 
 
 def test_descriptions_are_html_in_cdata() -> None:
-    """Descriptions are wrapped in CDATA and can't break out of it; a channel's has no markup."""
-    xml = render(channel(description="a ]]> b <script>"), [item(description="c ]]> d")])
-    assert b"<description><![CDATA[a ]]&gt; b &lt;script&gt;]]></description>" in xml
-    assert b"<description><![CDATA[<p>c ]]&gt; d</p>]]></description>" in xml
+    """An item's description is wrapped in CDATA and can't break out of it; behind it stand the notes in full."""
+    xml = render(channel(), [item(description="c ]]> d")])
+    notes = b"<![CDATA[<p>c ]]&gt; d</p>]]>"
+    assert b"<description>%b</description><content:encoded>%b</content:encoded>" % (notes, notes) in xml
+
+
+def test_long_notes_are_whole_in_the_encoded_content() -> None:
+    """Notes that are longer than a description may be are cut there and whole in `content:encoded`."""
+    node = parsed(render(channel(), [item(description="Stock & bread. " * 400)])).find("item")
+    described, whole = node.findtext("description"), node.findtext("content:encoded", namespaces=NAMES)
+    assert len(described.encode()) <= 4000 < len(whole.encode())
+    assert whole == f"<p>{('Stock &amp; bread. ' * 400).strip()}</p>"
+
+
+HOSTILE_NAME = 'Tom & Jerry\'s "show" <live>'
+
+
+def test_each_text_is_escaped_once() -> None:
+    """A parser reads every name as people wrote it: nothing of plain text is escaped twice, and HTML once."""
+    one = item(title=HOSTILE_NAME, description=HOSTILE_NAME, speakers=HOSTILE_NAME, persons=(Person(HOSTILE_NAME),))
+    one = replace(one, alternates=(Alternate(f"{BASE}/a.ogg", "audio/ogg", title=HOSTILE_NAME),))
+    live = live_item(title=HOSTILE_NAME, description=HOSTILE_NAME, speakers=HOSTILE_NAME)
+    whole = channel(title=HOSTILE_NAME, description=HOSTILE_NAME, author=HOSTILE_NAME, live=(live,))
+    tree = parsed(render(whole, [one]))
+    plain = [
+        *("title", "description", "image/title", "itunes:author", "itunes:owner/itunes:name", "item/title"),
+        *("item/itunes:author", "item/podcast:person", "podcast:liveItem/title", "podcast:liveItem/itunes:author"),
+    ]
+    assert {path: tree.findtext(path, namespaces=NAMES) for path in plain} == dict.fromkeys(plain, HOSTILE_NAME)
+    assert the_one(tree, "item/podcast:alternateEnclosure", "title") == HOSTILE_NAME
+    for path in ("item/description", "item/content:encoded", "podcast:liveItem/description"):
+        html = tree.findtext(path, namespaces=NAMES)
+        assert html == "<p>Tom &amp; Jerry&#x27;s &quot;show&quot; &lt;live&gt;</p>"
 
 
 def test_private_feed_asks_to_be_listed_nowhere() -> None:
@@ -143,14 +175,13 @@ def test_newest_item_stands_first() -> None:
     assert [node.findtext("title") for node in tree.findall("item")] == [f"Soup, part {n}" for n in (3, 2, 1)]
 
 
-def test_items_of_one_second_keep_their_order() -> None:
-    """The later number of two items in one second is dated a second later."""
+def test_items_of_one_second_keep_their_order_and_date() -> None:
+    """An item's date does not depend on what else is in its document; items of one second stand by their numbers."""
     same = [item(number, started_at=NOW) for number in (3, 1, 2)]
-    assert [(one.number, moment - NOW) for one, moment in dated(same)] == [
-        (3, timedelta(seconds=2)),
-        (2, timedelta(seconds=1)),
-        (1, timedelta()),
-    ]
+    nodes = parsed(render(channel(), same)).findall("item")
+    assert [node.findtext("title") for node in nodes] == [f"Soup, part {number}" for number in (3, 2, 1)]
+    alone = parsed(render(channel(), same[:1])).findtext("item/pubDate")
+    assert {node.findtext("pubDate") for node in nodes} == {alone}
 
 
 def test_dates_are_utc_and_english() -> None:
@@ -177,6 +208,84 @@ def test_pages_are_linked_and_the_homepage_stays() -> None:
     links = {node.get("rel"): node.get("href") for node in tree.findall("atom:link", NAMES)}
     assert links == {"self": FEED, "first": FEED, "next": f"{FEED}2"}
     assert tree.findtext("link") == f"{BASE}/r/0123456789abcdef/"
+
+
+def test_documents_of_an_archive_are_linked() -> None:
+    """A subscription document names the newest archive document; that one its neighbours, and that it is an archive."""
+    newest = Paging(first=FEED, next=f"{FEED}2", prev_archive=f"{FEED}2")
+    archived: dict[str, Any] = {"first": FEED, "previous": FEED, "current": FEED, "archive": True}
+    older = Paging(**archived, prev_archive=f"{FEED}1", next_archive=f"{FEED}3")
+    of_older = {"self", "first", "previous", "current", "prev-archive", "next-archive"}
+    for paging, wanted in ((newest, {"self", "first", "next", "prev-archive"}), (older, of_older)):
+        tree = parsed(render(channel(paging=paging), [item()]))
+        assert {node.get("rel") for node in tree.findall("atom:link", NAMES)} == wanted
+        assert (tree.find("fh:archive", NAMES) is not None) is paging.archive
+
+
+def test_a_feed_names_its_hub_and_where_it_moved() -> None:
+    """A public feed names its WebSub hub and, once it moved, its new address; a private one has no hub."""
+    told = {"hub": "https://hub.example.org/", "moved_to": "https://new.example.org/r/0/feed.xml"}
+    tree = parsed(render(channel(**told), []))
+    assert the_one(tree, "atom:link[@rel='hub']", "href") == told["hub"]
+    assert the_one(tree, "itunes:new-feed-url", None) == told["moved_to"]
+    assert b'rel="hub"' not in render(channel(**told, private=True), [])
+
+
+def test_regular_feeds_say_how_often_they_come() -> None:
+    """A feed that is known to be regular says so, for machines and people; others say nothing."""
+    tree = parsed(render(channel(frequency=Frequency("FREQ=WEEKLY", "Weekly")), []))
+    assert the_one(tree, "podcast:updateFrequency", "rrule") == "FREQ=WEEKLY"
+    assert the_one(tree, "podcast:updateFrequency", None) == "Weekly"
+    assert b"updateFrequency" not in render(channel(), [])
+
+
+ORIGINAL = Alternate(f"{BASE}/r/0/abcdef.opus", "audio/ogg", 4711, "Original sound", "opus", "c2hhMzg0")
+
+
+def test_other_forms_of_the_sound_name_size_and_hash() -> None:
+    """An alternate enclosure names type, bytes, codec, address and hash; an item has one enclosure all the same."""
+    node = parsed(render(channel(), [item(alternates=(ORIGINAL,))])).find("item")
+    alternate = "podcast:alternateEnclosure"
+    assert node.find(alternate, NAMES).attrib == {
+        "type": "audio/ogg", "length": "4711", "title": "Original sound", "codecs": "opus"
+    }  # fmt: skip
+    assert the_one(node, f"{alternate}/podcast:source", "uri") == ORIGINAL.address
+    assert node.find(f"{alternate}/podcast:integrity", NAMES).attrib == {"type": "sri", "value": "sha384-c2hhMzg0"}
+    assert len(node.findall("enclosure")) == 1
+
+
+def test_persons_have_pictures_where_there_are_some() -> None:
+    """A speaker's picture stands beside the name; the first speaker is the host."""
+    both = (Person("Ann", f"{BASE}/portrait.jpg"), Person("Ben"))
+    tree = parsed(render(channel(), [item(persons=both)]))
+    found = [node.attrib for node in tree.findall("item/podcast:person", NAMES)]
+    assert found == [{"role": "host", "img": f"{BASE}/portrait.jpg"}, {"role": "co-host"}]
+
+
+def test_what_is_on_the_air_stands_behind_the_channel() -> None:
+    """A live item has status, times, one MP3 stream, both forms of it and its page, and stands behind all scalars."""
+    live = live_item(started_at=NOW, ended_at=NOW + timedelta(minutes=5), status=LiveStatus.ENDED)
+    tree = parsed(render(channel(live=(live,)), [item()]))
+    node = tree.find("podcast:liveItem", NAMES)
+    assert node.attrib == {
+        "status": "ended", "start": "2026-11-20T14:05:07+00:00", "end": "2026-11-20T14:10:07+00:00"
+    }  # fmt: skip
+    assert node.find("enclosure").attrib == {
+        "url": live.alternates[0].address,
+        "length": "0",
+        "type": "application/x-mpegURL",
+    }
+    assert [each.get("uri") for each in node.iter(f"{{{NAMES['podcast']}}}source")] == [
+        each.address for each in live.alternates
+    ]
+    assert the_one(node, "podcast:contentLink", "href") == live.page
+    assert the_one(node, "guid", None) == live.guid
+    assert [child.tag for child in tree][-2:] == [node.tag, "item"]
+
+
+def test_no_private_feed_has_live_items() -> None:
+    """A personal feed says nothing of live listening: apps that know no live items would read it as the channel."""
+    assert b"liveItem" not in render(channel(live=(live_item(),), private=True), [item()])
 
 
 def test_same_channel_gives_the_same_bytes_in_another_process() -> None:
@@ -207,7 +316,7 @@ hostile = st.one_of(
 def test_hostile_words_stay_well_formed(title: str, description: str, author: str, name: str) -> None:
     """With any text the feed is well-formed, stable, within its limits, and names no MXID."""
     one = channel(title=title, description=description, author=author)
-    items = [item(1, title=name, description=description, speakers=author, persons=(author, name))]
+    items = [item(1, title=name, description=description, speakers=author, persons=(Person(author), Person(name)))]
     xml = render(one, items)
     assert xml == render(one, items)
     tree = parsed(xml)

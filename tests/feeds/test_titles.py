@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bot.feeds.shown import person, shown, title_of
 from bot.feeds.titles import (
     MOST_PERSONS,
     channel_title,
@@ -101,3 +102,33 @@ def test_room_is_called_by_its_name_or_first_speaker() -> None:
 def test_lengths_are_words(milliseconds: int, words: str) -> None:
     """A length is written in words, rounded to the second."""
     assert spoken_length(milliseconds) == words
+
+
+HEBREW, ARABIC = "\u05d3\u05e0\u05d4", "\u0645\u0631\u062d\u0628\u0627"
+
+
+def test_names_from_right_to_left_stand_apart_from_what_is_beside_them() -> None:
+    """Each Hebrew or Arabic name, and a title, stands in an isolate of its own; dates, words and other names outside of
+    it; a name that stands alone has none."""
+    said = a_session(HEBREW, "Ben", ARABIC)
+    assert speakers(said) == f"\u2068{HEBREW}\u2069, Ben and \u2068{ARABIC}\u2069"
+    assert (
+        credited_title(said, BERLIN)
+        == f"\u2068{HEBREW}\u2069, 20 November 2026, 14:05, with Ben and \u2068{ARABIC}\u2069"
+    )
+    titled = a_session("Ann", title=f"{HEBREW} 7")
+    assert credited_title(titled, BERLIN) == f"\u2068{HEBREW} 7\u2069, by Ann"
+    assert channel_title(None, ARABIC) == f"Room of \u2068{ARABIC}\u2069"
+    assert persons(said) == (HEBREW, "Ben", ARABIC)
+    assert channel_title(HEBREW, None) == HEBREW
+
+
+def test_notices_keep_names_from_right_to_left_apart() -> None:
+    """A notice shows a Hebrew name in an isolate, also where it is cut or came with directions of its own; what was
+    typed there by others opens none."""
+    assert shown(HEBREW) == f"\u2068{HEBREW}\u2069"
+    assert shown(f"\u202e{HEBREW}\u2068") == f"\u2068{HEBREW}\u2069"
+    assert shown("\u2068Ann\u2069 \u2067") == "Ann"
+    assert shown(HEBREW * 50, 10) == f"\u2068{(HEBREW * 50)[:9]}…\u2069"
+    assert title_of(a_session(HEBREW, "Ben"), BERLIN) == f"\u2068{HEBREW}\u2069, 20 November 2026, 14:05, with Ben"
+    assert person(ARABIC, "@a:hs") == f"\u2068{ARABIC}\u2069"

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
+from storage.records import Room, Visibility
 from tests.web.world import World, world_of
 
 
@@ -21,3 +22,8 @@ def world(running: tuple[World, ClientSession]) -> World:
 @pytest.fixture
 def client(running: tuple[World, ClientSession]) -> ClientSession:
     return running[1]
+
+
+@pytest.fixture
+async def room(world: World) -> Room:
+    return await world.room(visibility=Visibility.PUBLIC)

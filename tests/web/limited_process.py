@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from storage import rooms
+from storage.place import Place
 from storage.store import Store
 from tests.web.world import World, settings_with
 
@@ -23,7 +24,7 @@ def say(number: int) -> None:
 
 async def main(directory: Path, limit: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    store = await Store.own(directory)
+    store = await Store.own(Place(directory))
     world = World(store, settings_with())
     await world.server.start()
     say(world.server.port)

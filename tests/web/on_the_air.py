@@ -51,7 +51,7 @@ class Broadcast:
         )
         self._chunks += 1
         await self.world.chunk(self.recording, self._chunks, ChunkState.STORED)
-        extent = Extent(self.frames, frames, self._blob(data), 0)
+        extent = Extent(self.frames, frames, await self._blob(data), 0)
         async with self.world.store.write() as db:
             (*_, chunk) = await archive.chunks(db, self.recording.id)
             cut = Cut(
@@ -75,7 +75,7 @@ class Broadcast:
         self.recording = replace(self.recording, state=RecordingState.COMPLETE)
         await self.world.save(self.recording)
         for blob in gone:
-            self.world.store.blobs.remove(blob)
+            await self.world.store.blobs.discard(blob)
         return file
 
     async def redact(self, number: int) -> None:
@@ -91,11 +91,12 @@ class Broadcast:
             await tracks.replace_cuts(db, self.recording.id, cuts, {})
             await tracks.save(db, self._track)
 
-    def _blob(self, data: bytes) -> BlobKey:
+    async def _blob(self, data: bytes) -> BlobKey:
         blob = BlobKey(sha256(data).hexdigest())
         part = self.world.store.blobs.part(blob)
         part.write_bytes(data)
-        self.world.store.blobs.add(part, blob)
+        async with self.world.store.blobs.arriving((part, blob)) as new, self.world.store.write() as db:
+            await new.keep(db)
         return blob
 
 

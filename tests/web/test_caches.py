@@ -48,6 +48,25 @@ async def test_value_read_during_a_write_is_not_kept() -> None:
     assert await memo.get("k", shelf.read) == "new"
 
 
+async def test_many_who_ask_at_once_get_one_reading() -> None:
+    """Concurrent requests share one read, also when the first of them is cancelled; a request after a commit shares
+    none that began before it."""
+    shelf, workshop = Shelf(), Workshop()
+    memo: CommitCache[str, int] = CommitCache(lambda: shelf.writes)
+    waiting = [asyncio.create_task(memo.get("k", workshop.make)) for _ in range(5)]
+    await asyncio.wait(waiting, timeout=0)
+    waiting[0].cancel()
+    shelf.write("new")
+    late = asyncio.create_task(memo.get("k", workshop.make))
+    await asyncio.wait([late], timeout=0)
+    assert workshop.made == 2
+    workshop.door.set()
+    await asyncio.gather(late, *waiting, return_exceptions=True)
+    assert [task.cancelled() for task in waiting] == [True, False, False, False, False]
+    await memo.get("k", workshop.make)
+    assert workshop.made == 2
+
+
 async def test_memory_is_bounded() -> None:
     """Requests for ever more keys do not fill the memory."""
     memo: CommitCache[int, str] = CommitCache(lambda: 0, most=10)

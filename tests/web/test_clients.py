@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.web.clients import Clients
+from bot.web.clients import Clients, asked_origin
 
 CONNECTIONS = {
     "of the internet": ("8.8.8.8", "8.8.8.8"),
@@ -46,3 +46,31 @@ def test_only_named_proxies_are_trusted() -> None:
     assert not Clients().behind_proxies
     assert Clients(["10.0.0.0/8"]).trusts("::ffff:10.1.2.3")
     assert not Clients(["10.0.0.0/8"]).trusts("127.0.0.1")
+
+
+FORWARDED = {
+    "Host": "127.0.0.1:8040",
+    "X-Forwarded-Host": "evil.example, Pods.example:8443",
+    "X-Forwarded-Proto": "https",
+}
+ORIGINS = {
+    "a proxy that is trusted": (FORWARDED, True, "https://pods.example:8443"),
+    "anybody else": (FORWARDED, False, "http://127.0.0.1:8040"),
+    "a trusted proxy that keeps the host": (
+        {"Host": "pods.example", "X-Forwarded-Proto": "https"},
+        True,
+        "https://pods.example",
+    ),
+    "IPv6": ({"Host": "[::1]:8040"}, False, "http://[::1]:8040"),
+    "no host": ({}, False, None),
+    "no host name": ({"Host": "pods.example/evil"}, False, None),
+    "no web address": ({"Host": "pods.example", "X-Forwarded-Proto": "gopher"}, True, None),
+    "without end": ({"Host": "x", "X-Forwarded-Host": "y" * 100_000}, True, None),
+}
+
+
+@pytest.mark.parametrize("case", ORIGINS)
+def test_which_address_was_asked(case: str) -> None:
+    """A trusted proxy tells by which address it was asked; of everybody else only the Host counts."""
+    headers, trusted, wanted = ORIGINS[case]
+    assert asked_origin(headers, trusted=trusted) == wanted

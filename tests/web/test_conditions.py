@@ -1,5 +1,6 @@
 """Ranges and conditions, whatever a client writes into them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import given
@@ -39,6 +40,13 @@ def test_a_range_inside_the_file_is_met(first: int, length: int) -> None:
     """A range that begins inside the file is answered to its end or the file's."""
     plan = plan_response("GET", {"Range": f"bytes={first}-{first + length}"}, FILE)
     assert plan == ResponsePlan(206, first, min(length + 1, FILE.size - first))
+
+
+def test_no_date_meets_no_condition() -> None:
+    """A file whose date nobody knows is changed for whoever asks by a date, and a broken date in If-Range is none."""
+    undated = replace(FILE, modified=None)
+    assert plan_response("GET", {"If-Modified-Since": "Fri, 20 Nov 2099 14:05:00 GMT"}, undated).status == 200
+    assert plan_response("GET", {"Range": "bytes=0-1", "If-Range": "tomorrow"}, undated).status == 200
 
 
 def test_head_has_no_ranges() -> None:

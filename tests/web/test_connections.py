@@ -4,19 +4,25 @@ import asyncio
 import socket
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
-from bot.web import capacity, connections, files, sockets
+from bot.audio.grid import SEGMENT_FRAMES
+from bot.web import capacity, connections, files, sockets, stem_downloads
 from bot.web.clients import Clients
+from bot.web.static_files import StaticFiles
 from storage import rooms
 from storage.records import ChunkState, Recording, RecordingState, Visibility
-from tests.web.world import ALICE, World, world_of
+from tests.web.on_the_air import Broadcast
+from tests.web.test_stems import a_call
+from tests.web.world import ALICE, NOW, World, world_of
 
 WITHIN_S = 20
 BYTES = 48 * 1024 * 1024  # more than the kernel holds for both ends
@@ -29,7 +35,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check often, with short time-outs."""
     monkeypatch.setattr(connections, "CHECK_EACH_S", 0.02)
     monkeypatch.setattr(connections, "FIRST_REQUEST_S", 0.2)
-    monkeypatch.setattr(sockets, "STUCK_S", 0.5)
     monkeypatch.setattr(files, "CHECK_EACH_S", 0.02)
 
 
@@ -70,10 +75,11 @@ async def rest(connection: Connection) -> int:
     return count
 
 
-async def fewer(world: World, most: int = 0) -> None:
+async def fewer(world: World, most: int = 0, meanwhile: Callable[[], None] = lambda: None) -> None:
     """Wait until the server has at most so many connections."""
     async with asyncio.timeout(WITHIN_S):
-        while world.server.connections > most:  # noqa: ASYNC110  the server tells nobody
+        while world.server.connections > most:  # the server tells nobody
+            meanwhile()
             await asyncio.sleep(0.01)
 
 
@@ -149,26 +155,99 @@ async def test_a_connection_is_kept_between_requests(impatient: None, world: Wor
         assert await status(kept) == 200
 
 
-@pytest.mark.parametrize("what", ["download", "page"])
-async def test_who_takes_nothing_is_closed(impatient: None, world: World, what: str) -> None:
-    """A download, or answers from memory, that the client does not read are closed."""
+class Ticking:
+    """The clock of the connections: each look at them puts it forward."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch, *, by: float = 1) -> None:
+        self.seconds, self.looks, self._look = 0.0, 0, connections.ClientConnection.is_over
+        self._by = by
+        world.uptime = lambda: self.seconds
+        monkeypatch.setattr(connections, "CHECK_EACH_S", 0.002)
+        monkeypatch.setattr(connections.ClientConnection, "is_over", lambda *of: self._is_over(*of))
+
+    def _is_over(self, connection: connections.ClientConnection, now: float) -> bool:
+        self.seconds += self._by
+        self.looks += 1
+        return self._look(connection, now)
+
+    async def passes(self, seconds: float) -> None:
+        """Let time pass, and the connections be looked at after it."""
+        self.seconds += seconds
+        seen = self.looks
+        async with asyncio.timeout(WITHIN_S):
+            while self.looks < seen + 2:  # noqa: ASYNC110  the server tells nobody
+                await asyncio.sleep(0.001)
+
+
+async def all_stems(world: World) -> str:
+    room, recording = await a_call(world)
+    return get(f"/r/{room.key}/{recording.code}.stems.zip")
+
+
+async def a_long_broadcast(world: World, name: str) -> str:
+    room = await world.room(visibility=Visibility.PUBLIC)
+    live = Broadcast(world, await world.recording(room, state=RecordingState.LIVE, started_at=NOW))
+    await live.speak(400 * SEGMENT_FRAMES)
+    world.clock.pass_by(30)
+    return get(f"/r/{room.key}/{name.format(code=live.recording.code)}")
+
+
+async def an_episode(world: World, name: str) -> str:
     root, recording = await long_one(world)
-    path = f"{root}{recording.code}.mp3" if what == "download" else f"{root}feed.xml"
-    async with connected(world.server.port, get(path) * (1 if what == "download" else 2000)) as stuck:
+    return get(f"{root}{name.format(code=recording.code)}")
+
+
+MANY = 2000
+SENT: dict[str, Callable[[World], Awaitable[str]]] = {
+    "a download": lambda world: an_episode(world, "{code}.mp3"),
+    "all stems": all_stems,
+    "the endless stream": lambda world: a_long_broadcast(world, "{code}-live.mp3"),
+    "segments": lambda world: repeated(a_long_broadcast(world, "{code}-0-0.mp3")),
+    "feeds": lambda world: repeated(an_episode(world, "feed.xml")),
+    "static files": lambda world: repeated(static_file()),
+}
+
+
+async def repeated(request: Awaitable[str]) -> str:
+    return await request * MANY
+
+
+async def static_file() -> str:
+    return get(f"/static/{StaticFiles().names['hls_js']}")
+
+
+@pytest.mark.parametrize("what", SENT)
+async def test_who_takes_nothing_is_closed(world: World, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """A client that reads nothing is disconnected within a minute, whatever is sent to it."""
+    monkeypatch.setattr(stem_downloads, "zip_blocks", lambda *_: repeat(bytes(1 << 18)))
+    asked, over = await SENT[what](world), asyncio.Event()
+    clock, end = Ticking(world, monkeypatch), connections.Connections.end
+
+    def ended(*of: Any) -> None:
+        end(*of)
+        over.set()
+
+    monkeypatch.setattr(connections.Connections, "end", ended)
+    async with connected(world.server.port, asked) as stuck:
         assert await status(stuck) == 200
-        await fewer(world)
+        await fewer(world, meanwhile=lambda: world.clock.pass_by(6))
+        assert clock.seconds >= sockets.STUCK_S
         assert await rest(stuck) < BYTES
+    async with asyncio.timeout(WITHIN_S):
+        await over.wait()  # the stream looks at its client once a second
+    assert world.server.streams == 0
 
 
-async def test_who_reads_slowly_gets_all(impatient: None, world: World) -> None:
-    """A client that reads slowly keeps its download."""
+async def test_who_reads_slowly_gets_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that takes a little now and then keeps its download for as long as it takes."""
     root, recording = await long_one(world)
+    clock = Ticking(world, monkeypatch, by=0)
     async with connected(world.server.port, get(f"{root}{recording.code}.mp3", Range="bytes=0-9999999")) as slow:
         assert await status(slow) == 206
-        for _ in range(30):
+        for _ in range(20):
             await slow[0].readexactly(200_000)
-            await asyncio.sleep(0.05)
-        await slow[0].readexactly(9_999_999 + 1 - 30 * 200_000)
+            await clock.passes(0.9 * sockets.STUCK_S)
+        await slow[0].readexactly(9_999_999 + 1 - 20 * 200_000)
 
 
 @pytest.mark.parametrize("how", ["ban", "unpublish", "redaction", "deletion", "private"])

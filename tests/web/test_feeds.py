@@ -4,14 +4,12 @@ import asyncio
 import gzip
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from aiohttp import ClientSession
 
-import bot.web.feeds
-import bot.web.library
+import bot.web.press
 from bot.feeds.model import Channel, Item
 from bot.feeds.rss import render
 from storage.records import PodcastTexts, RecordingState, Room, UserId, Visibility
@@ -153,7 +151,7 @@ async def test_feed_is_rendered_once_for_all_who_hear_the_same(
         rendered.append(channel)
         return render(channel, items)
 
-    monkeypatch.setattr(bot.web.feeds, "render", counted)
+    monkeypatch.setattr(bot.web.press, "render", counted)
     tokens = []
     for number, user in enumerate((ALICE, BOB)):
         await world.member(room, user, at=number)
@@ -239,33 +237,6 @@ async def test_nameless_room_is_called_by_its_first_public_speaker(world: World,
     xml = await xml_of(client, f"/r/{room.key}/feed.xml")
     assert "<title>Room of Olga</title>" in xml
     assert "Sue" not in xml
-
-
-async def test_long_feeds_come_in_pages(
-    world: World, client: ClientSession, room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The pages of a long feed are linked, hold each item once, and the last has no next."""
-    monkeypatch.setattr(bot.web.library, "FEED_ITEMS", 2)
-    for audio in (b"3", b"4", b"5"):
-        await world.episode(await world.recording(room), audio)
-    address: str | None = f"/r/{room.key}/feed.xml"
-    seen: list[str] = []
-    for _ in range(5):
-        assert address is not None
-        xml = await xml_of(client, address)
-        seen += enclosures(xml)
-        links: dict[str, Any] = {
-            node.attrib["rel"]: node.attrib["href"]
-            for node in ElementTree.fromstring(xml).iter("{http://www.w3.org/2005/Atom}link")  # noqa: S314
-        }
-        address = links.get("next")
-        if address is None:
-            break
-    assert links["self"].endswith("feed-3.xml")
-    assert "last" not in links
-    assert len(seen) == len(set(seen)) == 5
-    async with client.get(f"/r/{room.key}/feed-4.xml") as answer:
-        assert answer.status == 404
 
 
 async def test_feeds_are_built_from_the_setting_alone(world: World, client: ClientSession, room: Room) -> None:

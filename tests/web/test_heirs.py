@@ -97,8 +97,8 @@ async def test_the_present_rooms_members_listen(world: World, client: ClientSess
     await inherit(world, old, new)
     await world.member(new, ALICE, at=2)
     assert await listed(client, alices) == [one.code for one in reversed(recordings)]
-    for name in ("", "feed.xml", f"{recordings[0].code}.mp3"):
-        assert await status(client, f"{bobs}{name}") == 404
+    for name, closed in (("", 410), ("feed.xml", 410), (f"{recordings[0].code}.mp3", 404)):
+        assert await status(client, f"{bobs}{name}") == closed
     await world.member(new, ALICE, "leave", at=3)
     assert await status(client, f"{alices}{recordings[0].code}.mp3") == 404
     await world.member(new, ALICE, at=4)

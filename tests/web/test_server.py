@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import re
 import socket
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,11 +13,14 @@ from aiohttp import ClientSession
 from PIL import Image
 
 from bot.errors import ConfigError
+from bot.health import Problem, Report
+from bot.web.clients import is_near
 from bot.web.library import Library
 from bot.web.server import WebServer
+from storage.place import Place
 from storage.records import Visibility
 from storage.store import Store
-from tests.web.world import ALICE, World, settings_with, world_of
+from tests.web.world import ALICE, NOW, World, settings_with, world_of
 
 
 async def test_health(world: World, client: ClientSession) -> None:
@@ -36,7 +41,26 @@ async def test_health_tells_when_the_homeserver_was_last_heard(world: World, cli
         world.heard_at = heard_at
         async with client.get("/healthz") as answer:
             assert answer.status == 200
-            assert await answer.json() == {"status": "ok", "homeserver_last_heard": told}
+            assert await answer.json() == {"status": "ok", "homeserver_last_heard": told, "problems": []}
+
+
+async def test_health_tells_details_on_this_machine_alone(world: World, client: ClientSession) -> None:
+    """A problem is told in words to whoever asks on the machine itself, and by name to those behind a proxy."""
+    problem = Problem("disk", "1 MiB is free.", "Free some.", NOW)
+
+    async def report() -> Report:
+        return Report(works=True, heard_at=None, problems=(problem,))
+
+    world.server._report = report
+    since = NOW.isoformat()
+    async with client.get("/healthz") as near:
+        told = {"what": "disk", "since": since, "detail": "1 MiB is free.", "do": "Free some."}
+        assert (await near.json())["problems"] == [told]
+    for header in ("X-Forwarded-For", "Forwarded", "via"):
+        async with client.get("/healthz", headers={header: "127.0.0.1"}) as far:
+            assert (await far.json())["problems"] == [{"what": "disk", "since": since}]
+    assert is_near("::1", {})
+    assert not any(is_near(peer, {}) for peer in ("10.0.0.7", "192.0.2.1", ""))
 
 
 async def test_robots_stay_out_of_personal_addresses(client: ClientSession) -> None:
@@ -65,7 +89,7 @@ async def test_missing_slash_is_put_there(world: World, client: ClientSession) -
 @pytest.mark.parametrize(
     "path",
     ["/x", "/r/", "/p/", "/p/short/feed.xml", "/r/%2e%2e%2f/feed.xml", "/static/../server.py",
-     "/static/%2e%2e%2fserver.py", "/r/k/..%2f..%2faircheck.db", "/favicon.ico", "/r/%00/", "/p/" + "a" * 5000 + "/"],
+     "/static/%2e%2e%2fserver.py", "/r/k/..%2f..%2faircheck.db", "/r/%00/", "/p/" + "a" * 5000 + "/"],
 )  # fmt: skip
 async def test_what_is_not_there_is_a_short_404(client: ClientSession, path: str) -> None:
     """An unknown address is a 404 with a short body and the usual headers."""
@@ -96,6 +120,43 @@ async def test_strange_requests_are_answered(world: World, caplog: pytest.LogCap
     assert "failed" not in caplog.text
 
 
+REFUSED = {
+    "no HTTP": b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+    "no version": b"GET /\r\n\r\n",
+    "a version to come": b"GET / HTTP/9.9\r\n\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "a long line": b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a long header": b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + b"a" * 20_000 + b"\r\n\r\n",
+    "many headers": b"GET / HTTP/1.1\r\n" + b"".join(b"A%d: b\r\n" % number for number in range(40_000)) + b"\r\n",
+    "a bad header": b"GET / HTTP/1.1\r\nA\x00B: c\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+    "a bad length": b"POST / HTTP/1.1\r\nContent-Length: -3\r\n\r\nabc",
+    "a bad chunk": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n",
+    "a large body": b"POST / HTTP/1.0\r\nContent-Length: 9000000\r\n\r\n" + bytes(9_000_000),
+    "an expectation": b"GET / HTTP/1.1\r\nHost: x\r\nExpect: the-unexpected\r\nConnection: close\r\n\r\n",
+    "another method": b"BREW / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_no_answer_names_the_software_below(world: World, case: str) -> None:
+    """Whatever is sent, the answer has our headers and a short body, and names neither Python nor aiohttp."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port)
+    writer.write(REFUSED[case])
+    answer = b""
+    async with asyncio.timeout(10):
+        with suppress(ConnectionError):
+            while piece := await reader.read(65_536):
+                answer += piece
+    writer.transport.abort()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"\r\nServer: Aircheck\r\n" in head + b"\r\n"
+    for header in (b"X-Content-Type-Options: nosniff", b"Referrer-Policy: no-referrer"):
+        assert header in head
+    assert not re.search(rb"(?i)python|aiohttp|traceback", answer)
+    assert b" 200 OK" in head.splitlines()[0] or (b"no-store" in head and len(body) < 40)
+
+
 async def test_web_players_may_ask_for_pieces(world: World, client: ClientSession) -> None:
     """A preflight for a range is allowed at public addresses and not at personal ones."""
     headers = {"Origin": "https://player.example", "Access-Control-Request-Method": "GET"}
@@ -108,7 +169,7 @@ async def test_web_players_may_ask_for_pieces(world: World, client: ClientSessio
 
 async def test_port_in_use_is_named(tmp_path: Path) -> None:
     """A port in use ends the start with one sentence that names the setting."""
-    store = await Store.own(tmp_path)
+    store = await Store.own(Place(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         server = WebServer(store, settings_with(web={"port": port}), lambda: True)
@@ -178,7 +239,7 @@ async def test_log_never_holds_a_token(
         raise RuntimeError(f"a secret: {token}")
 
     monkeypatch.setattr(Library, "view", fail)
-    async with client.get(f"/p/{token}/feed.xml") as answer:
+    async with client.get(f"/p/{token}/") as answer:
         assert answer.status == 500
         assert len(await answer.read()) < 32
     assert "request failed: RuntimeError" in caplog.text
@@ -193,7 +254,7 @@ async def test_operators_picture_is_every_rooms_cover(tmp_path: Path) -> None:
         room = await world.room(visibility=Visibility.PUBLIC)
         async with client.get(f"/r/{room.key}/") as answer:
             html = (await answer.read()).decode()
-        name = html.split('<img src="')[1].split('"')[0]
+        name = "cover-" + html.split("/cover-")[1].split('"')[0]
         async with client.get(f"/r/{room.key}/{name}") as answer:
             assert (await answer.read()).startswith(b"\xff\xd8\xff")
 
@@ -201,7 +262,7 @@ async def test_operators_picture_is_every_rooms_cover(tmp_path: Path) -> None:
 async def test_picture_that_is_none_is_named(tmp_path: Path) -> None:
     """A feeds.image that is no picture ends the start with a sentence that names the setting."""
     (tmp_path / "own.png").write_text("no picture")
-    store = await Store.own(tmp_path / "data")
+    store = await Store.own(Place(tmp_path / "data"))
     with pytest.raises(ConfigError, match=r"^feeds\.image .* it is no picture$"):
         await WebServer(store, settings_with(feeds={"image": str(tmp_path / "own.png")}), lambda: True).start()
     await store.close()

@@ -14,8 +14,8 @@ from aiohttp import ClientSession
 
 from bot.audio.ogg import read_pages
 from bot.calls.stems.stream import StemStream
+from bot.feeds.stems import whole_stems
 from bot.web import files, stem_downloads
-from bot.web.stem_names import whole_stems
 from storage.records import (
     SAMPLE_RATE,
     BlobKey,
@@ -31,6 +31,7 @@ from storage.records import (
     UserId,
     Visibility,
 )
+from tests.blobs import add_bytes, folder_of
 from tests.calls.stems import packets
 from tests.web.world import ALICE, BOB, World, world_of
 
@@ -45,7 +46,7 @@ def a_stem(world: World, number: int, user: UserId, name: str | None, joined: in
     stream.finish(Samples(left))
     data = stream.take()
     blob = BlobKey(sha256(data).hexdigest())
-    world.store.blobs.add_bytes(data, blob)
+    add_bytes(world.store, data, blob)
     return Stem(
         number=number,
         user_id=user,
@@ -62,9 +63,9 @@ def a_stem(world: World, number: int, user: UserId, name: str | None, joined: in
     )
 
 
-async def a_call(world: World, *, public: bool = True) -> tuple[Room, Recording]:
+async def a_call(world: World, room: Room | None = None, *, public: bool = True) -> tuple[Room, Recording]:
     """Make a call of Ann, Bob and somebody whose name is an MXID, with its episode; Ann speaks twice."""
-    room = await world.room(visibility=Visibility.PUBLIC if public else Visibility.PRIVATE)
+    room = room or await world.room(visibility=Visibility.PUBLIC if public else Visibility.PRIVATE)
     stems = (
         a_stem(world, 1, ALICE, "Ann/Äh", 0, 9 * S),
         a_stem(world, 2, BOB, "Bob", 4 * S, 12 * S),
@@ -84,7 +85,7 @@ async def test_a_stem_is_a_file_with_ranges(world: World, client: ClientSession)
     address = f"/r/{room.key}/{recording.code}.stem-2.ogg"
     blob = recording.stems[1].blob
     assert blob is not None
-    data = world.store.blobs.read(blob)
+    data = folder_of(world.store).read(blob)
     async with client.get(address) as answer:
         assert (answer.status, await answer.read()) == (200, data)
         assert answer.headers["Content-Type"] == "audio/ogg"
@@ -246,3 +247,17 @@ async def test_one_client_keeps_no_other_waiting(tmp_path: Path, monkeypatch: py
         assert [await ask("8.8.8.8") for _ in range(3)] == [200, 200, 503]
         assert await ask("9.9.9.9") == 200
         goes_on.set()
+
+
+@pytest.mark.parametrize("what", ["stems.mka", "stems.zip"])
+async def test_a_cut_stem_is_in_no_download(world: World, client: ClientSession, what: str) -> None:
+    """While the file of a stem is shorter than its row says there is no download of all stems, as there is none of that
+    one: it would pass for the whole call."""
+    room, recording = await a_call(world)
+    stem = recording.stems[1]
+    assert stem.blob is not None
+    data = folder_of(world.store).read(stem.blob)
+    folder_of(world.store).remove(stem.blob)
+    add_bytes(world.store, data[:-1], stem.blob)
+    async with client.get(f"/r/{room.key}/{recording.code}.{what}") as answer:
+        assert answer.status == 404

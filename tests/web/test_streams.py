@@ -7,7 +7,7 @@ import pytest
 from aiohttp import ClientResponse, ClientSession
 
 from bot.audio.grid import SEGMENT_FRAMES as FRAMES
-from bot.web import sockets, streams
+from bot.web import streams
 from storage import rooms
 from storage.records import RecordingState, Visibility
 from tests.web.on_the_air import FRAME_BYTES, SEGMENT_BYTES, broadcast
@@ -216,29 +216,6 @@ async def test_a_listener_has_only_a_few(world: World, client: ClientSession) ->
     assert [answer.status for answer in answers] == [200] * 4 + [503]
     for answer in answers:
         answer.close()
-
-
-async def test_who_takes_nothing_is_dropped(
-    world: World, client: ClientSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A client that reads nothing is disconnected, and only a few segments are buffered for it."""
-    monkeypatch.setattr(sockets, "STUCK_S", 0.05)
-    live, root = await broadcast(world)
-    await live.speak(400 * FRAMES)
-    await asyncio.sleep(0)
-    reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port, limit=1024)
-    writer.write(f"GET {root}{live.recording.code}-live.mp3 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    world.clock.pass_by(18)
-    segments = 4
-    async with asyncio.timeout(WITHIN_S):
-        await reader.readline()
-        while not writer.transport.is_closing() and world.server.streams:
-            world.clock.pass_by(6)
-            segments += 1
-            await asyncio.sleep(0.01)
-    writer.close()
-    assert world.server.streams == 0
-    assert segments < 40
 
 
 async def test_a_stop_ends_them(world: World, client: ClientSession) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
+from bot.check.fetching import AGENT
 from bot.web.usage import NOTED_EACH, Usage, app_of
 from storage import listener_uses
 from storage.errors import DiskFullError
+from storage.place import Place
 from storage.records import Listener, ListenerUse, RoomId, UserId
 from storage.store import Store
 from tests.clock import Clock
@@ -37,7 +39,7 @@ def test_an_app_is_known_by_the_name_that_it_gives_itself(user_agent: str, app: 
 
 async def test_uses_are_written_together_and_seldom(tmp_path: Path) -> None:
     """An address that is used all the time is one row, written anew after an hour; a commit without news is none."""
-    store, clock = await Store.own(tmp_path), Clock()
+    store, clock = await Store.own(Place(tmp_path)), Clock()
     usage, commits = Usage(store, clock), store.changes
     for _ in range(50):
         usage.note(LISTENER, "AntennaPod/3")
@@ -55,7 +57,7 @@ async def test_uses_are_written_together_and_seldom(tmp_path: Path) -> None:
 
 async def test_a_use_that_could_not_be_written_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk loses no use and stops no request."""
-    store = await Store.own(tmp_path)
+    store = await Store.own(Place(tmp_path))
     usage = Usage(store, Clock())
     usage.note(LISTENER, "")
 
@@ -80,8 +82,10 @@ async def test_a_request_with_a_personal_address_is_a_use(tmp_path: Path) -> Non
         token = await world.listener(room, ALICE)
         stranger = await world.listener(room, BOB)
         world.clock.pass_by(60)
-        for each, status in ((token, 200), (stranger, 404)):
+        for each, status in ((token, 200), (stranger, 410)):
             assert await _status(client, f"/p/{each}/feed.xml") == status
+        async with client.get(f"/p/{token}/feed.xml", headers={"User-Agent": AGENT}) as answer:
+            assert answer.status == 200  # the bot checks its own feed, which is nobody's use
         await world.server.stop()  # writes what waits
         async with world.store.read() as db:
             used = await listener_uses.of_room(db, room.room_id)

@@ -1,6 +1,7 @@
 """A store with rooms, people and episodes, and the real server over it."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,9 +12,11 @@ from typing import Any
 from aiohttp import ClientSession
 
 from bot.feeds.addresses import look_up_hash, token_for
+from bot.intake import roomstate
 from bot.settings import Settings, validate
 from bot.web.server import WebServer
 from storage import archive, rooms
+from storage.place import Place
 from storage.records import (
     BlobKey,
     ChunkFacts,
@@ -31,7 +34,6 @@ from storage.records import (
     RecordingKind,
     Room,
     RoomId,
-    StateEvent,
     Timing,
     UserId,
     Visibility,
@@ -43,7 +45,7 @@ from tests.factories import a_chunk, a_recording, a_room
 
 NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
 SECRET = bytes(32)
-ALICE, BOB = UserId("@alice:hs"), UserId("@bob:hs")
+ALICE, BOB, MOD = UserId("@alice:hs"), UserId("@bob:hs"), UserId("@mod:hs")
 
 
 class World:
@@ -55,9 +57,13 @@ class World:
         self.fresh = True
         self.healthy = True
         self.heard_at: datetime | None = None
-        self.events = 0
+        self.events = 0  # about recordings
+        self.changes = 0  # of state
         self.clock = Clock(NOW)
-        self.server = WebServer(store, settings, lambda: self.fresh, self.clock, lambda: self.heard_at)
+        self.uptime: Callable[[], float] = time.monotonic
+        self.server = WebServer(
+            store, settings, lambda: self.fresh, self.clock, lambda: self.heard_at, lambda: self.uptime()
+        )
 
     async def room(self, name: str | None = "Kitchen radio", **changes: Any) -> Room:
         self.events += 1
@@ -78,10 +84,17 @@ class World:
             await rooms.touch(db, room.room_id, NOW)
         return changed
 
-    async def state(self, room: Room, kind: str, content: dict[str, Any], key: str = "", at: int = 0) -> None:
-        event = StateEvent(room.room_id, kind, key, UserId("@mod:hs"), content, Position(at))
+    async def state(
+        self, room: Room, kind: str, content: dict[str, Any], key: str = "", at: int = 0, sender: UserId = MOD
+    ) -> None:
+        """Let the bot hear a state event, which the intake has to keep: pages show nothing else of a room."""
+        self.changes += 1
+        event = {"type": kind, "state_key": key, "sender": sender, "content": content, "event_id": f"$s{self.changes}"}
         async with self.store.write() as db:
-            await rooms.save_state(db, event)
+            await roomstate.apply_state(db, room.room_id, event, Position(at), self.clock())
+            kept = await rooms.state(db, room.room_id, kind, key)
+        assert kept is not None, f"the intake keeps no {kind}"
+        assert kept.content.keys() == content.keys(), f"the intake keeps only {[*kept.content]} of {kind}"
 
     async def member(self, room: Room, user: UserId, membership: str = "join", at: int = 0) -> None:
         await self.state(room, "m.room.member", {"membership": membership}, user, at)
@@ -113,7 +126,6 @@ class World:
         blob = BlobKey(sha256(audio).hexdigest())
         part = self.store.blobs.part(blob)
         part.write_bytes(audio)
-        self.store.blobs.add(part, blob)
         episode = Episode(
             recording_id=recording.id,
             guid=f"guid-{recording.id}",
@@ -123,10 +135,18 @@ class World:
             made_at=NOW + timedelta(days=1),
             published_at=NOW + timedelta(days=1),
         )
-        async with self.store.write() as db:
+        async with self.store.blobs.arriving((part, blob)) as new, self.store.write() as db:
+            await new.keep(db)
             await archive.save_episode(db, replace(episode, **changes))
             await rooms.touch(db, recording.room_id, NOW)
         return replace(episode, **changes)
+
+    async def look(self, code: str) -> Recording:
+        """Return the recording of this code as it is stored."""
+        async with self.store.read() as db:
+            recording = await archive.recording_by_code(db, code)
+        assert recording is not None
+        return recording
 
     async def save(self, recording: Recording) -> None:
         async with self.store.write() as db:
@@ -180,13 +200,16 @@ def settings_with(**sections: dict[str, Any]) -> Settings:
 
 
 @asynccontextmanager
-async def world_of(directory: Path, **sections: dict[str, Any]) -> AsyncIterator[tuple[World, ClientSession]]:
+async def world_of(directory: Path, **sections: Any) -> AsyncIterator[tuple[World, ClientSession]]:
     """Make the world and a client of its server."""
-    store = await Store.own(directory)
+    media_url = sections.get("storage", {}).get("media_url")
+    store = await Store.own(Place(directory, media_url=media_url))
     world = World(store, settings_with(**sections))
     await world.server.start(lambda: world.healthy)
     try:
-        async with ClientSession(f"http://127.0.0.1:{world.server.port}", auto_decompress=False) as client:
+        plain = {"Accept-Encoding": "identity"}
+        address = f"http://127.0.0.1:{world.server.port}"
+        async with ClientSession(address, headers=plain, auto_decompress=False) as client:
             yield world, client
     finally:
         await world.server.stop()

@@ -1,0 +1,89 @@
+// Headless Chromium. Reads orders as lines of JSON, one at a time, and writes a line for each that is done. The first
+// names the browser's program.
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { launch } from "puppeteer-core";
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const { chromium } = JSON.parse((await lines.next()).value);
+const browser = await launch({
+    executablePath: chromium,
+    headless: true,
+    args: ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio", "--hide-scrollbars"],
+});
+const tabs = new Map();
+tell({ done: "ready", version: await browser.version() });
+for await (const line of lines) {
+    const { order, tab, ...told } = JSON.parse(line);
+    try {
+        const value = await orders()[order](tab, told);
+        tell({ done: order, value: value ?? null });
+    } catch (error) {
+        tell({ done: order, error: String(error?.stack ?? error) });
+    }
+}
+await browser.close();
+
+function orders() {
+    const page = (tab) => tabs.get(tab).page;
+    return {
+        // Opens a tab of its own kind. `scripts`: whether pages may run scripts.
+        async open(tab, { width, height, touch, scheme, scripts }) {
+            const page = await (await browser.createBrowserContext()).newPage();
+            const faults = [];
+            page.on("console", (said) => {
+                if (["error", "warn"].includes(said.type())) faults.push(`${said.type()}: ${said.text()} ${said.location().url ?? ""}`);
+            });
+            page.on("pageerror", (error) => faults.push(`uncaught: ${error}`));
+            page.on("requestfailed", (request) => {
+                const reason = request.failure()?.errorText ?? "";
+                if (reason !== "net::ERR_ABORTED") faults.push(`${request.url()}: ${reason}`);
+            });
+            await page.setViewport({ width, height, isMobile: touch, hasTouch: touch });
+            await page.emulateMediaFeatures([
+                { name: "prefers-color-scheme", value: scheme },
+                { name: "prefers-reduced-motion", value: "reduce" },
+            ]);
+            await page.setJavaScriptEnabled(scripts);
+            tabs.set(tab, { page, faults });
+        },
+        async visit(tab, { address }) {
+            tabs.get(tab).faults.length = 0;
+            const answer = await page(tab).goto(address, { waitUntil: "load", timeout: 30000 });
+            await page(tab).evaluate(() => document.fonts.ready.then(() => null));
+            return answer.status();
+        },
+        // What was wrong on the page since it was opened: messages in the console, breaches of its policy, failed loads.
+        async faults(tab) {
+            return tabs.get(tab).faults.splice(0);
+        },
+        async axe(tab) {
+            await page(tab).mainFrame().evaluate(axe); // past the page's policy, as DevTools does
+            const { violations } = await page(tab).evaluate(() => globalThis.axe.run());
+            return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 200)} ${node.failureSummary.slice(0, 300)}`));
+        },
+        async evaluate(tab, { expression }) {
+            return page(tab).evaluate(expression);
+        },
+        async wait(tab, { expression, within }) {
+            await page(tab).waitForFunction(expression, { timeout: within, polling: 100 });
+        },
+        async press(tab, { key }) {
+            await page(tab).keyboard.press(key);
+        },
+        async picture(tab, { path, full }) {
+            await page(tab).screenshot({ path, fullPage: full });
+        },
+        async close(tab) {
+            const { page } = tabs.get(tab);
+            tabs.delete(tab);
+            await page.browserContext().close();
+        },
+    };
+}
+
+function tell(what) {
+    process.stdout.write(`${JSON.stringify(what)}\n`);
+}

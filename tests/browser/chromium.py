@@ -1,0 +1,133 @@
+"""Headless Chromium in a process of its own, driven through `browser.js`: `make test-browser` installs it."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ORDER_S = 90.0
+WAIT_MS = 30_000
+PHONE, DESK, ZOOMED = 390, 1280, 320
+"""Widths of windows; ZOOMED is that of a desk at 400 %, with a mouse."""
+HEIGHTS = {PHONE: 844, DESK: 800, ZOOMED: 256}
+
+
+class Tab:
+    """A tab with a width and a colour scheme of its own."""
+
+    def __init__(self, browser: "Browser", name: str) -> None:
+        self._browser = browser
+        self._name = name
+
+    async def visit(self, address: str) -> int:
+        """Open an address and return its status."""
+        status: int = await self._do("visit", address=address)
+        return status
+
+    async def faults(self) -> list[str]:
+        """Return what the console said and what could not be loaded, since the last call."""
+        said: list[str] = await self._do("faults")
+        return said
+
+    async def axe(self) -> list[str]:
+        """Return the findings of axe-core."""
+        findings: list[str] = await self._do("axe")
+        return findings
+
+    async def evaluate(self, expression: str) -> Any:
+        return await self._do("evaluate", expression=expression)
+
+    async def wait(self, expression: str, within_ms: int = WAIT_MS) -> None:
+        """Wait until an expression is true on the page."""
+        await self._do("wait", expression=expression, within=within_ms)
+
+    async def press(self, key: str) -> None:
+        await self._do("press", key=key)
+
+    async def picture(self, path: Path, *, full: bool = False) -> None:
+        """Write a PNG of what is seen, or of the full page."""
+        await self._do("picture", path=str(path), full=full)
+
+    async def close(self) -> None:
+        await self._do("close")
+
+    async def _do(self, order: str, **told: Any) -> Any:
+        return await self._browser.do(order, self._name, **told)
+
+
+class Browser:
+    """A running browser.js."""
+
+    def __init__(self, process: asyncio.subprocess.Process, errors: Path) -> None:
+        self._process = process
+        self._errors = errors
+        self._tabs = 0
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def tab(self, width: int = DESK, scheme: str = "light", *, scripts: bool = True) -> AsyncIterator[Tab]:
+        self._tabs += 1
+        name = f"tab{self._tabs}"
+        window = {"width": width, "height": HEIGHTS[width], "touch": width == PHONE}
+        await self.do("open", name, **window, scheme=scheme, scripts=scripts)
+        tab = Tab(self, name)
+        yield tab
+        await tab.close()
+
+    async def do(self, order: str, tab: str, **told: Any) -> Any:
+        """Have something done. Raises AssertionError with the browser's words."""
+        assert self._process.stdin is not None
+        async with self._turn:
+            self._process.stdin.write(json.dumps({"order": order, "tab": tab, **told}).encode() + b"\n")
+            done = await self.read()
+        assert done.pop("done") == order
+        assert "error" not in done, f"{done['error']}\n{self._log()}"
+        return done["value"]
+
+    async def read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        async with asyncio.timeout(ORDER_S):
+            line = await self._process.stdout.readline()
+        assert line, self._log()
+        told: dict[str, Any] = json.loads(line)
+        return told
+
+    def _log(self) -> str:
+        return self._errors.read_text()[-4000:]
+
+
+@asynccontextmanager
+async def chromium(directory: Path) -> AsyncIterator[Browser]:
+    """Run a browser."""
+    assert CHROMIUM is not None, "Chromium is not installed"
+    errors = directory / "browser.log"
+    with errors.open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            "node",
+            str(FOLDER / "browser.js"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            limit=2**24,
+        )
+    try:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps({"chromium": CHROMIUM}).encode() + b"\n")
+        browser = Browser(process, errors)
+        assert (await browser.read())["done"] == "ready"
+        yield browser
+    finally:
+        if process.returncode is None:
+            assert process.stdin is not None
+            process.stdin.close()
+            try:
+                async with asyncio.timeout(20):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()

@@ -1,0 +1,35 @@
+"""The gallery and the browser of a whole run."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.browser.chromium import Browser, chromium
+from tests.browser.gallery import Gallery, fill
+from tests.web.world import World, world_of
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The gallery behind its server."""
+
+    world: World
+    gallery: Gallery
+
+    def address(self, path: str) -> str:
+        return f"{self.world.server.address}{path}"
+
+
+@pytest.fixture(scope="session")
+async def shown(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shown]:
+    folder: Path = tmp_path_factory.mktemp("gallery")
+    async with world_of(folder / "data") as (world, _):
+        yield Shown(world, await fill(world))
+
+
+@pytest.fixture(scope="session")
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    async with chromium(tmp_path_factory.mktemp("browser")) as running:
+        yield running

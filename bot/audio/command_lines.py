@@ -9,9 +9,32 @@ from pathlib import Path
 
 import ffmpeg
 
-from bot.audio.containers import DECODERS, DEMUXERS
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container
+
+DEMUXERS = {
+    Container.OGG_OPUS: "ogg",
+    Container.OGG_VORBIS: "ogg",
+    Container.OGG_FLAC: "ogg",
+    Container.MP4_AAC: "mov",
+    Container.ADTS_AAC: "aac",
+    Container.MP3: "mp3",
+    Container.WAV: "wav",
+    Container.CAF: "caf",
+    Container.WEBM: "matroska",
+    Container.FLAC: "flac",
+    Container.AMR: "amr",
+    Container.AMR_WB: "amr",
+    Container.MP4_AMR: "mov",
+    Container.MP4_AMR_WB: "mov",
+}
+DECODERS = {
+    Container.AMR: "libopencore_amrnb",
+    Container.AMR_WB: "libopencore_amrwb",
+    Container.MP4_AMR: "libopencore_amrnb",
+    Container.MP4_AMR_WB: "libopencore_amrwb",
+}
+"""Decoders that are chosen by name: ffmpeg's own of AMR knows no silence of a recorder that stops sending."""
 
 EFFORT = 7
 """LAME's, from 0 (slow) to 9: the default of 5 costs twice as much (24 s of CPU for an hour) as 7."""
@@ -20,7 +43,6 @@ CODECS = (
     "pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,"
     "pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw"
 )
-PICTURE_SIDE = 1400  # pixels; podcast directories ask for 1400 to 3000
 MAX_PIXELS = 40_000_000
 
 
@@ -62,8 +84,9 @@ def opener(exe: str, path: Path, container: Container) -> list[str]:
     return _compiled(exe, output)
 
 
-def squarer(exe: str, path: Path, form: Picture) -> list[str]:
-    """Return the command that writes the middle of a picture's first frame as a JPEG to standard output."""
+def squarer(exe: str, path: Path, form: Picture, side: int) -> list[str]:
+    """Return the command that writes the middle of a picture's first frame as a JPEG to standard output: a square of
+    `side` pixels, or of as many as it has."""
     source = ffmpeg.input(
         f"file:{path.absolute()}",
         f=form.demuxer,
@@ -77,7 +100,7 @@ def squarer(exe: str, path: Path, form: Picture) -> list[str]:
     fitted = (
         source["v:0"]
         .filter("crop", "min(iw,ih)", "min(iw,ih)")  # first: a long strip would be scaled to gigabytes
-        .filter("scale", PICTURE_SIDE, PICTURE_SIDE, flags="lanczos")
+        .filter("scale", f"min(iw,{side})", f"min(ih,{side})", flags="lanczos")
         .filter("setsar", 1)
         .filter("sidedata", mode="delete")  # Exif, colour profiles: they may show where a picture was taken
         .filter("format", "rgba")

@@ -19,29 +19,6 @@ from bot.audio.riff import repair_caf, repair_wav
 from bot.errors import GiveUp
 from storage.records import Container, Timing
 
-DEMUXERS = {
-    Container.OGG_OPUS: "ogg",
-    Container.OGG_VORBIS: "ogg",
-    Container.OGG_FLAC: "ogg",
-    Container.MP4_AAC: "mov",
-    Container.ADTS_AAC: "aac",
-    Container.MP3: "mp3",
-    Container.WAV: "wav",
-    Container.CAF: "caf",
-    Container.WEBM: "matroska",
-    Container.FLAC: "flac",
-    Container.AMR: "amr",
-    Container.AMR_WB: "amr",
-    Container.MP4_AMR: "mov",
-    Container.MP4_AMR_WB: "mov",
-}
-DECODERS = {
-    Container.AMR: "libopencore_amrnb",
-    Container.AMR_WB: "libopencore_amrwb",
-    Container.MP4_AMR: "libopencore_amrnb",
-    Container.MP4_AMR_WB: "libopencore_amrwb",
-}
-"""Decoders that are chosen by name: ffmpeg's own of AMR knows no silence of a recorder that stops sending."""
 MP4 = frozenset({Container.MP4_AAC, Container.MP4_AMR, Container.MP4_AMR_WB})
 AMR = frozenset({Container.AMR, Container.AMR_WB})  # whose frames are counted, all of one length
 LEFT_IN = {Container.MP3: 3200, Container.MP4_AAC: 12_288}

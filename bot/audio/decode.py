@@ -16,7 +16,7 @@ from bot.audio.containers import LEFT_IN
 from bot.audio.ffmpeg import BOTH, Ffmpeg
 from bot.audio.peaks import Pcm, tamed
 from bot.audio.plan import LocalFile, Mismatch, Mix, Piece, Silence, Sound
-from bot.audio.prepare import Prepared, prepare, run_before
+from bot.audio.prepare import Prepared, Run, prepare, run_before
 from bot.audio.repair import Pause
 from bot.audio.resampling import Resampler
 from bot.audio.stems import StemSound, stem_sounds
@@ -43,15 +43,20 @@ async def decode_pieces(
     channels: int = 1,
     report: Report | None = None,
     stem_gain: StemGain | None = None,
+    run: Run | None = None,
 ) -> AsyncGenerator[Pcm, None]:
     """Yield all pieces from number `first` on in a row: float32, 48 kHz, (samples, channels), in blocks of at most
     BLOCK samples, exactly as long as the plan. A piece sounds the same whichever piece is the first.
 
     The stems of a window of a call are added up, each with its `stem_gain`, if there is any. A piece that decodes to
     another length, or not at all, is cut or filled with silence, and passed to `report`, which logs it by default.
+    `run`: the run before the first of them, if it is known; it is kept up to date.
+
     Raises TryLater when ffmpeg hangs, OSError when a file is not there.
     """
-    run = await run_before(pieces, local, first)
+    run = run or Run()
+    if not run.known:
+        run.known, run.end = True, await run_before(pieces, local, first)
     with tempfile.TemporaryDirectory(prefix="decode-", dir=workdir, ignore_cleanup_errors=True) as folder:
         for index, piece in enumerate(pieces[first:], start=first):
             if isinstance(piece, Silence):
@@ -64,8 +69,8 @@ async def decode_pieces(
                     yield block
                 continue
             async with local(piece.blob) as file:
-                prepared = await asyncio.to_thread(prepare, piece, file, run, Path(folder) / "piece.ogg")
-                run = prepared.run
+                prepared = await asyncio.to_thread(prepare, piece, file, run.end, Path(folder) / "piece.ogg")
+                run.end = prepared.run
                 async with aclosing(_fitted(index, piece, prepared, ffmpeg, channels, report or _log)) as blocks:
                     async for block in blocks:
                         yield block

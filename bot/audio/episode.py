@@ -1,19 +1,23 @@
 """The file of an episode: its tag, the Info frame and the frames of the track."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from bot.audio.grid import Form, frames_in
-from bot.audio.mp3 import info_frame
+from bot.audio.mp3 import after_id3, info_frame, read_info
 from bot.audio.tags import EpisodeTags, id3
 from bot.errors import TryLater
 from storage.private import synced
 from storage.records import Samples, to_ms
 
 _COPY = 1 << 20
+SYNCED = 16 << 20
+"""Bytes after which a file is flushed to the disk while the rest is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,11 @@ class MadeEpisode:
 
 
 def put_together(
-    frames: Sequence[Stretch], out: Path, *, samples: Samples, form: Form, tags: EpisodeTags
+    frames: Sequence[Stretch], out: Path, *, samples: Samples, form: Form, tags: EpisodeTags, place: int = 0
 ) -> MadeEpisode:
-    """Write the episode to `out`, synced to the disk; `out` is left in pieces when this raises. Blocking.
+    """Write the episode to `out`, synced to the disk, its sound at `place`, where an earlier file of it has it, unless
+    the tag needs more; `out` is left in pieces when this raises. What was read is hashed, and what was written is
+    flushed, while the next bytes come: for hours of sound each takes as long as the other. Blocking.
 
     Raises TryLater when the frames can't hold exactly this sound, OSError for the disk's errors.
     """
@@ -49,13 +55,28 @@ def put_together(
         raise TryLater("the frames of an episode have the wrong length") from None
     if rest:
         raise TryLater("the frames of an episode have the wrong size")
-    head = id3(tags, to_ms(samples)) + info
-    digest, size = hashlib.sha256(), 0
-    with synced(out) as target:
+    head = id3(tags, to_ms(samples), wanted=place - len(info)) + info
+    digest, size, asked = hashlib.sha256(), 0, 0
+    with synced(out) as target, ThreadPoolExecutor(2) as beside:
+        hashing = syncing = beside.submit(digest.update, b"")
         for block in _blocks(head, frames):
-            digest.update(block)
+            hashing.result()
+            hashing = beside.submit(digest.update, block)
             size += target.write(block)
+            if size - asked >= SYNCED and syncing.done():
+                asked = size
+                syncing.result()
+                syncing = beside.submit(os.fdatasync, target.fileno())
+        hashing.result()
+        syncing.result()
     return MadeEpisode(size, digest.hexdigest(), samples, len(head))
+
+
+def place_of_sound(file: BinaryIO) -> int:
+    """Return how many bytes an episode's file has before its sound: its tag and the Info frame; 0 where it is not such
+    a file. Blocking."""
+    info = read_info(file)
+    return after_id3(file) + info.header.size if info is not None else 0
 
 
 def _blocks(head: bytes, frames: Iterable[Stretch]) -> Iterator[bytes]:

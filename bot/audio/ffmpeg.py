@@ -14,6 +14,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
+from bot import counted
 from bot.audio import command_lines
 from bot.audio.child import Child, OutOfTime, running, was_ended
 from bot.audio.command_lines import Picture
@@ -71,6 +72,11 @@ class Ffmpeg:
     def retrying(self) -> bool:
         """Whether a file that hit a limit is being decoded again, so that another one has to wait."""
         return self._decoding.retrying
+
+    @property
+    def encodes_nothing(self) -> bool:
+        """Whether all encoders are free."""
+        return self._encoding.idle
 
     async def decode(
         self,
@@ -130,8 +136,9 @@ class Ffmpeg:
                 command = command_lines.decoder(self.exe, path, container, channels, rate, changing=changing)
                 limits = Limits.changing(max_seconds) if changing else Limits.decoding(max_seconds)
                 came = 0
-                async with _time_as_limit(), running(command, limits.more() if again else limits) as child:
-                    while came < most and (block := (await child.read())[: most - came]):
+                limits = limits.more() if again else limits
+                async with _time_as_limit(), running(command, limits, work="decode") as child:
+                    while came < most and (block := (await child.read_block())[: most - came]):
                         came += len(block)
                         child.earn(came / (size * rate))
                         if came > sent:
@@ -176,7 +183,7 @@ class Ffmpeg:
         async with (
             self._decoding.retry() if again else self._decoding.first(),
             _time_as_limit(),
-            running(command, limits, hear_errors=True) as child,
+            running(command, limits, work="describe", hear_errors=True) as child,
         ):
             lines = b""
             while block := await child.read():
@@ -189,12 +196,13 @@ class Ffmpeg:
             raise GiveUp("ffmpeg crashed while it opened the chunk", reason="undecodable")
         return read_source(lines)
 
-    async def square(self, path: Path, form: Picture) -> bytes:
-        """Return the middle of a picture's first frame as a JPEG of PICTURE_SIDE, upright, on white where it is clear,
-        without any metadata. Raises GiveUp when it is damaged or too large, TryLater when ffmpeg hangs."""
+    async def square(self, path: Path, form: Picture, side: int) -> bytes:
+        """Return the middle of a picture's first frame as a JPEG of `side` pixels, or of as many as it has, upright, on
+        white where it is clear, without any metadata. Raises GiveUp when it is damaged or too large, TryLater when
+        ffmpeg hangs."""
         picture = b""
-        command = command_lines.squarer(self.exe, path, form)
-        async with self._decoding.first(), running(command, Limits.picture()) as child:
+        command = command_lines.squarer(self.exe, path, form, side)
+        async with self._decoding.first(), running(command, Limits.picture(), work="picture") as child:
             while len(picture) <= MAX_PICTURE_BYTES and (block := await child.read()):
                 picture += block
             code = await child.end()
@@ -223,7 +231,7 @@ class Ffmpeg:
         each; no packet is encoded anew. `seconds`: of all streams together, for the limits. Close the iterator if you
         leave it early. Raises TryLater when ffmpeg hangs or fails."""
         limits = Limits.copying(seconds)
-        async with running(command_lines.to_matroska(self.exe), limits, feed=True) as child:
+        async with running(command_lines.to_matroska(self.exe), limits, work="copy", feed=True) as child:
             feeding = asyncio.create_task(_feed(child, blocks))
             try:
                 while block := await child.read():
@@ -236,12 +244,18 @@ class Ffmpeg:
                 await asyncio.gather(feeding, return_exceptions=True)
 
     async def _encode(self, command: Sequence[str], blocks: AsyncIterable[bytes], *, kbps: int, seconds: float) -> None:
+        """Run an encoder. It is started once there is something to encode: the start of the decoder comes first."""
         limits = Limits.encoding(seconds, int(seconds + 10) * kbps * 250)  # twice the room that it takes
-        async with self._encoding.first(long=seconds > SHORT_S), running(command, limits, feed=True) as child:
-            async for block in blocks:
-                await child.write(block)
-            if code := await child.end():
-                raise TryLater(f"ffmpeg could not write the sound (exit {code})")
+        async with self._encoding.first(long=seconds > SHORT_S):
+            coming = aiter(blocks)
+            first = await anext(coming, b"")
+            async with running(command, limits, work="encode", feed=True) as child:
+                await child.write(first)
+                async for block in coming:
+                    await child.write(block)
+                if code := await child.end():
+                    raise TryLater(f"ffmpeg could not write the sound (exit {code})")
+        counted.ENCODED.add(by=seconds)
 
 
 async def _feed(child: Child, blocks: AsyncIterable[bytes]) -> None:

@@ -13,10 +13,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from bot.audio.peaks import SPAN, Pcm, true_peaks
+from bot.audio.reach import CONTEXT, HOP, REACH
 
-HOP = 48  # samples
-REACH = 20  # hops over which the gain falls, and rises again
-CONTEXT = (REACH + 2) * HOP  # samples on each side that a sample depends on
 _MARGIN = CONTEXT // HOP
 _STEEP = 0.4  # a low-rate encoder adds 2 dB to wide-band noise, 5 to clipped noise, almost nothing to a voice
 _BLOCK = 1000 * HOP  # samples that are limited together, few enough for the processor's cache

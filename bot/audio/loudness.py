@@ -95,9 +95,10 @@ def _measured(samples: Pcm) -> tuple[Energies, SlotPeaks]:
     channels = np.ascontiguousarray(samples.T)
     energies = np.zeros((len(samples) - _TAPS + 1) // HOP)
     for channel in channels:
-        spectrum = np.fft.rfft(sliding_window_view(channel, _FFT)[::_STEP], axis=1)
+        # With a norm of 1 numpy computes in double precision, which takes twice the time.
+        spectrum = np.fft.rfft(sliding_window_view(channel, _FFT)[::_STEP], axis=1, norm="ortho")
         spectrum *= _SPECTRUM
-        weighted = np.fft.irfft(spectrum, axis=1)[:, _TAPS - 1 :].reshape(-1, HOP)
+        weighted = np.fft.irfft(spectrum, axis=1, norm="ortho")[:, _TAPS - 1 :].reshape(-1, HOP)
         energies += np.einsum("ij,ij->i", weighted, weighted) / HOP
     loudest = np.abs(channels[:, _TAPS - 1 :]).max(axis=0)
     return energies * (2 / len(channels)), loudest.reshape(len(energies), SLOTS, _SLOT).max(axis=2)

@@ -195,8 +195,8 @@ def _run(file: BinaryIO, run: Box, lasts: int, size: int) -> tuple[Table, Table,
     rows = min(count, (end - at) // (4 * len(columns)) if columns else _MAX_ALIKE)
     file.seek(at)
     data = file.read(4 * len(columns) * max(0, rows))
-    table = np.frombuffer(data[: len(data) // 4 * 4], ">u4").astype(np.int64)
-    table = table[: len(table) // max(1, len(columns)) * len(columns)].reshape(-1, len(columns)) if columns else table
+    flat: Table = np.frombuffer(data[: len(data) // 4 * 4], ">u4").astype(np.int64)
+    table = flat[: len(flat) // max(1, len(columns)) * len(columns)].reshape(-1, len(columns)) if columns else flat
     number = len(table) if columns else max(0, rows)
     durations = table[:, columns.index(0x100)] if 0x100 in columns else np.full(number, lasts, np.int64)
     sizes = table[:, columns.index(0x200)] if 0x200 in columns else np.full(number, size, np.int64)

@@ -17,11 +17,17 @@ _VARIABLE = 0x80  # flag in the frame count: each frame has its own size
 _PADDED = 0x40  # flag in the frame count: padding follows the frames
 
 
+_LENGTHS = [Samples(_FRAMES[first >> 3] * (1, 2, 2, 0)[first & 3]) for first in range(256)]
+"""Length of a packet by its first byte; 0 where the second byte counts too."""
+
+
 def duration(packet: bytes) -> Samples:
     """Return a packet's length at 48 kHz (RFC 6716, section 3.1). Raises GiveUp (`undecodable`)."""
     if not packet or len(packet) > MAX_PACKET:
         raise GiveUp("an Opus packet has no valid size", reason="undecodable")
-    if packet[0] & 3 == _ANY_NUMBER and len(packet) < 2:
+    if known := _LENGTHS[packet[0]]:  # an hour has 180,000 packets
+        return known
+    if len(packet) < 2:
         raise GiveUp("an Opus packet has no frame count", reason="undecodable")
     samples = _FRAMES[packet[0] >> 3] * _count(packet)
     if not 0 < samples <= MAX_DURATION:
@@ -50,6 +56,8 @@ def is_stereo(packet: bytes) -> bool:
 def well_formed(packet: bytes) -> bool:
     """Return whether the frames fill the packet exactly and none is too long (RFC 6716, section 3.4). The packet must
     have a valid `duration`."""
+    if not packet[0] & 3:
+        return len(packet) - 1 <= _MAX_FRAME
     count, sized, at, end = _layout(packet)
     for _ in range(count - 1 if sized else 0):
         size, at = _size_at(packet, at)

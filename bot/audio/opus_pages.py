@@ -20,6 +20,7 @@ class OpusPages:
         self._granule = 0
         self._written = 0
         self._packets: list[bytes] = []
+        self._waiting = 0  # bytes of these
         self._lacing = bytearray()
         self._write(BEGINS, head, lacing_of(head))
         self._write(0, TAGS, lacing_of(TAGS))
@@ -29,12 +30,13 @@ class OpusPages:
         if len(self._packets) == PACKETS_PER_PAGE or len(self._lacing) + len(lacing) > 255:
             self._flush(0)
         self._packets.append(packet)
+        self._waiting += len(packet)
         self._lacing += lacing
         self._granule += duration(packet)
 
     def size_with(self, packet: bytes) -> int:
         """Return an upper bound for the bytes of the file if it ended after this packet."""
-        waiting = sum(map(len, self._packets)) + len(self._lacing) + PAGE_HEADER
+        waiting = self._waiting + len(self._lacing) + PAGE_HEADER
         return self._written + waiting + PAGE_HEADER + len(packet) + len(lacing_of(packet))
 
     def close(self, trim: int = 0) -> None:
@@ -45,6 +47,7 @@ class OpusPages:
     def _flush(self, flags: int) -> None:
         self._write(flags, b"".join(self._packets), bytes(self._lacing))
         self._packets.clear()
+        self._waiting = 0
         self._lacing.clear()
 
     def _write(self, flags: int, body: bytes, lacing: bytes) -> None:

@@ -41,13 +41,13 @@ class OpusWriter:
             self._put(packet, duration(packet))
 
     def _put(self, packet: bytes, samples: Samples) -> None:
-        mergeable = self._one_stream and _is_mergeable(packet)
-        alike = not self._alike or packet[0] == self._alike[0][0]
-        if not (mergeable and alike and (len(self._alike) + 1) * samples <= MAX_DURATION):
+        alike = self._alike
+        if alike and (packet[0] != alike[0][0] or (len(alike) + 1) * samples > MAX_DURATION):
             self._put_together()
-        if mergeable:
-            self._alike.append(packet)
+        if self._one_stream and _is_mergeable(packet):
+            alike.append(packet)
         else:
+            self._put_together()
             self._pages.put(packet)
 
     def close(self, trim: int = 0) -> None:

@@ -1,8 +1,9 @@
 """True peaks: how high a wave goes between its samples (ITU-R BS.1770-4, annex 2, four places per sample). Pure.
 
-Interpolation is costly, so it is done only where the samples come near the level that matters: it can raise a peak by
-no more than the sum of its coefficients. All sums are taken element by element in one order, so that the same samples
-give the same bits wherever they lie in a block.
+Interpolation is costly, so it is done only where the wave may reach the level that matters. Between two samples it
+rises above them by no more than the sum of the coefficients, and by no more than a share of how sharply the wave bends
+there, which tells more: voices bend little. All sums are taken element by element in one order, so that the same
+samples give the same bits wherever they lie in a block.
 """
 
 import numpy as np
@@ -30,6 +31,10 @@ def _interpolation() -> tuple[Pcm, Pcm, Pcm]:
 
 _HALF, _EVEN, _ODD = _interpolation()
 _RISE = 1.01 * max(2 * float(np.abs(_HALF).sum()), float((np.abs(_EVEN + _ODD) + np.abs(_EVEN - _ODD)).sum()))  # 6 dB
+_BEND = 1.01 * 0.375
+"""Share of the highest second difference by which a wave can rise above the line between two samples: the sum of the
+sizes of the coefficients, less those of that line, added up twice. It is largest half the way between the samples."""
+_TILT = 0.004  # of the highest step, which the rows of the quarters leave over
 
 
 def true_peaks(samples: Pcm, width: int, above: float, steep: float = 0.0) -> NDArray[np.float32]:
@@ -48,9 +53,21 @@ def true_peaks(samples: Pcm, width: int, above: float, steep: float = 0.0) -> ND
         near = np.maximum(np.maximum(around[:-2], around[2:]), peaks) * (_RISE + 2 * steep) > above
         windows = sliding_window_view(channel, width + 2 * SPAN)[::width]
         for some in np.array_split(near.nonzero()[0], max(1, int(near.sum()) // _AT_ONCE)):
-            peaks[some] = np.maximum(peaks[some], _between(np.ascontiguousarray(windows[some].T), steep))
+            around = np.ascontiguousarray(windows[some].T)
+            high = (_highest(around, steep) > above).nonzero()[0]
+            if len(high):
+                peaks[some[high]] = np.maximum(peaks[some[high]], _between(around[:, high], steep))
         np.maximum(highest, peaks, out=highest)
     return highest
+
+
+def _highest(parts: Pcm, steep: float) -> Pcm:
+    """Return a bound of what `_between` returns: a tenth of its work."""
+    steps = parts[1:] - parts[:-1]
+    bends = steps[1:] - steps[:-1]
+    highest, steepest, sharpest = (np.maximum(each.max(axis=0), -each.min(axis=0)) for each in (parts, steps, bends))
+    bound: Pcm = highest + np.float32(_BEND) * sharpest + np.float32(steep + _TILT) * steepest
+    return bound
 
 
 def _between(parts: Pcm, steep: float) -> NDArray[np.float32]:

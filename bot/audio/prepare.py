@@ -37,6 +37,14 @@ class RunEnd:
     tail: list[bytes] = field(default_factory=list)  # packets; at least the pre-roll, if there were as many
 
 
+@dataclass(slots=True)
+class Run:
+    """The run at the border of pieces that decoding has reached: its end, once that is known."""
+
+    known: bool = False
+    end: RunEnd | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """The file to decode for one piece, and the end of the run after it."""

@@ -6,13 +6,16 @@ same stretch gives the same bytes whenever it is made, and a rebuilt episode is 
 
 import asyncio
 import hashlib
+import sys
 import tempfile
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,11 +24,13 @@ from bot.audio.deciding import ENCODER_TAKES_LU, Decided, Deciding
 from bot.audio.decode import decode_pieces
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import Form, frames_in, samples_of, whole_frames
+from bot.audio.halves import Encode, encode_halves, middle_of
 from bot.audio.leveller import LevelState
-from bot.audio.limiter import CONTEXT as LIMITER_REACH
 from bot.audio.limiter import limited
 from bot.audio.peaks import Pcm
-from bot.audio.plan import LocalFile, Mismatch, Piece, Silence
+from bot.audio.plan import LocalFile, Mismatch, Piece, Silence, Sound
+from bot.audio.prepare import Run
+from bot.audio.reach import CONTEXT as LIMITER_REACH
 from bot.audio.stems import StemSound
 from bot.audio.track import AHEAD, ENCODER_PRE_ROLL, identity
 from bot.errors import TryLater
@@ -38,15 +43,19 @@ WARM = (
 )  # samples that the next stretch needs of the previous one
 COPY = 1 << 20  # bytes
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Warm:
-    """The last samples of a layout, gain included, kept in memory so that the piece before the next stretch need not be
-    decoded again."""
+    """The last samples of a layout, gain included, its Ogg Opus run, and its last frames, kept in memory so that the
+    piece before the next stretch need not be decoded, nor even read, again, and nothing is encoded when it ends."""
 
     identity: str | None  # hash of the sound up to `end`; None while it is not decided
     end: Samples
     pcm: Pcm
+    run: Run  # not known if the layout ends with anything but sound
+    rest: bytes | None = None  # the frames after the settled ones, as they are if nothing follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +102,48 @@ class Rendering:
 
         Raises TryLater when ffmpeg fails or hangs, OSError for the disk's.
         """
+        made, _ = await self._encoded(first, frames, warm, partial(_cut_out, self.form, out, frames))
+        return made
+
+    async def make_to_end(self, first: int, frames: int, out: Path, warm: Warm | None = None) -> tuple[Rendered, bytes]:
+        """Write as `make` does, and return all frames after those, which must be few: encoded in one go with them."""
+        return await self._encoded(first, None, warm, partial(_cut_out, self.form, out, frames))
+
+    async def last(self, first: int, warm: Warm | None = None) -> bytes:
+        """Return all frames from number `first` on, which must be few. Raises as `make`."""
+        if warm is not None and warm.rest is not None and self._is_all(warm):
+            return warm.rest
+        return await self._encoded(first, None, warm, partial(_joined, self.form))
+
+    async def _encoded(
+        self, first: int, frames: int | None, warm: Warm | None, take: Callable[[Sequence["_Encoded"]], T]
+    ) -> T:
+        """Encode frames and return what `take` makes of the files."""
         begin = samples_of(max(0, first - ENCODER_PRE_ROLL))
         end = self._ends[-1] if frames is None else samples_of(first + frames + AHEAD)
         seconds = (end - begin) / SAMPLE_RATE
         with tempfile.TemporaryDirectory(prefix="frames-", dir=self._workdir, ignore_cleanup_errors=True) as folder:
-            encoded = Path(folder) / "encoded.mp3"
+            parts = [_Encoded(Path(folder) / "first.mp3", first - whole_frames(begin), frames)]
+            middle = middle_of(begin, end) if self._ffmpeg.encodes_nothing else None
+            if middle is not None:
+                half, rest = middle - first, None if frames is None else first + frames - middle
+                later = _Encoded(Path(folder) / "second.mp3", ENCODER_PRE_ROLL, rest)
+                parts = [replace(parts[0], frames=half), later]
+            former = seconds if middle is None else (samples_of(middle) - begin) / SAMPLE_RATE
+            lengths = (former, seconds - former)[: len(parts)]
+            encoders = [self._encoder(part.path, length) for part, length in zip(parts, lengths, strict=True)]
             async with aclosing(self._stretch(begin, end, warm)) as blocks:
-                await self._ffmpeg.encode_mp3(
-                    blocks, encoded, kbps=self.form.bitrate, seconds=seconds, channels=self.form.channels
-                )
-            skipped = first - whole_frames(begin)
-            return await asyncio.to_thread(_cut_out, encoded, skipped, frames, self.form, out)
+                if middle is None:
+                    await encoders[0](blocks)
+                else:
+                    await encode_halves(blocks, begin, middle, 4 * self.form.channels, *encoders)
+            return await asyncio.to_thread(take, parts)
+
+    def _encoder(self, path: Path, seconds: float) -> Encode:
+        form = self.form
+        return lambda blocks: self._ffmpeg.encode_mp3(
+            blocks, path, kbps=form.bitrate, seconds=seconds, channels=form.channels
+        )
 
     def sound(self) -> AsyncGenerator[bytes, None]:
         """Yield all samples, levelled and limited, before they are encoded."""
@@ -135,9 +175,9 @@ class Rendering:
     async def _levelled(self, start: int, stop: int, warm: Warm | None) -> AsyncGenerator[Pcm, None]:
         """Yield the samples from `start` to `stop` with their gain. A piece that is not decided yet is decoded to its
         end, so that its whole gain is decided."""
-        index, at = self._piece_at(start)
+        index, at, run = *self._piece_at(start), Run()
         if warm is not None and (behind := self._piece_behind_warm(warm, start)) is not None:
-            index, at = behind, warm.end
+            index, at, run = behind, warm.end, replace(warm.run)
             yield warm.pcm[len(warm.pcm) - (warm.end - start) :][: stop - start]
         if at >= stop:
             return
@@ -151,6 +191,7 @@ class Rendering:
             channels=self.form.channels,
             report=self._note,
             stem_gain=self._gained_stem,
+            run=run,
         )
         async with aclosing(decoded), aclosing(self._gained(decoded, index)) as blocks:
             async for block in blocks:
@@ -158,7 +199,8 @@ class Rendering:
                 at += len(block)
                 tail = np.concatenate([tail, block[-WARM:]])[-WARM:]
                 if at == self._ends[-1]:
-                    self.warm = Warm(self._identity_of(len(self._pieces)), Samples(at), tail.copy())
+                    ends = replace(run) if isinstance(self._pieces[-1], Sound) else Run()
+                    self.warm = Warm(self._identity_of(len(self._pieces)), Samples(at), tail.copy(), ends)
                 if len(wanted):
                     yield wanted
                 if at >= stop and self._is_decided(at):
@@ -176,6 +218,11 @@ class Rendering:
         if index > len(self._ends) or self._ends[index - 1] != warm.end or warm.identity != self._identity_of(index):
             return None
         return index if warm.end - len(warm.pcm) <= start <= warm.end else None
+
+    def _is_all(self, warm: Warm) -> bool:
+        """Return whether nothing follows the warm samples."""
+        decided = warm.identity is not None and warm.end == self._ends[-1]
+        return decided and warm.identity == self._identity_of(len(self._pieces))
 
     def _identity_of(self, count: int) -> str | None:
         """Return a hash of the last samples of the first pieces, as many as are kept warm; None while their gain is not
@@ -255,8 +302,9 @@ class Rendering:
         return {stem: int(level.gains[0]) for stem, level in levels.items()}
 
     def _level_before(self, index: int) -> LevelState:
-        """Return the level state that the piece before this one left. A pause forgets it."""
-        if self._is_pause(index) or self._is_pause(index - 1):
+        """Return the level state that the piece before this one left. A pause forgets it, and so does a window of
+        stems, which leaves a state for each of them."""
+        if self._is_pause(index) or self._is_pause(index - 1) or (index and self.cuts[index - 1].parts):
             return leveller.begin(None)
         level = self.cuts[index - 1].level if index else None
         return LevelState.from_json(level) if level else leveller.begin(self._start_db)
@@ -273,18 +321,46 @@ class Rendering:
         return isinstance(piece, Silence) and piece.pause
 
 
-def _cut_out(encoded: Path, skipped: int, frames: int | None, form: Form, out: Path) -> Rendered:
-    """Copy the wanted frames out of the encoded file, synced to the disk. Blocking."""
-    there, rest = frames_in(encoded.stat().st_size, form)
-    count = there - skipped if frames is None else frames
-    if rest or count < 0 or skipped + count > there:
-        raise TryLater("ffmpeg wrote MP3 frames of an unexpected size")
-    digest = hashlib.sha256()
-    with encoded.open("rb") as source, synced(out) as target:
-        source.seek(skipped * form.frame_bytes)
-        left = count * form.frame_bytes
-        while left and (block := source.read(min(left, COPY))):
-            digest.update(block)
-            target.write(block)
-            left -= len(block)
-    return Rendered(count, digest.hexdigest(), count * form.frame_bytes)
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A file of an encoder, and the frames of it that are wanted: those after the first `skipped`; `frames`: None for
+    all of them."""
+
+    path: Path
+    skipped: int
+    frames: int | None
+
+
+def _cut_out(form: Form, out: Path, frames: int | None, encoded: Sequence[_Encoded]) -> tuple[Rendered, bytes]:
+    """Copy so many of the wanted frames out of encoded files, synced to the disk, and return those after them.
+    Blocking."""
+    digest, written, rest = hashlib.sha256(), 0, b""
+    room = sys.maxsize if frames is None else frames * form.frame_bytes
+    with synced(out) as target:
+        for block in _wanted(form, encoded):
+            wanted = block[: room - written]
+            rest += block[len(wanted) :]
+            digest.update(wanted)
+            written += target.write(wanted)
+    if frames is not None and written < room:
+        raise TryLater("ffmpeg wrote too few MP3 frames")
+    return Rendered(written // form.frame_bytes, digest.hexdigest(), written), rest
+
+
+def _joined(form: Form, encoded: Sequence[_Encoded]) -> bytes:
+    return b"".join(_wanted(form, encoded))
+
+
+def _wanted(form: Form, encoded: Sequence[_Encoded]) -> Iterator[bytes]:
+    """Yield the wanted frames of encoded files. Blocking."""
+    for part in encoded:
+        there, rest = frames_in(part.path.stat().st_size, form)
+        count = there - part.skipped if part.frames is None else part.frames
+        if rest or count < 0 or part.skipped + count > there:
+            raise TryLater("ffmpeg wrote MP3 frames of an unexpected size")
+        with part.path.open("rb") as source:
+            source.seek(part.skipped * form.frame_bytes)
+            left = count * form.frame_bytes
+            while left and (block := source.read(min(left, COPY))):
+                yield block
+                left -= len(block)

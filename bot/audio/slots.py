@@ -20,6 +20,11 @@ class Slots:
         self._quiet = asyncio.Event()
         self.retrying = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether no first try runs or waits."""
+        return not self._first_tries
+
     @asynccontextmanager
     async def first(self, *, long: bool = False) -> AsyncIterator[None]:
         """Hold a slot for the first try at a file."""

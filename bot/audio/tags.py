@@ -27,6 +27,7 @@ from storage.records import DurationMs, Mark
 
 MAX_CHAPTERS = 255  # a table of contents counts them in one byte
 MAX_TEXT = 1000  # characters
+HEAD = 10  # bytes of the header of a tag, and of that of a frame
 NAME = len("chp000")  # bytes of a chapter's element id, which determines the order of chapters
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")  # a NUL would split a value in two
 
@@ -45,8 +46,16 @@ class EpisodeTags:
     chapters: tuple[Mark, ...] = ()
 
 
-def id3(tags: EpisodeTags, length: DurationMs) -> bytes:
-    """Return the tag as bytes, without padding; the same values give the same bytes."""
+STEP = 128 * 1024
+"""Bytes: a tag has a multiple of this length. The sound keeps its place in the file when the tag is written anew, so
+that a download that began with the old tag can be resumed."""
+MOST_COVER = 96 * 1024
+"""Bytes of the picture in a tag: with it, the texts of almost every episode fit into one step."""
+
+
+def id3(tags: EpisodeTags, length: DurationMs, *, wanted: int = 0) -> bytes:
+    """Return the tag as bytes, padded to `wanted` bytes where it fits, else to a multiple of STEP; the same values give
+    the same bytes."""
     tag = ID3()
     for kind, text in ((TIT2, tags.title), (TALB, tags.album), (TCON, "Podcast")):
         tag.add(kind(encoding=Encoding.UTF8, text=plain(text)))
@@ -63,13 +72,20 @@ def id3(tags: EpisodeTags, length: DurationMs) -> bytes:
     _add_chapters(tag, tags.chapters, length)
     file = io.BytesIO()
     tag.save(file, v1=0, v2_version=4, padding=lambda _: 0)
-    return _chapters_last(file.getvalue())
+    return _padded(_chapters_last(file.getvalue()), wanted)
+
+
+def _padded(tag: bytes, wanted: int) -> bytes:
+    """Return the tag with zeros behind its frames (ID3v2.4 structure, section 3.3)."""
+    size = wanted if len(tag) <= wanted else -(-len(tag) // STEP) * STEP
+    stated: bytes = BitPaddedInt.to_str(size - HEAD, width=4)
+    return tag[: HEAD - 4] + stated + tag[HEAD:].ljust(size - HEAD, b"\0")
 
 
 def _chapters_last(tag: bytes) -> bytes:
     """Return the tag with its chapters in the order of time. mutagen orders frames by their sizes, and not all players
     read the table of contents."""
-    head, at = 10, 10  # bytes: the size of a tag's header and of a frame's
+    head, at = HEAD, HEAD
     frames = []
     while at < len(tag):
         end = at + head + BitPaddedInt(tag[at + 4 : at + 8])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from bot.audio.grid import FRAME, Span, frames_for, whole_frames
-from bot.audio.limiter import CONTEXT as LIMITER_REACH
+from bot.audio.reach import CONTEXT as LIMITER_REACH
 from storage.records import Cut, Samples
 
 ENCODER_PRE_ROLL = 40  # frames; 2 give the same sound, 40 the same bytes

@@ -6,23 +6,25 @@ import io
 import re
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import mutagen.mp3
 import numpy as np
 import pytest
 from mutagen.id3 import ID3
 
-from bot.audio.episode import MadeEpisode, Stretch, put_together
+from bot.audio.episode import MadeEpisode, Stretch, place_of_sound, put_together
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import Form
 from bot.audio.layout import layout
 from bot.audio.plan import Piece, Silence, Sound, length
 from bot.audio.render import Rendering
-from bot.audio.tags import MAX_CHAPTERS, EpisodeTags, id3
+from bot.audio.tags import MAX_CHAPTERS, MOST_COVER, STEP, EpisodeTags, id3
 from bot.errors import TryLater
 from bot.pictures.cover import drawn_cover
 from storage.records import Container, DurationMs, Mark, Samples
@@ -184,7 +186,49 @@ def test_hostile_names() -> None:
     tag = id3(tags, DurationMs(1000))
     assert b"a b c" in tag
     assert b"\x1b" not in tag
-    assert len(tag) < 1500
+    assert len(tag.rstrip(b"\0")) < 1500
+
+
+def test_the_sound_keeps_its_place_whatever_the_tag_says(tmp_path: Path) -> None:
+    """Tags have one length, so files with other titles, covers and chapters differ before the sound only. A tag that
+    needs more has twice that, and none becomes shorter again."""
+    frames = tmp_path / "frames"
+    frames.write_bytes(bytes(192 * 10))
+    samples = Samples(10 * 1152 - 1105 - 528)
+
+    def made(place: int = 0, **changes: Any) -> tuple[int, bytes]:
+        out = tmp_path / "out"
+        stretch = Stretch(partial(FileIO, frames), 0, 1920)
+        tags = replace(TAGS, **changes)
+        head = put_together([stretch], out, samples=samples, form=MONO, tags=tags, place=place).head
+        return head, out.read_bytes()
+
+    head, plain = made()
+    for changes in ({"title": "x" * 900}, {"cover": bytes(MOST_COVER)}, {"chapters": (Mark(DurationMs(0), "One"),)}):
+        again, data = made(**changes)
+        assert (again, len(data), data[head:]) == (head, len(plain), plain[head:])
+    many = tuple(Mark(DurationMs(number), "x" * 900) for number in range(MAX_CHAPTERS))
+    more, data = made(chapters=many)
+    assert (more - head) % STEP == 0
+    assert more > head
+    shrunk, data = made(place=more)
+    assert (shrunk, data[shrunk:]) == (more, plain[head:])
+    assert str(ID3(io.BytesIO(data))["TIT2"]) == TAGS.title
+    old = len(plain[:head].rstrip(b"\0")) + 5000  # of a file without padding that had a larger picture
+    kept, data = made(place=old, title="Soup")
+    assert (kept, data[kept:], place_of_sound(io.BytesIO(data))) == (old, plain[head:], old)
+    assert place_of_sound(io.BytesIO(plain)) == head
+    moved, data = made(place=200)
+    assert (moved, data) == (head, plain)
+
+
+def test_names_from_right_to_left_keep_their_isolates() -> None:
+    """A title in which a Hebrew name stands beside a date is written as it is, isolates too, and so is a name with
+    every character that is escaped elsewhere."""
+    titles = ("\u2068\u05d3\u05e0\u05d4\u2069, 20 November 2026, 14:05", 'Tom & Jerry\'s "show" <live>')
+    for title in titles:
+        data = id3(replace(TAGS, title=title, artists=(title,)), DurationMs(1000))
+        assert [str(ID3(io.BytesIO(data))[name]) for name in ("TIT2", "TPE1")] == [title, title]
 
 
 def test_several_artists() -> None:

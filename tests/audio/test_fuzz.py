@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.audio.containers import DEMUXERS, find_repair, read_length, refuse_crafted, timing
+from bot.audio.command_lines import DEMUXERS
+from bot.audio.containers import find_repair, read_length, refuse_crafted, timing
 from bot.audio.mp3 import after_id3, info_frame, read_info
 from bot.audio.ogg import read_pages
 from bot.audio.ogg_search import walk_pages

@@ -41,6 +41,7 @@ from tests.audio.hostile.matroska import cluster, matroska
 from tests.audio.hostile.ogg import LONG, opus
 from tests.audio.hostile.riff import wav
 from tests.audio.sounds import OPUS, WAV, Pcm, Studio, as_key, local, signal
+from tests.world import find_ffmpeg
 
 REASONS = {"empty", "not_audio", "truncated", "bad_checksum", "headers_missing", "too_long", "undecodable"}
 BROADCAST_S = 21_600.0
@@ -49,6 +50,12 @@ CALLS = 10_000_000  # of Python's functions, ours and others'
 SOUND_S = 1200.0  # that one run gives
 MEMORY = 300_000_000
 NOTE = 0.777  # the level that the canary hums at
+
+
+@pytest.fixture
+def ffmpeg() -> Ffmpeg:
+    """An ffmpeg that runs each time that it is asked."""
+    return Ffmpeg(find_ffmpeg().exe)
 
 
 @dataclass

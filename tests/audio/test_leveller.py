@@ -19,6 +19,7 @@ from tests.audio.voices import (
     TARGET,
     at,
     conversation,
+    gains_of,
     in_room,
     lasting,
     levelled,
@@ -70,7 +71,7 @@ def test_two_speakers(turn_s: float, piece_s: float) -> None:
 def test_pauses_stay_pauses(below: float, piece_s: float) -> None:
     """The noise of a room in pauses of a minute is not amplified, at any distance below the voice."""
     turn = np.concatenate([at(-25, voice(1))[: 20 * SAMPLE_RATE], np.zeros((60 * SAMPLE_RATE, 1), np.float32)])
-    _, gains = levelled(in_room(-25 - below, np.concatenate([turn, turn, turn])), piece_s)
+    gains = gains_of(in_room(-25 - below, np.concatenate([turn, turn, turn])), piece_s)
     for start in (200, 1000, 1800):
         pause = gains[start + 20 : start + 580]
         assert pause.max() - pause.min() < 0.5
@@ -80,7 +81,7 @@ def test_pauses_stay_pauses(below: float, piece_s: float) -> None:
 def lifted(speech: Pcm, noise: Pcm, piece_s: float) -> float:
     """Return by how many dB at most the gain rises in a pause above the turn before."""
     sound, hops = talk_with_pauses(speech, noise, seed=1)
-    _, gains = levelled(sound, piece_s)
+    gains = gains_of(sound, piece_s)
     return max(float(gains[pause].max() - gains[turn][15:].max()) for turn, pause in hops[1:])
 
 
@@ -104,7 +105,7 @@ def test_minutes_of_nothing() -> None:
     """After a pause with noise, however long, the voice has its gain at once."""
     speech = at(-25, voice(1))
     sound = in_room(-60, np.concatenate([speech, np.zeros((300 * SAMPLE_RATE, 1), np.float32), speech]))
-    _, gains = levelled(sound, 120)
+    gains = gains_of(sound, 120)
     pause = gains[len(speech) // HOP + 10 : -len(speech) // HOP - 10]
     assert pause.max() - pause.min() < 0.5
     assert gains[-100:].mean() == pytest.approx(gains[:200].mean(), abs=1.5)
@@ -125,7 +126,7 @@ def test_music_does_not_pump(lufs: float, piece_s: float) -> None:
 def test_silence_and_noise_hold(start_db: float | None) -> None:
     """Without speech the gain holds, and sound that never counted is not amplified."""
     for sound in (np.zeros((20 * SAMPLE_RATE, 1), np.float32), room(-50)):
-        _, gains = levelled(sound, 5, start_db=start_db)
+        gains = gains_of(sound, 5, start_db=start_db)
         assert (gains == (start_db or 0)).all()
 
 
@@ -147,8 +148,8 @@ def test_start_from_the_rooms_last_episodes(off: float) -> None:
 
 def test_bounds() -> None:
     """Sound that is far too soft or too loud is changed up to the bounds only."""
-    assert levelled(lasting(30, at(-55, voice(1))), 5)[1].max() == HIGHEST_DB
-    assert levelled(lasting(30, at(8, voice(1))), 5)[1].min() == LOWEST_DB
+    assert gains_of(lasting(30, at(-55, voice(1))), 5).max() == HIGHEST_DB
+    assert gains_of(lasting(30, at(8, voice(1))), 5).min() == LOWEST_DB
 
 
 def test_stereo_is_led_as_one() -> None:

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from bot.audio.limiter import CONTEXT, limited
-from bot.audio.peaks import Pcm
+from bot.audio.limiter import limited
+from bot.audio.peaks import Pcm, true_peaks
+from bot.audio.reach import CONTEXT
 from tests.audio.levels import true_peak
 from tests.audio.sounds import signal
 from tests.audio.test_loudness import tone
@@ -52,6 +54,28 @@ def test_bends_no_wave() -> None:
     around = int(np.argmax(spectrum))
     rest = np.concatenate([spectrum[: around - 10], spectrum[around + 10 :]])
     assert rest.max() < spectrum[around] / 1000
+
+
+@pytest.mark.parametrize("kind", ["speech", "noise", "square", "impulses", "nyquist"])
+@pytest.mark.parametrize("steep", [0.0, 0.4])
+def test_no_peak_escapes_the_bound(kind: str, steep: float) -> None:
+    """Parts that are not interpolated have no peak above the level, whatever the sound."""
+    count = 96_000
+    noise = np.random.default_rng(4).standard_normal(count)
+    kinds: dict[str, NDArray[np.floating]] = {
+        "speech": peaky(count)[:, 0] * 8,
+        "noise": noise,
+        "square": np.sign(np.sin(np.arange(count) / 7 + noise / 50)),
+        "impulses": np.where(np.abs(noise) > 2.5, noise, 0),
+        "nyquist": np.cos(np.pi * np.arange(count) + 0.4) * np.hanning(count),
+    }
+    sound = kinds[kind].astype(np.float32)[:, None]
+    every = true_peaks(sound, 48, -1.0, steep)
+    for above in np.quantile(every, [0.2, 0.5, 0.8, 0.99]):
+        some = true_peaks(sound, 48, float(above), steep)
+        high = every > above
+        assert (some[high] == every[high]).all()
+        assert (some[~high] <= above).all()
 
 
 def test_channels_go_together() -> None:

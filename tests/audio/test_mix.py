@@ -15,7 +15,7 @@ from bot.audio.grid import Form
 from bot.audio.layout import layout, piece_of
 from bot.audio.loudness import HOP
 from bot.audio.peaks import Pcm
-from bot.audio.plan import Mismatch, Mix, Piece, length
+from bot.audio.plan import Mismatch, Mix, Piece, Silence, length
 from bot.audio.render import Rendering
 from bot.audio.voice_message import make_voice_message
 from bot.recording.call.layout import lay_out
@@ -119,6 +119,18 @@ async def test_noise_is_not_raised(studio: Studio, ffmpeg: Ffmpeg) -> None:
     assert measured(heard[4 * SAMPLE_RATE : 11 * SAMPLE_RATE]) == pytest.approx(TARGET, abs=2)
     posted = await _posted(rendering, studio, ffmpeg)
     assert measured(posted[4 * SAMPLE_RATE : 11 * SAMPLE_RATE]) == pytest.approx(TARGET, abs=2)
+
+
+async def test_a_call_goes_on_after_a_silence(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """A time in which the bot was away, between two windows, is silence in the mix."""
+    window = windows(studio, slices_of(packets_of(studio.exe, signal(2 * SAMPLE_RATE, 1)), 1))
+    pieces = [*window, Silence(Samples(SAMPLE_RATE)), *window]
+    rendering = Rendering(
+        pieces, layout(pieces, FORM), FORM, start_db=None, local=local, ffmpeg=ffmpeg, workdir=studio.folder
+    )
+    await rendering.make(0, None, studio.folder / "out.mp3")
+    begin = length(window) + SAMPLE_RATE // 4
+    assert not studio.hear(studio.folder / "out.mp3")[begin : begin + SAMPLE_RATE // 2].any()
 
 
 async def _posted(rendering: Rendering, studio: Studio, ffmpeg: Ffmpeg) -> Pcm:

@@ -1,6 +1,8 @@
 """Frames made piece by piece: those that one encoder makes of the whole, to the byte."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -8,14 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bot import counted
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import Form
+from bot.audio.halves import encode_halves, middle_of
 from bot.audio.layout import layout, piece_keys
 from bot.audio.loudness import HOP
-from bot.audio.plan import Piece, Silence, Sound, length
+from bot.audio.plan import LocalFile, Piece, Silence, Sound, length
 from bot.audio.render import Rendering, Warm
 from bot.audio.track import settled_frames
-from storage.records import Container, Cut, Samples
+from bot.errors import TryLater
+from storage.records import SAMPLE_RATE, BlobKey, Container, Cut, Samples
 from tests.audio.sounds import WAV, Studio, as_key, captured, local, signal
 from tests.audio.test_decode import sounds
 
@@ -35,13 +40,16 @@ def spoken(studio: Studio, channels: int) -> list[Piece]:
 class Maker:
     """A growing track."""
 
-    def __init__(self, form: Form, ffmpeg: Ffmpeg, folder: Path, *, keeps_warm: bool = True) -> None:
+    def __init__(
+        self, form: Form, ffmpeg: Ffmpeg, folder: Path, *, keeps_warm: bool = True, local: LocalFile = local
+    ) -> None:
         self.cuts: list[Cut] = []
         self.frames = b""
         self._form = form
         self._ffmpeg = ffmpeg
         self._folder = folder
         self._keeps_warm = keeps_warm
+        self._local = local
         self._warm: Warm | None = None
 
     async def advance(self, pieces: Sequence[Piece], *, last: bool) -> None:
@@ -49,7 +57,7 @@ class Maker:
         first = len(self.frames) // self._form.frame_bytes
         frames = None if last else settled_frames(length(pieces)) - first
         rendering = Rendering(
-            pieces, self.cuts, self._form, start_db=None, local=local, ffmpeg=self._ffmpeg, workdir=self._folder
+            pieces, self.cuts, self._form, start_db=None, local=self._local, ffmpeg=self._ffmpeg, workdir=self._folder
         )
         if frames != 0:
             part = self._folder / "part"
@@ -77,6 +85,23 @@ async def test_piece_by_piece(form: Form, keeps_warm: bool, studio: Studio, ffmp
     assert grown.cuts == at_once.cuts
 
 
+async def test_a_warm_run_is_not_read_again(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """The chunk before a new one in its run is read once: the end of the run stays in memory."""
+    read: list[BlobKey] = []
+
+    @asynccontextmanager
+    async def noted(blob: BlobKey) -> AsyncIterator[Path]:
+        read.append(blob)
+        async with local(blob) as path:
+            yield path
+
+    form, pieces = Form(1, 64, -16.0), sounds(captured("plain"))
+    maker = Maker(form, ffmpeg, tmp_path, local=noted)
+    for count in range(1, len(pieces) + 1):
+        await maker.advance(pieces[:count], last=False)
+    assert read == [piece.blob for piece in pieces]
+
+
 async def test_any_stretch_alone(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """A stretch from the middle, made again with the decided gains, has the same bytes."""
     form = Form(1, 64, -16.0)
@@ -89,6 +114,23 @@ async def test_any_stretch_alone(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path)
         await rendering.make(first, frames, tmp_path / "again")
         assert (tmp_path / "again").read_bytes() == maker.frames[first * size : (first + frames) * size]
         assert rendering.decided == {}
+
+
+async def test_settled_frames_and_the_last_ones_in_one_go(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """The settled frames and those after them, made in one go or alone, have the same bytes as all at once."""
+    form, pieces = Form(1, 64, -16.0), sounds(captured("plain"))
+    maker = Maker(form, ffmpeg, tmp_path)
+    await maker.advance(pieces, last=True)
+    whole, settled = maker.frames, settled_frames(length(pieces))
+    rendering = Rendering(pieces, maker.cuts, form, start_db=None, local=local, ffmpeg=ffmpeg, workdir=tmp_path)
+    made, rest = await rendering.make_to_end(300, settled - 300, tmp_path / "settled")
+    assert made.frames == settled - 300
+    assert (tmp_path / "settled").read_bytes() + rest == whole[300 * form.frame_bytes :]
+    assert await rendering.last(settled) == rest
+    assert rendering.warm is not None
+    kept = replace(rendering.warm, rest=b"kept")
+    assert await rendering.last(settled, kept) == b"kept"
+    assert await rendering.last(settled, replace(kept, identity="other")) == rest
 
 
 async def test_a_healed_piece_ends_where_its_follower_begins(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
@@ -138,3 +180,57 @@ async def test_what_sounds_shorter_than_it_should_is_noted(studio: Studio, ffmpe
     )
     await rendering.make(0, None, tmp_path / "out")
     assert rendering.decided[0].cut.off_by == -10_000
+
+
+def encoded_s() -> float:
+    """Return the seconds of sound that were encoded so far."""
+    return sum(counted.ENCODED.copy().values())
+
+
+@pytest.mark.parametrize("form", [Form(1, 64, -16.0), Form(2, 128, -16.0)], ids=["mono", "stereo"])
+async def test_a_long_stretch_is_made_in_halves(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path, form: Form) -> None:
+    """Two encoders, which share a long stretch while nothing else is encoded, give the bytes of one, and count its
+    sound once."""
+    path = studio.record("a.wav", signal(55 * SAMPLE_RATE), WAV)
+    pieces = [Sound(as_key(path), Container.WAV, False, Samples(55 * SAMPLE_RATE))]
+    made: list[bytes] = []
+    assert middle_of(0, 55 * SAMPLE_RATE) is not None
+    assert middle_of(0, 906 * SAMPLE_RATE) is None
+    for busy in (False, True):
+        for first, frames in ((0, None), (7, 2222)):
+            rendering = Rendering(
+                pieces, layout(pieces, form), form, start_db=None, local=local, ffmpeg=ffmpeg, workdir=tmp_path
+            )
+            assert ffmpeg.encodes_nothing
+            before = encoded_s()
+            async with ffmpeg._encoding.first() if busy else nullcontext():
+                await rendering.make(first, frames, tmp_path / "out")
+            made.append((tmp_path / "out").read_bytes())
+            assert encoded_s() - before < 56
+    assert made[:2] == made[2:]
+    assert made[1] == made[0][7 * form.frame_bytes :][: 2222 * form.frame_bytes]
+
+
+async def test_a_half_that_fails() -> None:
+    """When one encoder fails, the other is given up, and the failure is told."""
+    ended: list[str] = []
+
+    async def blocks() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield bytes(4 * SAMPLE_RATE)
+
+    async def fails(blocks: AsyncIterator[bytes]) -> None:
+        async for _ in blocks:
+            raise TryLater("broken")
+
+    async def listens(blocks: AsyncIterator[bytes]) -> None:
+        try:
+            async for _ in blocks:
+                await asyncio.sleep(0)
+        finally:
+            ended.append("listens")
+
+    for first, second in ((fails, listens), (listens, fails)):
+        with pytest.raises(TryLater, match="broken"):
+            await encode_halves(blocks(), 0, 2000, 4, first, second)
+    assert ended == ["listens", "listens"]

@@ -31,6 +31,16 @@ PLACES = (20_000, 80_000, 120_000, 170_000)
 CASES = DATA / "cases"
 
 
+_recorded: dict[str, bytes] = {}
+
+
+def recorded(studio: Studio, form: str) -> bytes:
+    """Return SOUND in this form, which is encoded once."""
+    if form not in _recorded:
+        _recorded[form] = studio.record("a", SOUND, FORMS[form]).read_bytes()
+    return _recorded[form]
+
+
 @dataclass(frozen=True)
 class Heard:
     facts: ChunkFacts
@@ -67,7 +77,7 @@ def assert_one_hole(heard: Heard, samples: int) -> None:
 async def test_what_stands_around_a_file(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """A byte, a line end, a tag or noise in front of a file or behind it costs no sound, moves none, and is not
     reported."""
-    data = studio.record("a", SOUND, FORMS[form]).read_bytes()
+    data = recorded(studio, form)
     whole = await hear(data, ffmpeg, tmp_path)
     for name, odd in surrounded(data):
         heard = await hear(odd, ffmpeg, tmp_path)
@@ -78,7 +88,7 @@ async def test_what_stands_around_a_file(form: str, studio: Studio, ffmpeg: Ffmp
 @pytest.mark.parametrize("form", NUMBERS)
 async def test_numbers_that_are_wrong(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """Sound is heard in its place whatever lengths and sizes the header states."""
-    data = studio.record("a", SOUND, FORMS[form]).read_bytes()
+    data = recorded(studio, form)
     for name, odd in NUMBERS[form](data):
         assert away(await hear(odd, ffmpeg, tmp_path), PRIMING) == [], name
 
@@ -87,7 +97,7 @@ async def test_numbers_that_are_wrong(form: str, studio: Studio, ffmpeg: Ffmpeg,
 async def test_damage_in_the_middle(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """Around frames that are damaged, lost or separated by other bytes the sound stays; the loss is a hole or reported
     at joining."""
-    data = studio.record("a", SOUND, FORMS[form]).read_bytes()
+    data = recorded(studio, form)
     for name, odd in damaged(data):
         heard = await hear(odd, ffmpeg, tmp_path)
         assert away(heard) == [], name
@@ -99,7 +109,7 @@ async def test_damage_in_the_middle(form: str, studio: Studio, ffmpeg: Ffmpeg, t
 @pytest.mark.parametrize("form", ["m4a", "no_edit_list", "fragments"])
 async def test_damage_in_the_middle_of_mp4(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """Behind missing or extra bytes an MP4's sound can't be found; the sound before stays, and the loss is reported."""
-    data = studio.record("a", SOUND, FORMS[form]).read_bytes()
+    data = recorded(studio, form)
     for name, odd in damaged(data):
         heard = await hear(odd, ffmpeg, tmp_path)
         assert away(heard, PRIMING, PLACES[:2]) == [], name
@@ -118,7 +128,7 @@ async def test_cut_in_a_frame(form: tuple[str, ...], cut: int, studio: Studio, f
 
 async def test_frames_that_were_overwritten_keep_their_time(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """A second of zeros in an MP3 of a constant rate is a second of silence, and a hole."""
-    data = bytearray(studio.record("a", SOUND, FORMS["mp3_without_tag"]).read_bytes())
+    data = bytearray(recorded(studio, "mp3_without_tag"))
     data[25_000:41_000] = bytes(16_000)
     heard = await hear(bytes(data), ffmpeg, tmp_path)
     assert away(heard, PRIMING, (20_000, 120_000, 170_000)) == []
@@ -170,7 +180,7 @@ async def test_a_wav_that_ends_before_its_sound(size: int, studio: Studio, ffmpe
 )
 async def test_bytes_that_are_missing(form: str, left: float, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """A cut upload is still noticed."""
-    data = studio.record("a", SOUND, FORMS[form]).read_bytes()
+    data = recorded(studio, form)
     with pytest.raises(GiveUp) as caught:
         await hear(data[: int(len(data) * left)], ffmpeg, tmp_path)
     assert caught.value.reason == "truncated"
@@ -178,7 +188,7 @@ async def test_bytes_that_are_missing(form: str, left: float, studio: Studio, ff
 
 async def test_a_killed_recorder_of_fragments(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """All whole fragments are heard, and the missing part of the last one is reported."""
-    data = studio.record("a", SOUND, FORMS["fragments"]).read_bytes()
+    data = recorded(studio, "fragments")
     fourth = data.rindex(b"mdat", 0, data.rindex(b"moof"))
     heard = await hear(data[: fourth + 4000], ffmpeg, tmp_path)
     assert away(heard, PRIMING, PLACES[:3]) == []
@@ -219,7 +229,7 @@ def with_hole(data: bytes, begin_ms: int, hole_ms: int) -> bytes:
 
 async def test_a_hole_in_the_clock_is_silence(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """A hole in the clock is silence of its length between the same samples, and nothing is missing."""
-    data = studio.record("a", SOUND, FORMS["live_webm"]).read_bytes()
+    data = recorded(studio, "live_webm")
     whole = await hear(data, ffmpeg, tmp_path)
     heard = await hear(with_hole(data, 2000, 700), ffmpeg, tmp_path)
     assert heard.facts.samples - whole.facts.samples == pytest.approx(700 * 48, abs=100)
@@ -232,7 +242,7 @@ async def test_a_hole_in_the_clock_is_silence(studio: Studio, ffmpeg: Ffmpeg, tm
 
 async def test_a_clock_that_is_not_even_adds_nothing(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """Packets that come up to a tenth of a second late have no silence between them."""
-    data = studio.record("a", SOUND, FORMS["live_webm"]).read_bytes()
+    data = recorded(studio, "live_webm")
     heard = await hear(with_hole(data, 2000, 60), ffmpeg, tmp_path)
     assert (heard.facts.samples, heard.wrong) == (LENGTH, [])
 
@@ -263,7 +273,7 @@ async def test_laced_packets_are_counted(ffmpeg: Ffmpeg, tmp_path: Path) -> None
 
 async def test_a_damaged_cluster_costs_itself_alone(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """A cluster of noise is silence of its length, and a hole."""
-    data = studio.record("a", SOUND, FORMS["live_webm"]).read_bytes()
+    data = recorded(studio, "live_webm")
     places = [at for at in range(len(data)) if data.startswith(b"\x1f\x43\xb6\x75", at)]
     begin, end = places[1], places[2]
     noise = np.random.default_rng(8).bytes(end - begin)
@@ -296,7 +306,7 @@ async def test_what_a_file_claims_is_kept(
     form: str, name: str, claimed: int, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path
 ) -> None:
     """The stated length of a file is kept beside the one that it holds."""
-    data = studio.record("a", SOUND, FORMS[form]).read_bytes()
+    data = recorded(studio, form)
     assert (await hear(data, ffmpeg, tmp_path)).facts.told is None
     facts = (await hear(dict(NUMBERS[form](data))[name], ffmpeg, tmp_path)).facts
     assert abs(facts.samples - LENGTH) <= PRIMING

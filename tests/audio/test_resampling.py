@@ -22,6 +22,7 @@ from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container, Samples
 from tests.audio.sounds import ADTS, FLAC, M4A, Pcm, as_key, lag, local
 from tests.audio.voices import voice
+from tests.world import find_ffmpeg
 
 RATES = (8000, 16_000, 22_050, 24_000, 32_000, 44_100, 96_000)
 WAV = ("-c:a", "pcm_f32le", "-f", "wav")
@@ -58,7 +59,7 @@ def cuts(rate: int, seconds: float, count: int) -> list[int]:
 def recorded(sound: Pcm, rate: int, form: tuple[str, ...], path: Path) -> Path:
     channels = sound.shape[1] if sound.ndim == 2 else 1
     source = ["-f", "f32le", "-ar", str(rate), "-ac", str(channels), "-i", "pipe:"]
-    command = [Ffmpeg.find().exe, "-v", "error", *source, *form, "-y", str(path)]
+    command = [find_ffmpeg().exe, "-v", "error", *source, *form, "-y", str(path)]
     subprocess.run(command, input=np.ascontiguousarray(sound).tobytes(), check=True)
     return path
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.audio.grid import FRAME, Span
-from bot.audio.limiter import CONTEXT
+from bot.audio.reach import CONTEXT
 from bot.audio.track import AHEAD, ENCODER_PRE_ROLL, PlacedPiece, Reused, missing_spans, reusable, settled_frames
 from storage.records import Samples
 

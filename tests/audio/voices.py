@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bot.demo
-from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.leveller import CEILING_DBTP, LevelState, apply, begin, curve
 from bot.audio.limiter import limited
 from bot.audio.loudness import HOP
 from bot.audio.peaks import Pcm
 from storage.records import SAMPLE_RATE
 from tests.audio.levels import loudness
+from tests.world import find_ffmpeg
 
 TARGET = -16.0
 
@@ -37,7 +37,7 @@ def voice(part: int) -> Pcm:
     """Return half a minute of one of the demo's two voices, mono."""
     path = Path(bot.demo.__file__).parent / "speech" / f"part{part}.ogg"
     form = ("-f", "f32le", "-ar", str(SAMPLE_RATE), "-ac", "1", "pipe:")
-    command = [Ffmpeg.find().exe, "-v", "error", "-i", str(path), *form]
+    command = [find_ffmpeg().exe, "-v", "error", "-i", str(path), *form]
     heard = subprocess.run(command, capture_output=True, check=True).stdout
     return np.frombuffer(heard, np.float32)[:, None].copy()
 
@@ -154,11 +154,28 @@ def levelled(
 ) -> tuple[Pcm, NDArray[np.float64]]:
     """Level the sound in pieces, each with the state stored by the one before, and limit it; return it with the gains
     in dB, one per hop."""
+    curves = _curves(sound, piece_s, start_db, target)
+    parts = [apply(piece, decided, 0) for piece, decided in curves]
+    return limited(np.concatenate(parts), CEILING_DBTP), _in_db(curves)
+
+
+def gains_of(sound: Pcm, piece_s: float, *, start_db: float | None = None) -> NDArray[np.float64]:
+    """Return the gains that `levelled` applies: to apply them and to limit the sound takes longer than to decide."""
+    return _in_db(_curves(sound, piece_s, start_db, TARGET))
+
+
+def _curves(
+    sound: Pcm, piece_s: float, start_db: float | None, target: float | None
+) -> list[tuple[Pcm, NDArray[np.int16]]]:
+    """Return the pieces of a sound, each with its gains."""
     state, length = begin(start_db), int(piece_s * SAMPLE_RATE)
-    parts, gains = [], []
+    curves = []
     for start in range(0, len(sound), length):
         piece = sound[start : start + length]
         decided, state = curve(piece, LevelState.from_json(state.to_json()), target)
-        parts.append(apply(piece, decided, 0))
-        gains.append(decided[:-1])
-    return limited(np.concatenate(parts), CEILING_DBTP), np.concatenate(gains) / 100
+        curves.append((piece, decided))
+    return curves
+
+
+def _in_db(curves: Sequence[tuple[Pcm, NDArray[np.int16]]]) -> NDArray[np.float64]:
+    return np.concatenate([decided[:-1] for _, decided in curves]) / 100

@@ -11,7 +11,7 @@ from bot import facts
 from bot.recording.model import Rejected
 from storage.records import DeviceId, DurationMs, EventId, HeardEvent, Json, RoomId, UserId
 
-MAX_ID = 255  # bytes in an id (Client-Server API, size limits); we count characters
+MAX_ID = facts.MAX_ID  # we count characters of what users say
 MAX_SEQUENCE = 100_000
 MAX_DURATION_MS = 24 * 3600 * 1000
 MAX_BYTES = 1 << 40

@@ -16,6 +16,7 @@ from bot.event_types import (
     POWER_LEVELS,
     ROOM_AVATAR,
     ROOM_NAME,
+    ROOM_TOPIC,
     TOMBSTONE,
 )
 from bot.recording.model import BroadcastChanged, BroadcastStarted
@@ -28,6 +29,7 @@ KEPT = frozenset(
         POWER_LEVELS,
         ENCRYPTION,
         ROOM_NAME,
+        ROOM_TOPIC,
         ROOM_AVATAR,
         CANONICAL_ALIAS,
         TOMBSTONE,
@@ -44,11 +46,12 @@ KEPT = frozenset(
 """Types of state that are kept."""
 TEXTS = {
     ROOM_NAME: ("name",),
+    ROOM_TOPIC: ("topic",),
     ROOM_AVATAR: ("url",),
     CANONICAL_ALIAS: ("alias",),
     TOMBSTONE: ("replacement_room",),
     JOIN_RULES: ("join_rule",),
-    MEMBER: ("membership", "displayname"),
+    MEMBER: ("membership", "displayname", "avatar_url"),
 }
 """Types of which some texts are kept, and nothing else."""
 LISTS = {CANONICAL_ALIAS: ("alt_aliases",)}
@@ -82,7 +85,7 @@ def kept_state(room_id: RoomId, event: Json, at: Position = UNPLACED) -> StateEv
     kind, key, sender, content = (event.get(name) for name in ("type", "state_key", "sender", "content"))
     if kind not in KEPT or not isinstance(key, str) or not isinstance(sender, str):
         return None
-    if not isinstance(content, dict) or max(len(key), len(sender)) > fields.MAX_ID:
+    if not isinstance(content, dict) or not (facts.is_id(key) and facts.is_id(sender)):
         return None
     if kind in dialects.INFOS:
         if key != sender:
@@ -104,7 +107,7 @@ def kept_state(room_id: RoomId, event: Json, at: Position = UNPLACED) -> StateEv
         sender=UserId(sender),
         content=content,
         position=at,
-        event_id=EventId(event_id) if isinstance(event_id, str) and len(event_id) <= fields.MAX_ID else None,
+        event_id=EventId(event_id) if isinstance(event_id, str) and facts.is_id(event_id) else None,
         sent_at=fields.sent_at(event),
     )
 

@@ -60,6 +60,8 @@ async def joined(db: Connection, room_id: RoomId, now: datetime, *, us: UserId, 
         await disclosing.switched(db, room_id, disclosure.SWITCHES[kind], now, on=on, by=by)
     if direct and room.inviter is not None:
         await jobs.hasten(db, orders.Direct.to(room.inviter), now)
+    if room.behind is not None:
+        await jobs.add(db, orders.CatchUp(room_id).job(), now)
     if not direct:
         await jobs.add(db, orders.Cover(room_id).job(), now)
         await disclosing.show(db, room_id, now)

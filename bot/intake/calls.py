@@ -19,14 +19,18 @@ from storage.records import CallProtocol, Room, RoomId, UserId
 
 def installed() -> bool:
     """Return whether the program was installed with what it needs for calls: the extra `calls`."""
-    return find_spec("aiortc") is not None
+    return all(map(find_spec, ("aiortc", "livekit")))
 
 
-async def hindrance(db: Connection, room: Room, protocol: CallProtocol, us: UserId) -> str | None:
+async def hindrance(
+    db: Connection, room: Room, protocol: CallProtocol, us: UserId, *, sticky: bool | None
+) -> str | None:
     """Return what keeps the bot out of calls of this protocol in a room, in the language that is spoken now; None:
-    nothing."""
-    if not rules.may_show_in_call(us, protocol, await rooms.power(db, room.room_id)):
-        return words.lacks(protocol)
+    nothing. `sticky`: whether it is shown there by a sticky event; None: not known yet, and either will do."""
+    power = await rooms.power(db, room.room_id)
+    ways = (False, True) if sticky is None else (sticky,)
+    if not any(rules.may_show_in_call(us, protocol, power, sticky=way) for way in ways):
+        return words.lacks(protocol, sticky=ways[0])
     return _(words.UNENCRYPTED) if room.encrypted and protocol is CallProtocol.MXVC else None
 
 

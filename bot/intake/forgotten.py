@@ -2,8 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from bot import orders
+from bot.intake import portraying
 from bot.recording.chunks import NOT_WANTED, OUT_OF_TURN
 from bot.recording.model import Deleted, Forgotten, RecordingEvent
 from storage import archive, calls, jobs, journal, listener_uses, sealed_messages, spoken, withheld_keys
@@ -35,14 +37,15 @@ async def traces(db: Connection, user_id: UserId, room_ids: Sequence[RoomId] | N
     alone: not all of its sound is in chunks yet."""
     alone, shared = await spoken.by(db, user_id, room_ids, WITHOUT_SOUND)
     running = [call for call in await calls.running(db) if room_ids is None or call.room_id in room_ids]
-    theirs = [call for call in running if call in shared or _speaks_in(user_id, call)]
+    theirs = [call for call in running if call in shared or _is_in(user_id, call)]
     alone, shared = (tuple(each for each in found if each not in running) for found in (alone, shared))
     return Traces(user_id, room_ids, alone, (*shared, *theirs))
 
 
-def _speaks_in(user_id: UserId, call: Recording) -> bool:
-    """Return whether a call has a stem of a member's."""
-    return any(stem.user_id == user_id and not stem.removed for stem in call.stems)
+def _is_in(user_id: UserId, call: Recording) -> bool:
+    """Return whether a call has a stem of a member's, or a time in which they were not heard."""
+    has_stem = any(stem.user_id == user_id and not stem.removed for stem in call.stems)
+    return has_stem or any(each.user_id == user_id for each in call.unheard)
 
 
 async def remove(
@@ -59,10 +62,11 @@ async def remove(
         await jobs.cancel(db, [orders.Fetch.about(chunk.id) for chunk in theirs])
 
 
-async def remove_the_rest(db: Connection, of: Traces) -> None:
+async def remove_the_rest(db: Connection, of: Traces, now: datetime) -> None:
     """Delete what is kept of a member beside recordings. Their wishes, the log of changes, and the address that they
     listen by stay."""
     await listener_uses.forget(db, of.user_id, of.room_ids)
+    await portraying.remove(db, of.user_id, of.room_ids, now)
     await sealed_messages.forget_sender(db, of.user_id, of.room_ids)
     if of.room_ids is None:
         await withheld_keys.forget(db, of.user_id)

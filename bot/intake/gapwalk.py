@@ -20,7 +20,7 @@ from bot.dialects.members import change_of
 from bot.dialects.redaction import judged
 from bot.dialects.state import kept_state, stands_at
 from bot.event_types import MEMBER
-from bot.intake import consent, floor_marks, missed, roomstate
+from bot.intake import catching_up, consent, floor_marks, missed, roomstate
 from bot.intake.isolation import isolated
 from bot.matrix.batch import RoomBatch
 from bot.recording.model import Redacted, Rejected
@@ -113,6 +113,7 @@ async def take_page(
     for place, heard in enumerate(reversed(page), start=first):
         if heard.event_id in originals:
             async with isolated(db, heard.room_id, heard.event_id):
+                await catching_up.own_message(db, us, heard, now)
                 if not heard.encrypted:
                     await floor_marks.note(db, us, heard.room_id, heard.event, Position(place), now)
                 await _take_event(db, gap, heard, Position(place), now, wanted)
@@ -160,6 +161,7 @@ async def close(db: Connection, gap: TimelineGap, now: datetime, *, whole: bool)
         log.info("timeline gap read: room=%s pages=%d", gap.room_id, gap.pages)
         return
     log.warning("timeline gap given up: room=%s pages=%d", gap.room_id, gap.pages)
+    await catching_up.not_walked(db, gap.room_id)
     await missed.look_again(db, gap.room_id, now)
 
 

@@ -15,6 +15,7 @@ from bot.intake import arrival, floor_marks, gapwalk, missed, roomstate, success
 from bot.intake.isolation import Guard, isolated, unguarded
 from bot.intake.opening import Decrypt, open_sealed
 from bot.intake.selection import Grammar, Selection
+from bot.intake.sticky import StickyEvents
 from bot.intake.succession import Publishes
 from bot.intake.timeline import TimelineReader, before_us
 from bot.matrix.batch import RoomBatch, SyncBatch
@@ -48,6 +49,7 @@ class Intake:
         self._clock = clock
         self._selection = Selection(user_id, grammar, clock)
         self._timelines = TimelineReader(user_id, self._selection)
+        self._sticky = StickyEvents(decrypt)
 
     async def since(self) -> str | None:
         """Return the token of the last sync that was stored."""
@@ -93,6 +95,7 @@ class Intake:
             if batch.new_keys:
                 sealed = await journal.sealed(db, batch.new_keys)
                 await open_sealed(db, sealed, self._decrypt, now, guard)
+                await self._sticky.open(db, now, guard, batch.new_keys)
             await journal.put(db, journal.SYNC_TOKEN, batch.next_batch)
         self._selection.end()
 
@@ -116,6 +119,8 @@ class Intake:
             await rooms.forget_state(db, batch.room_id)  # removed earlier and banned now, for example
         elif behind:
             await jobs.add(db, orders.Refresh(batch.room_id).job(), now)
+        if batch.joined:
+            await self._sticky.take(db, batch.room_id, batch.sticky, now)
 
     async def _take_block(
         self, db: Connection, room: Room, batch: RoomBatch, gap: TimelineGap | None, now: datetime, guard: Guard
@@ -148,6 +153,7 @@ class Intake:
         """Decrypt stored events where possible: keys may have come since they were last tried. Raises StoreError."""
         async with self._store.write() as db:
             await open_sealed(db, await journal.sealed(db), self._decrypt, self._clock(), isolated)
+            await self._sticky.open(db, self._clock(), isolated)
 
     async def ask_for_state(self) -> None:
         """Order a fresh reading of every room's state, rooms with a live broadcast first. Raises StoreError."""

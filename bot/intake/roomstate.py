@@ -22,9 +22,12 @@ from bot.event_types import (
     POWER_LEVELS,
     ROOM_AVATAR,
     ROOM_NAME,
+    ROOM_TOPIC,
+    RTC_MEMBER,
+    STICKY,
     TOMBSTONE,
 )
-from bot.intake import calls, disclosing, missed, turning, walkie
+from bot.intake import calls, disclosing, missed, portraying, turning, walkie
 from bot.intake.isolation import Guard, isolated
 from bot.matrix import nesting
 from bot.recording.model import Redacted
@@ -32,14 +35,14 @@ from storage import archive, gaps, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import Json, Position, RoomId, StateEvent, UserId
 
-SHOWN = frozenset({ROOM_NAME, ROOM_AVATAR})
+SHOWN = frozenset({ROOM_NAME, ROOM_TOPIC, ROOM_AVATAR})
 """Types of state that feeds and pages show."""
-EMPTIED = (TOMBSTONE, CANONICAL_ALIAS, DISCLOSURE, PERMIT, FLOOR, *sorted(SHOWN | CALLS))
+EMPTIED = (TOMBSTONE, CANONICAL_ALIAS, DISCLOSURE, PERMIT, FLOOR, *sorted(SHOWN | CALLS | STICKY))
 """Types of state whose stored content a redaction removes completely."""
 SHOW_AGAIN = frozenset({POWER_LEVELS, DISCLOSURE})
 """Types of state after which the bot's own state event is compared with the room: it may be written now, or somebody
 replaced it."""
-CONCERN_CALLS = CALLS | {ENCRYPTION, POWER_LEVELS}
+CONCERN_CALLS = CALLS | {ENCRYPTION, POWER_LEVELS, RTC_MEMBER}
 """Types of state that tell who is in a call, or decide whether the bot may be, and how it signals there."""
 MEMBERS_AT_ONCE = 200
 
@@ -137,6 +140,7 @@ async def apply_members(
     known = await rooms.member_states(db, room_id, {member.state_key for member in members})
     heard = await journal.positions_of(db, [member.event_id for member in members if member.event_id])
     changed: dict[str, StateEvent] = {}
+    faces = set[UserId]()
     for member in members:
         old = changed.get(member.state_key) or known.get(member.state_key)
         if old is not None and newest is not None and old.position > newest:
@@ -148,10 +152,14 @@ async def apply_members(
         new = replace(member, position=position)
         if new != old:
             changed[new.state_key] = new
+            if facts.member_avatar(new) != facts.member_avatar(old):
+                faces.add(UserId(new.state_key))
     await rooms.save_states(db, changed.values())
     gone = [UserId(user) for user, member in changed.items() if not facts.is_joined(member)]
     if gone:
         await walkie.left(db, room_id, gone, now)
+    if faces:
+        await portraying.look(db, room_id, faces, now)
     if changed:
         await calls.look(db, room_id, now)
     return {member.state_key for member in members if facts.is_joined(member)}

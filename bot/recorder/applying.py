@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 
 from bot import orders
-from bot.intake import announcements, calls
+from bot.intake import announcements, calls, portraying
 from bot.language import speaking
 from bot.recorder import asking, floor
 from bot.recorder.erasing import erase, forget, forget_older_audio, hand_back, take_back, withdraw
@@ -110,6 +110,7 @@ class Applying:
         await self.effects(db, outcome.recording, outcome.effects)
         if _lost_a_speaker(recording, outcome.recording):
             await announcements.take_name_out(db, outcome.recording, now)
+            await portraying.look(db, recording.room_id, [credit.user_id for credit in recording.speakers], now)
         await _wake_engine(db, recording, event, now)
         removed = _removed(before, outcome.chunks)
         for part in {None, *removed} if removed else ():

@@ -5,11 +5,24 @@ from collections.abc import Collection
 from datetime import datetime
 
 from bot import orders
-from bot.intake import announcements
+from bot.intake import announcements, portraying
 from bot.intake.unsending import unsend
 from bot.recording.kinds import kind_of
 from bot.recording.wording import TOLD
-from storage import archive, calls, handed_back, history_checks, jobs, journal, rooms, sessions, tracks
+from storage import (
+    archive,
+    calls,
+    found_again,
+    handed_back,
+    history_checks,
+    jobs,
+    journal,
+    live_listening,
+    originals,
+    rooms,
+    sessions,
+    tracks,
+)
 from storage.database import Connection
 from storage.records import BlobKey, EventId, Recording, RecordingId
 
@@ -36,6 +49,9 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
     if not kind_of(recording).related:  # a search of the history could find its messages one by one
         await sessions.erase(db, recording.id, [event_id for event_id in events if event_id != recording.event_id])
     await history_checks.forget(db, recording.id)
+    await live_listening.forget(db, recording.id)
+    speakers = {recording.broadcaster, *(chunk.sender for chunk in chunks)}
+    await portraying.look(db, recording.room_id, speakers, now)
     parts = await archive.transmissions_of(db, recording.id)
     fetched = [chunk.id for chunk in chunks if chunk.event_id]
     await jobs.cancel(db, orders.of_recording(recording, fetched, TOLD, parts))
@@ -43,6 +59,7 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
         await take_back(db, recording, now, part)
         await handed_back.forget(db, recording.id, part)
     await announcements.take_back(db, recording, now)
+    await found_again.forget(db, recording.room_id, recording.event_id)
     await rooms.touch(db, recording.room_id, now)
     log.info("erased: recording=%s room=%s", recording.code, recording.room_id)
 
@@ -79,6 +96,9 @@ def hand_back(recording: Recording, part: EventId | None) -> orders.HandBack | o
 async def _remove_episode(db: Connection, recording: Recording, now: datetime) -> None:
     frames = await tracks.empty(db, recording.id)
     await forget(db, frames, now)
+    original = await originals.remove(db, recording.id)
+    if original is not None:
+        await forget(db, [original], now)
     episode = await archive.episode(db, recording.id)
     if episode is not None:
         await archive.delete_episode(db, recording.id)

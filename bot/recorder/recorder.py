@@ -5,7 +5,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from bot import orders
 from bot.errors import TryLater
@@ -20,6 +21,7 @@ from bot.recorder.starting import Starting
 from bot.recorder.transmitting import Transmitting, over
 from bot.recording.model import Ended, Release, Tick
 from bot.recording.policy import Limits
+from bot.settings import Settings
 from storage import archive, gaps, journal
 from storage.database import Connection
 from storage.errors import StoreError
@@ -31,6 +33,22 @@ log = logging.getLogger(__name__)
 BATCH = 100
 STORE_TROUBLE_PAUSE_S = 60.0
 UNREAD_AT_MOST_S = 30.0  # deadlines are checked after this time in any case, however long an outage was
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(**settings.recording.model_dump())
+
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The time at which the next gap is released, as it was read."""
+
+    commits: int  # to the table of gaps by then
+    at: datetime
+    release: datetime | None
 
 
 class Recorder:
@@ -54,6 +72,7 @@ class Recorder:
         self._clock = clock
         self._hearing = Hearing(applying, starting, joining, Transmitting(joining, clock), clock)
         self._stopping = False
+        self._release = _Read(-1, clock(), None)
         self.apply = applying.apply
         self.gathering = Gathering(applying, store.chunks, limits, clock)
         self.calling = Calling(applying, limits, clock)
@@ -92,9 +111,11 @@ class Recorder:
 
     async def _next_release(self) -> float | None:
         """Return the seconds until a gap stops holding up the events after it, whether it was read or not."""
-        now = self._clock()
-        async with self._store.read() as db:
-            release = await gaps.next_release(db, now)
+        now, written, known = self._clock(), self._store.changes.of("gaps"), self._release
+        if known.commits != written or not known.at <= now < (known.release or _NEVER):
+            async with self._store.read() as db:
+                self._release = _Read(written, now, await gaps.next_release(db, now))
+        release = self._release.release
         return None if release is None else max(0.0, (release - now).total_seconds())
 
     async def _begin(self) -> None:

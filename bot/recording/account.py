@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bot.language import N_, _
+from bot.language import N_, _, plural
 from bot.recording import wrong_lengths
 from bot.recording.chunks import NOT_WANTED, OUT_OF_TURN
 from bot.recording.ledger import Entry, Ledger
@@ -133,8 +133,16 @@ def comment(loss: Loss) -> str:
 
 def missing(recording: Recording, loss: Loss) -> str | None:
     """Return a text on the gaps, and on the end if it may be missing; None if nothing is missing."""
-    parts = [part for part in (silences(loss), _end(recording, loss)) if part]
+    parts = [part for part in (silences(loss), _of_speakers(recording), _end(recording, loss)) if part]
     return ", ".join(parts) or None
+
+
+def _of_speakers(recording: Recording) -> str | None:
+    """Tell that members of a call were not heard for a time. Public texts name nobody."""
+    if recording.state is not RecordingState.INCOMPLETE or not recording.unheard:
+        return None
+    count = len({each.user_id for each in recording.unheard})
+    return plural("some sound of {count} member is missing", "some sound of {count} members is missing", count)
 
 
 def _end(recording: Recording, loss: Loss) -> str | None:
@@ -145,7 +153,7 @@ def _end(recording: Recording, loss: Loss) -> str | None:
         return _(no_end[recording.ended_by])
     if loss.end:
         return _("its end is missing")
-    return None if loss.gaps else _("some of it may be missing")
+    return None if loss.gaps or recording.unheard else _("some of it may be missing")
 
 
 def first_line(recording: Recording, loss: Loss) -> str | None:
@@ -160,9 +168,12 @@ def whole(recording: Recording, loss: Loss) -> str:
     return f"{state}, {missing(recording, loss)}" if recording.state is RecordingState.INCOMPLETE else state
 
 
-def verdict(recording: Recording, ledger: Ledger) -> str:
-    """Return whole sentences on whether the recording is complete. Pages list the missing parts beside it."""
+def verdict(recording: Recording, ledger: Ledger, *, unheard: bool = False) -> str:
+    """Return whole sentences on whether the recording is complete. Pages list the missing parts beside it. `unheard`:
+    members of a call were not heard, and pages say why."""
     match recording.state:
+        case RecordingState.COMPLETE if unheard:
+            return _("The episode has all audio that was received.")
         case RecordingState.COMPLETE:
             return _("Complete: the episode has all audio that was sent.")
         case RecordingState.LIVE:

@@ -10,6 +10,7 @@ from storage.records import EndedBy, Recording
 class Words:
     """Words for the recordings of one kind, marked for the catalogue: whoever says them looks them up."""
 
+    name: str  # of the kind
     begun: str  # the notice that one is recorded now; {who}
     told: Mapping[str, str]  # notices about one recording
     no_end: Mapping[EndedBy, str]  # why the end of an incomplete one may be missing
@@ -20,3 +21,4 @@ class Words:
     parts: str  # above that table; {n}
     live: Callable[[Recording], str] | None = None  # a line on one that is recorded now, where {who} does not fit:
     # {time}, {length}, {code}
+    name_of: Callable[[Recording], str] | None = None  # of a kind that has several, for one recording

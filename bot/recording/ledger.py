@@ -11,6 +11,7 @@ from itertools import chain
 
 from storage.records import (
     BlobKey,
+    CallEventKind,
     Chunk,
     ChunkId,
     ChunkState,
@@ -69,6 +70,16 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeakerGap:
+    """A stretch in which one member of a call was not heard: no silence in the audio, in which the others are heard."""
+
+    position: Samples
+    samples: Samples
+    user_id: UserId
+    reason: CallEventKind
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     entries: tuple[Entry, ...]
     gaps: tuple[Gap, ...]
@@ -77,6 +88,7 @@ class Ledger:
     complete: bool  # all sound that was sent is in the audio, as far as this can be known once nothing more comes
     certain: bool  # complete, and there is no need to wait for more
     waiting: bool  # a key or media may still turn up
+    of_speakers: tuple[SpeakerGap, ...] = ()  # of a call alone
 
     @property
     def sounds(self) -> bool:

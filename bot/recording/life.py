@@ -36,6 +36,7 @@ def tombstone(recording: Recording, now: datetime) -> Recording:
         speakers=(),
         stems=(),
         aways=(),
+        unheard=(),
         turns=(),
         notice=None,
     )

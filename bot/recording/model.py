@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from storage.records import (
     BlobKey,
+    CallEventKind,
     Chunk,
     ChunkFacts,
     ChunkId,
@@ -244,6 +245,25 @@ class CameBack:
 
 
 @dataclass(frozen=True, slots=True)
+class NotHeard:
+    """The sound of a device in a call does not come from `at` on, or can't be read. `why`: one of `UNHEARD`."""
+
+    user_id: UserId
+    device_id: str
+    why: CallEventKind
+    at: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A device that was not heard is heard again from `at` on, or gone."""
+
+    user_id: UserId
+    device_id: str
+    at: Samples
+
+
+@dataclass(frozen=True, slots=True)
 class Spoken:
     """A report of who speaks in a call, in the order of their first speech, and of their turns: known once it was
     mixed."""
@@ -284,6 +304,8 @@ RecordingEvent = (
     | SlicesKept
     | WentAway
     | CameBack
+    | NotHeard
+    | Heard
     | Spoken
     | Tick
     | Joined

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from bot.recording.kind import Named
 from bot.recording.kinds import kind_of, lay_out
-from bot.recording.ledger import Entry, Ledger
+from bot.recording.ledger import Entry, Gap, Ledger, SpeakerGap
 from bot.recording.speakers import Speaker
 from storage.records import (
     CallEvent,
+    CallEventKind,
     Chunk,
     ChunkId,
     Episode,
@@ -23,6 +25,10 @@ from storage.records import (
 
 MIME, STEM_MIME = "audio/mpeg", "audio/ogg"
 NO_PATHS: Mapping[int, str] = {}
+
+
+IN_GAPS = frozenset({CallEventKind.UNREACHABLE, CallEventKind.UNREADABLE})
+"""Events of a call that the gaps of its members tell of, with their ends."""
 
 
 def recording_json(
@@ -97,7 +103,7 @@ def _call(recording: Recording, events: Iterable[CallEvent], paths: Mapping[int,
     return {
         "protocol": str(recording.protocol),
         "stems": [_stem(stem, paths.get(stem.number)) for stem in recording.stems],
-        "events": [_event(event) for event in events],
+        "events": [_event(event) for event in events if event.what not in IN_GAPS],
     }
 
 
@@ -122,10 +128,13 @@ def _event(event: CallEvent) -> dict[str, Any]:
 
 
 def _gaps(ledger: Ledger) -> list[dict[str, Any]]:
-    return [
-        {"position_ms": to_ms(gap.position), "duration_ms": to_ms(gap.samples), "reason": str(gap.reason)}
-        for gap in ledger.gaps
-    ]
+    """Return the gaps in the order of their beginnings: those of everybody, and those of one member of a call."""
+    gaps = [_gap(gap) for gap in ledger.gaps] + [{**_gap(gap), "user_id": gap.user_id} for gap in ledger.of_speakers]
+    return sorted(gaps, key=itemgetter("position_ms"))
+
+
+def _gap(gap: Gap | SpeakerGap) -> dict[str, Any]:
+    return {"position_ms": to_ms(gap.position), "duration_ms": to_ms(gap.samples), "reason": str(gap.reason)}
 
 
 def _episode(episode: Episode, title: str, path: str | None) -> dict[str, Any]:

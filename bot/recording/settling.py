@@ -68,7 +68,8 @@ def settled(
 
 def _says_the_same(ledger: Ledger, earlier: Ledger) -> bool:
     """Return whether two ledgers are the same to listeners and readers."""
-    return fingerprint(ledger) == fingerprint(earlier) and loss_of(ledger) == loss_of(earlier)
+    is_same_gap = ledger.of_speakers == earlier.of_speakers or not ledger.sounds
+    return is_same_gap and fingerprint(ledger) == fingerprint(earlier) and loss_of(ledger) == loss_of(earlier)
 
 
 def _silent(outcome: Outcome) -> Outcome:

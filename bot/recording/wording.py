@@ -34,6 +34,12 @@ def words_of(recording: Recording) -> Words:
     return WORDS[recording.kind]
 
 
+def name_of(recording: Recording) -> str:
+    """Return the name of a recording's kind, in the language that is spoken now."""
+    words = words_of(recording)
+    return _(words.name_of(recording) if words.name_of else words.name)
+
+
 def told(recording: Recording, what: str) -> str:
     """Return a notice about one recording, in the language that is spoken now; `what` is one of `TOLD`."""
     return _(OF_ALL.get(what) or words_of(recording).told[what])

@@ -5,18 +5,20 @@ returning (done), by TryLater (put back, with growing pauses), or by GiveUp (fai
 """
 
 import asyncio
+import itertools
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
-from bot import orders
+from bot import counted, orders
 from bot.errors import AircheckError, GiveUp, MisfitJob, TryLater
-from storage import jobs
+from storage import claims, jobs
 from storage.database import Connection
-from storage.errors import StoreError
+from storage.errors import ClaimLostError, StoreBusyError, StoreError
 from storage.records import Job, JobKind
 from storage.store import Store
 
@@ -52,6 +54,8 @@ class Attempts:
     ) -> None:
         self._store = store
         self._handlers = handlers
+        for kind in handlers:
+            counted.JOBS.begin(kind)
         self._clock = clock
         self._stopping = stopping
 
@@ -60,9 +64,18 @@ class Attempts:
 
         When the bot is stopping, or the attempt is cancelled, the row stays as it is; the next start takes it up.
         """
+        try:
+            with claims.holding(job):
+                await self._make(job)
+        except ClaimLostError:
+            log.warning("job was given to another process meanwhile: %s %s", job.kind, job.subject)
+
+    async def _make(self, job: Job) -> None:
+        began = time.perf_counter()
         write_end = await self._do(job)
+        counted.JOB_S.note(time.perf_counter() - began, job.kind)
         trouble = ""
-        while True:
+        for tries in itertools.count():
             try:
                 async with self._store.write() as db:
                     await write_end(db)
@@ -73,12 +86,13 @@ class Attempts:
                 trouble = str(error)
                 if self._stopping.is_set():
                     return
-                await self.rest()
+                await self.rest(tries)
 
-    async def rest(self) -> None:
-        """Wait before the store is tried again, at most until the stop."""
+    async def rest(self, tries: int) -> None:
+        """Wait before the store is tried again after so many tries more than one, at most until the stop."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), STORE_TROUBLE_PAUSE_S)
+            pause_s = min(STORE_TROUBLE_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(tries, 20))
+            await asyncio.wait_for(self._stopping.wait(), pause_s)
 
     async def _do(self, job: Job) -> WriteEnd:
         """Run the handler; return the function that writes its outcome."""
@@ -87,10 +101,15 @@ class Attempts:
         except TryLater as error:
             pause_s = pause_after(job.attempts + 1, error.after_s, error.at_most_s)
             return self._put_back(job, error.sentence, pause_s)
+        except ClaimLostError:
+            raise
         except (StoreError, OSError) as error:  # the disk is the cause, not the job
             sentence = str(error) if isinstance(error, StoreError) else f"the disk: {error.strerror}"
             log.error("job waits: %s %s: %s", job.kind, job.subject, sentence)
-            return self._put_back(job, sentence, pause_after(job.attempts + 1, STORE_TROUBLE_PAUSE_S))
+            passing = isinstance(error, StoreBusyError)  # such as a database that is started anew
+            wished_s = None if passing else STORE_TROUBLE_PAUSE_S
+            longest_s = STORE_TROUBLE_PAUSE_S if passing else None
+            return self._put_back(job, sentence, pause_after(job.attempts + 1, wished_s, longest_s))
         except GiveUp as error:
             return self._give_up(job, f"{error.reason}: {error.sentence}")
         except AircheckError as error:
@@ -105,14 +124,17 @@ class Attempts:
             if job.attempts + 1 >= TRIES_AFTER_A_MISTAKE and not orders.KINDS[job.kind].lasting:
                 return self._give_up(job, type(error).__name__)
             return self._put_back(job, type(error).__name__, pause_after(job.attempts + 1))
+        counted.JOBS.add(job.kind, "done")
         return partial(jobs.done, job_id=job.id, now=self._clock())
 
     def _put_back(self, job: Job, error: str, pause_s: float) -> WriteEnd:
+        counted.JOBS.add(job.kind, "later")
         now = self._clock()
         level = logging.WARNING if job.attempts + 1 == TRIES_BEFORE_A_WARNING else logging.DEBUG
         log.log(level, "job tried again in %.0f s: %s %s: %s", pause_s, job.kind, job.subject, error)
         return partial(jobs.put_back, job=job, error=error, run_at=now + timedelta(seconds=pause_s), now=now)
 
     def _give_up(self, job: Job, error: str) -> WriteEnd:
+        counted.JOBS.add(job.kind, "given_up")
         log.warning("job given up: %s %s: %s", job.kind, job.subject, error)
         return partial(jobs.failed, job_id=job.id, error=error, now=self._clock())

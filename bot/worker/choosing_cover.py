@@ -1,6 +1,5 @@
 """The choice of a podcast's cover: a picture that somebody posted in the room, fetched and made safe."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,8 +14,10 @@ from bot.intake import own_cover, redacting
 from bot.intake.naming import name_of
 from bot.language import speaking
 from bot.pictures.avatar import MAX_AVATAR_BYTES
-from bot.worker.covering import new_picture, safe_picture
-from bot.worker.fetching import Download
+from bot.pictures.cover import SIDE, fitted
+from bot.pictures.one_at_a_time import apart
+from bot.worker.covering import fetched_picture, new_picture
+from bot.worker.given import Download
 from bot.worker.room_history import RoomHistory
 from storage import jobs, rooms
 from storage.database import Connection
@@ -61,16 +62,17 @@ class ChoosingCover:
             async with self._store.write() as db:
                 await self._say(db, order, posted=posted is not None)
             return
-        async with new_picture(self._store.blobs, square) as (part, key), self._store.write() as db:
+        async with new_picture(self._store.blobs, square) as (new, key), self._store.write() as db:
             # It may have been redacted while it was fetched.
             if await redacting.redacted_by(db, order.said_in, order.picture, posted.sender) is not None:
                 await self._say(db, order, posted=False)
             elif await self._say(db, order, posted=True, chosen=True):
-                await asyncio.to_thread(self._store.blobs.add, part, key)
+                await new.keep(db)
                 await self._choose(db, order, key, posted.sender)
 
     async def _square(self, source: MediaSource) -> bytes | None:
-        return await safe_picture(self._store.blobs, self._ffmpeg, self._download, source)
+        picture = await fetched_picture(self._store.blobs, self._ffmpeg, self._download, source, SIDE)
+        return await apart(fitted, picture, source.mxc) if picture is not None else None
 
     async def _posted(self, order: orders.ChooseCover) -> _Posted | None:
         """Return the picture of the message; None where it has none that counts. In an encrypted room only an encrypted

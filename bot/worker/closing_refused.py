@@ -5,7 +5,7 @@ from datetime import datetime
 
 from bot import orders
 from bot.intake import consent
-from bot.worker.fetching import Apply
+from bot.worker.given import Apply
 from storage import jobs
 from storage.records import Job
 from storage.store import Store

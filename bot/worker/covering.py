@@ -15,11 +15,12 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.errors import GiveUp, TryLater
 from bot.event_types import ROOM_AVATAR, ROOM_NAME
 from bot.feeds import titles
-from bot.pictures.avatar import MAX_AVATAR_BYTES, safe_cover
-from bot.pictures.cover import drawn_cover
-from bot.worker.fetching import ASK_AGAIN_AFTER, AT_ONCE_S, Download
+from bot.pictures.avatar import MAX_AVATAR_BYTES, safe_picture
+from bot.pictures.cover import SIDE, drawn_cover, fitted
+from bot.pictures.one_at_a_time import apart
+from bot.worker.given import ASK_AGAIN_AFTER, AT_ONCE_S, Download
 from storage import jobs, rooms
-from storage.blobs import Blobs
+from storage.blobs.door import Arrival, Blobs
 from storage.private import synced
 from storage.records import BlobKey, Job, MediaSource, MxcUri, RoomId
 from storage.store import Store
@@ -62,9 +63,9 @@ class Covering:
         """Return the room's cover, a moderator's choice before any other; draw a picture when none was made so far."""
         async with self._store.read() as db:
             room = await rooms.room(db, room_id)
-        if room is not None and room.own_cover is not None and self._store.blobs.exists(room.own_cover):
+        if room is not None and room.own_cover is not None and await self._store.blobs.exists(room.own_cover):
             return room.own_cover
-        if room is not None and room.cover is not None and self._store.blobs.exists(room.cover):
+        if room is not None and room.cover is not None and await self._store.blobs.exists(room.cover):
             return room.cover
         _, name = await self._wanted(room_id)
         return await self._make(room_id, None, name)
@@ -85,17 +86,17 @@ class Covering:
             room = await rooms.room(db, room_id)
         assert room is not None
         made_of = avatar or f"drawn: {name}"
-        if room.cover is not None and room.cover_of == made_of and self._store.blobs.exists(room.cover):
+        if room.cover is not None and room.cover_of == made_of and await self._store.blobs.exists(room.cover):
             return room.cover
         picture = await self._avatar(room_id, avatar) if avatar else None
         if picture is None:
             made_of = f"drawn: {name}"
-            if room.cover is not None and room.cover_of == made_of and self._store.blobs.exists(room.cover):
+            if room.cover is not None and room.cover_of == made_of and await self._store.blobs.exists(room.cover):
                 return room.cover
-            picture = await asyncio.to_thread(drawn_cover, name, room.key)
+            picture = await apart(drawn_cover, name, room.key)
         now = self._clock()
-        async with new_picture(self._store.blobs, picture) as (part, key), self._store.write() as db:
-            await asyncio.to_thread(self._store.blobs.add, part, key)
+        async with new_picture(self._store.blobs, picture) as (new, key), self._store.write() as db:
+            await new.keep(db)
             current = await rooms.room(db, room_id)
             assert current is not None
             await rooms.save_room(db, replace(current, cover=key, cover_of=made_of))
@@ -107,31 +108,38 @@ class Covering:
     async def _avatar(self, room_id: RoomId, url: str) -> bytes | None:
         """Return the avatar as a square JPEG; None when it can't be used. Raises TryLater."""
         source = MediaSource(MxcUri(url))
-        picture = await safe_picture(self._store.blobs, self._ffmpeg, self._download, source)
+        picture = await fetched_picture(self._store.blobs, self._ffmpeg, self._download, source, SIDE)
         if picture is None:
             log.info("avatar can't be used, drawing a picture: room=%s", room_id)
-        return picture
+            return None
+        return await apart(fitted, picture, url)
 
 
-async def safe_picture(blobs: Blobs, ffmpeg: Ffmpeg, download: Download, source: MediaSource) -> bytes | None:
-    """Fetch a stranger's picture and return it as a square JPEG; None when it can't be had or used. Raises TryLater."""
+async def fetched_picture(
+    blobs: Blobs, ffmpeg: Ffmpeg, download: Download, source: MediaSource, side: int
+) -> bytes | None:
+    """Fetch a stranger's picture and return it as a square JPEG of at most `side` pixels; None when it can't be had or
+    used. Raises TryLater."""
     part = blobs.part(f"picture-{secrets.token_hex(8)}")
     try:
         with suppress(GiveUp):
             await download(source, part, MAX_AVATAR_BYTES)
-            return await safe_cover(ffmpeg, part)
+            return await safe_picture(ffmpeg, part, side)
     finally:
         await asyncio.to_thread(_remove, part)
     return None
 
 
 @asynccontextmanager
-async def new_picture(blobs: Blobs, picture: bytes) -> AsyncIterator[tuple[Path, BlobKey]]:
-    """Write a picture into a file of its own, which is to become a blob under this key, and remove what is left."""
+async def new_picture(blobs: Blobs, picture: bytes) -> AsyncIterator[tuple[Arrival, BlobKey]]:
+    """Write a picture into a file of its own, which becomes a blob under this key if it is kept, and remove what is
+    left."""
     part = blobs.part(f"cover-{secrets.token_hex(8)}")  # two jobs may make the same picture at once
     try:
         await asyncio.to_thread(_write, part, picture)
-        yield part, BlobKey(hashlib.sha256(picture).hexdigest())
+        key = BlobKey(hashlib.sha256(picture).hexdigest())
+        async with blobs.arriving((part, key)) as arrival:
+            yield arrival, key
     finally:
         await asyncio.to_thread(_remove, part)
 

@@ -1,6 +1,7 @@
 """Messages to one user, in their direct chat: personal addresses, and warnings to administrators."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 from bot import facts, orders, words
 from bot.errors import GiveUp
@@ -22,13 +23,21 @@ class Directs:
     """The handler of Direct orders."""
 
     def __init__(
-        self, store: Store, sending: Sending, chats: Chats, *, addresses: PersonalAddresses, prefix: str
+        self,
+        store: Store,
+        sending: Sending,
+        chats: Chats,
+        *,
+        addresses: PersonalAddresses,
+        prefix: str,
+        clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._sending = sending
         self._chats = chats
         self._addresses = addresses
         self._prefix = prefix
+        self._clock = clock
 
     async def __call__(self, job: Job) -> None:
         """Send the message once the user is in the chat. Raises TryLater, GiveUp."""
@@ -51,7 +60,7 @@ class Directs:
         if generation == listener.next_generation:
             async with self._store.write() as db:
                 for room in await heirs.line(db, room_id):
-                    await rooms.end_old_address(db, room, user_id)
+                    await rooms.end_old_address(db, room, user_id, self._clock())
 
     async def _listener(self, user_id: UserId, room_id: RoomId) -> Listener:
         """Read the row of a listener who is a member. Raises GiveUp for anybody else."""

@@ -7,7 +7,7 @@ the latest when the recording has ended, since the frames after it may have to b
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,18 +18,11 @@ from bot.recording.ledger import Ledger
 from bot.worker.pieces import channels_of, piece_of_entry, pieces_of
 from bot.worker.tracks import Tracks
 from storage import archive, jobs
+from storage.database import Connection
 from storage.records import Chunk, Job, Recording, RecordingId, StemPart
 from storage.store import Store
 
 HELD_FOR = timedelta(seconds=10)
-
-
-@dataclass(frozen=True, slots=True)
-class _Hold:
-    """A live track that waits at a missing chunk."""
-
-    pieces: int  # before the missing chunk
-    until: datetime
 
 
 class Encoding:
@@ -41,51 +34,55 @@ class Encoding:
         tracks: Tracks,
         clock: Callable[[], datetime],
         *,
-        listened: Callable[[RecordingId], bool],
+        listened: Callable[[Connection, RecordingId], Awaitable[bool]],
     ) -> None:
         self._store = store
         self._tracks = tracks
         self._clock = clock
         self._listened = listened
-        self._holds: dict[RecordingId, _Hold] = {}
 
     async def __call__(self, job: Job) -> None:
-        recording_id = orders.Encode.of(job).recording
+        order = orders.Encode.of(job)
+        recording_id = order.recording
         async with self._tracks.alone(recording_id):
             async with self._store.read() as db:
                 recording = await archive.recording(db, recording_id)
                 if recording is None or not recording.state.is_open:
-                    self._holds.pop(recording_id, None)
                     return
                 chunks = await self._store.chunks.of(db, recording_id)
                 whole = await self._tracks.read(db, recording_id)
+                listened = await self._listened(db, recording_id)
             before = whole.pieces if whole else ()
             ledger, there = await asyncio.to_thread(_compared, recording, chunks, before)
             channels = channels_of(ledger.entries, chunks)
-            if before and there is not None and self._listened(recording_id):
+            if before and there is not None and listened:
                 channels = whole.track.channels if whole else channels
             elif there is not None and there.late:
                 before = tuple(pieces_of(ledger.entries[: there.behind]))
             if there is None and before:  # the track holds sound that is no longer in the ledger
-                self._holds.pop(recording_id, None)
+                hold = None
                 pieces = _to_the_last_sound(pieces_of(ledger.entries))  # the wait for their missing chunks is over
             else:
                 behind = ledger.entries[there.behind if there is not None else 0 :]
-                pieces = self._grown(recording_id, before, pieces_of(behind))
+                pieces, hold = self._grown(order, before, pieces_of(behind))
             if pieces:
                 await self._tracks.advance(recording, pieces, channels)
             elif before:
                 await self._tracks.clear(recording_id)
-            await self._look_again(recording_id)
+            if hold is not None:
+                async with self._store.write() as db:
+                    await jobs.add(db, hold.job(hold.until), self._clock())
 
-    def _grown(self, recording_id: RecordingId, before: Sequence[Piece], behind: Iterable[Piece]) -> list[Piece]:
+    def _grown(
+        self, order: orders.Encode, before: Sequence[Piece], behind: Iterable[Piece]
+    ) -> tuple[list[Piece], orders.Encode | None]:
         """Return the track's pieces and those after them that can be heard now, up to a missing chunk that is waited
-        for.
+        for; and the order to go on then, if there is one.
 
         Silence counts only once a piece follows it. Nothing is missing in a pause.
         """
-        hold = self._holds.pop(recording_id, None)
         now = self._clock()
+        held, until = order.held, order.until and min(order.until, now + HELD_FOR)  # the clock may have been set back
         grown = list(before)
         gap: list[Silence] = []
         for piece in behind:
@@ -93,20 +90,13 @@ class Encoding:
                 gap.append(piece)
                 continue
             missing = any(not silence.pause for silence in gap)
-            if missing and (hold is None or hold.pieces != len(grown)):
-                hold = _Hold(len(grown), now + HELD_FOR)
-            if missing and hold is not None and now < hold.until:
-                self._holds[recording_id] = hold
-                break
+            if missing and (until is None or held != len(grown)):
+                held, until = len(grown), now + HELD_FOR
+            if missing and until is not None and now < until:
+                return grown, orders.Encode(order.recording, held, until)
             grown += [*gap, piece]
             gap = []
-        return grown
-
-    async def _look_again(self, recording_id: RecordingId) -> None:
-        hold = self._holds.get(recording_id)
-        if hold is not None:
-            async with self._store.write() as db:
-                await jobs.add(db, orders.Encode(recording_id).job(hold.until), self._clock())
+        return grown, None
 
 
 def _to_the_last_sound(pieces: Iterable[Piece]) -> list[Piece]:

@@ -22,7 +22,7 @@ from bot.matrix.sending import Sending
 from bot.recording.model import Deleted
 from bot.recording.retention import Expiry, Plan
 from bot.settings import Settings
-from bot.worker.fetching import Apply
+from bot.worker.given import Apply
 from bot.worker.notices import notice
 from storage import archive, changes, jobs
 from storage.database import Connection
@@ -64,6 +64,8 @@ class Expiring:
                 look = await expiry.look(db, order.room_id, self._settings.retention, self._clock())
             if look is None or (look.plan == Plan() and not order.gone):
                 return  # as on most days: nothing to write
+            if look.room.joined and look.room.behind is not None:
+                return  # restored, and not caught up: it is looked at then
             if look.plan.go:
                 order = await self._delete(job, order, look)
             else:

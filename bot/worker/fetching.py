@@ -8,11 +8,10 @@ requested for a week. A job does not inspect the same bytes twice.
 import asyncio
 import logging
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
 from bot import orders, words
 from bot.audio.ffmpeg import AGAIN, FIRST, Ffmpeg
@@ -22,9 +21,10 @@ from bot.intake import consent
 from bot.language import speaking
 from bot.recording.broadcast.orphans import is_candidate
 from bot.recording.chunks import JUDGED, NOT_WANTED, blob_of, is_fetchable
-from bot.recording.model import Answer, ChunkFailed, ChunkStored, RecordingEvent
+from bot.recording.model import Answer, ChunkFailed, ChunkStored
 from bot.recording.wording import told
 from bot.settings import Settings
+from bot.worker.given import ASK_AGAIN_AFTER, AT_ONCE_S, Apply, Download, Fetched
 from storage import archive, jobs, rooms
 from storage.database import Connection
 from storage.records import (
@@ -35,9 +35,7 @@ from storage.records import (
     ChunkState,
     Job,
     JobId,
-    MediaSource,
     Recording,
-    RecordingId,
     RecordingState,
     UserId,
     to_samples,
@@ -49,9 +47,7 @@ log = logging.getLogger(__name__)
 REFUSED = {"too_large", "too_long", "room_full"}  # these may not be kept; all other final reasons mean damage
 NOT_JOINED = "not_joined"
 ASK_AGAIN = {"not_found", "forbidden", NOT_JOINED}  # the media may turn up: requested again with growing pauses
-ASK_AGAIN_AFTER = timedelta(seconds=10)
 ASK_AGAIN_AT_MOST = timedelta(days=1)  # the longest pause; chunks that the ledger waits for are requested without end
-AT_ONCE_S = 1.0  # caps the lanes' pause, so that it does not add to ours
 JUDGED_FOR = timedelta(days=7)  # after the verdict
 ROOM_FULL = "room_full"
 MISSED = SAMPLE_RATE // 10  # samples that a short file lacks at least; less is rounding
@@ -63,20 +59,6 @@ OURS = {
     "bad_key",
     "bad_address",
 }  # reasons of our own, on which the homeserver's answer has no influence
-
-
-class Fetched(Protocol):
-    """The outcome of a download: size and SHA-256 (lower-case hex) of the decrypted bytes."""
-
-    @property
-    def bytes(self) -> int: ...
-
-    @property
-    def sha256(self) -> str: ...
-
-
-Download = Callable[[MediaSource, Path, int], Awaitable[Fetched]]
-Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
 
 
 class Fetching:
@@ -110,10 +92,10 @@ class Fetching:
         part = self._store.blobs.part(f"fetch-{job.id}")
         try:
             event = await self._look_into(recording, chunk, part, first=not order.not_there)
-            async with self._store.write() as db:
-                # Inside the transaction, so that no Forget job removes the blob before its row is there.
-                if (blob := blob_of(event)) and not is_candidate(chunk):
-                    await asyncio.to_thread(self._store.blobs.add, part, blob)
+            blob = None if is_candidate(chunk) else blob_of(event)
+            files = [(part, blob)] if blob else []
+            async with self._store.blobs.arriving(*files) as new, self._store.write() as db:
+                await new.keep(db)
                 await self._apply(db, recording.id, event)
                 now = await archive.recording(db, recording.id)
                 if isinstance(event, ChunkStored) and now is not None and now.state.is_open:

@@ -6,36 +6,39 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from io import FileIO
+from io import DEFAULT_BUFFER_SIZE, BytesIO
 from itertools import starmap
 from pathlib import Path
 
 from bot import facts, orders
-from bot.audio.episode import Stretch, put_together
+from bot.audio.episode import Stretch, place_of_sound, put_together
 from bot.audio.grid import byte_range
 from bot.audio.mix import speech_in
 from bot.audio.plan import Mix, Piece, Silence
-from bot.audio.tags import EpisodeTags
+from bot.audio.tags import MOST_COVER, EpisodeTags
 from bot.errors import GiveUp
 from bot.event_types import ROOM_NAME
 from bot.feeds import titles
 from bot.feeds.text import clean_line
 from bot.language import speaking
+from bot.pictures.one_at_a_time import apart
+from bot.pictures.sizes import small
 from bot.recording import account
 from bot.recording.kind import BREATH, Speech
 from bot.recording.kinds import kind_of, lay_out
 from bot.recording.ledger import Ledger, fingerprint
 from bot.settings import Settings
-from bot.worker.fetching import Apply
+from bot.worker.given import Apply
 from bot.worker.pieces import channels_of, pieces_of
 from bot.worker.publishing import Made, Publishing, Subject, names_in_file
 from bot.worker.tracks import Tracks
 from storage import archive, heirs, rooms
-from storage.blobs import Blobs
+from storage.blobs.door import Blobs
 from storage.records import (
     BlobKey,
     Chunk,
     Cut,
+    Episode,
     Job,
     Mark,
     Recording,
@@ -45,6 +48,11 @@ from storage.records import (
 from storage.store import Store
 
 log = logging.getLogger(__name__)
+
+COVER_SIDE = 600
+"""Pixels of the picture in a tag."""
+MOST_PICTURES = 32
+"""Pictures that are kept in memory, of 96 KiB each at most."""
 
 
 class Finishing:
@@ -67,6 +75,7 @@ class Finishing:
         self._apply = apply
         self._publishing = Publishing(store, settings, apply)
         self._clock = clock
+        self._pictures: dict[BlobKey, bytes] = {}
 
     async def __call__(self, job: Job) -> None:
         order = orders.Finish.of(job)
@@ -78,12 +87,21 @@ class Finishing:
             made: Made | None = None
             part = self._store.blobs.part(f"episode-{job.id}")
             try:
-                if order.anew or not _is_made(subject):
-                    subject, made = await self._make(subject, part, anew=order.anew)
-                async with self._store.write() as db:
-                    await self._publishing.publish(db, subject, made, part, self._clock())
+                anew = order.anew or await self._is_lost(subject.episode)
+                if anew or not _is_made(subject):
+                    subject, made = await self._make(subject, part, anew=anew)
+                files = [(part, BlobKey(made.file.sha256))] if made is not None else []
+                async with self._store.blobs.arriving(*files) as new, self._store.write() as db:
+                    await self._publishing.publish(db, subject, made, new, self._clock())
             finally:
                 await asyncio.to_thread(part.unlink, missing_ok=True)
+
+    async def _is_lost(self, episode: Episode | None) -> bool:
+        """Return whether the file of an episode, which holds its frames, is gone or has another length, or was found so
+        and its episode is listed nowhere since."""
+        if episode is None or episode.lost_at is not None:
+            return episode is not None
+        return await self._store.blobs.size(episode.blob) != episode.bytes
 
     async def _make(self, subject: Subject, part: Path, *, anew: bool) -> tuple[Subject, Made]:
         """Make the episode's file from the stored frames, the missing frames, which are made first, and the last
@@ -91,30 +109,36 @@ class Finishing:
         recording, blobs = subject.recording, self._store.blobs
         pieces = await asyncio.to_thread(lambda: list(pieces_of(subject.ledger.entries)))
         if anew:
-            await asyncio.to_thread(_refuse_damaged, blobs, pieces)
+            await _refuse_damaged(blobs, pieces)
             await self._tracks.drop_frames(recording.id)
-        whole = await self._tracks.advance(recording, pieces, subject.channels)
-        last = blobs.part(f"last-{recording.id}")
-        try:
-            end, whole = await self._tracks.last_frames(recording.id, whole, pieces, last)
-            subject = await self._with_turns(subject, whole.cuts)
-            made_before = (byte_range(extent, whole.form) for extent in whole.extents)
-            frames = [
-                *(Stretch(partial(blobs.open, place.blob), place.offset, place.bytes) for place in made_before),
-                Stretch(partial(FileIO, last), 0, end.bytes),
-            ]
-            tags = await self._tags(subject)
-            made = await asyncio.to_thread(
-                put_together,
-                frames,
-                part,
-                samples=subject.ledger.samples,
-                form=whole.form,
-                tags=tags,
-            )
-        finally:
-            await asyncio.to_thread(last.unlink, missing_ok=True)
+        last, whole = await self._tracks.finish(recording, pieces, subject.channels)
+        subject = await self._with_turns(subject, whole.cuts)
+        made_before = (byte_range(extent, whole.form) for extent in whole.extents)
+        frames = [
+            *(Stretch(partial(blobs.open, place.blob), place.offset, place.bytes) for place in made_before),
+            Stretch(partial(BytesIO, last), 0, len(last)),
+        ]
+        tags = await self._tags(subject)
+        made = await asyncio.to_thread(
+            put_together,
+            frames,
+            part,
+            samples=subject.ledger.samples,
+            form=whole.form,
+            tags=tags,
+            place=await asyncio.to_thread(self._place_of_sound, subject.episode),
+        )
         return subject, Made(made, whole)
+
+    def _place_of_sound(self, episode: Episode | None) -> int:
+        """Return how many bytes are before the sound in the file of an episode; 0: there is no such file. Blocking."""
+        if episode is None or episode.head:
+            return episode.head if episode is not None else 0
+        try:
+            with self._store.blobs.open(episode.blob, DEFAULT_BUFFER_SIZE) as file:
+                return place_of_sound(file)
+        except FileNotFoundError:
+            return 0
 
     async def _with_turns(self, subject: Subject, cuts: Sequence[Cut]) -> Subject:
         """Note who speaks in a call, and when, and return the subject with its speakers and chapters."""
@@ -164,7 +188,7 @@ class Finishing:
 
     async def _tags(self, subject: Subject) -> EpisodeTags:
         recording, zone = subject.recording, self._settings.feeds.zone
-        cover = await self._cover(subject.podcast)
+        cover = await self._picture(await self._cover(subject.podcast))
         with speaking(subject.room.language):
             comment = account.comment(account.loss_of(subject.ledger))
         return EpisodeTags(
@@ -172,21 +196,37 @@ class Finishing:
             artists=titles.persons(recording),
             album=titles.channel_title(subject.podcast_title, recording.broadcaster_name),
             date=recording.started_at.astimezone(zone),
-            cover=await asyncio.to_thread(self._store.blobs.read, cover),
+            cover=cover,
             cover_mime="image/jpeg",
             comment=comment,
             chapters=subject.chapters,
         )
 
+    async def _picture(self, cover: BlobKey) -> bytes:
+        """Return a cover in the size of tags."""
+        picture = self._pictures.pop(cover, None)
+        if picture is None:
+            stored = await self._store.blobs.read(cover)
+            picture = await apart(lambda: small(stored, COVER_SIDE, MOST_COVER))
+        self._pictures[cover] = picture  # the one used last stands last
+        while len(self._pictures) > MOST_PICTURES:
+            del self._pictures[next(iter(self._pictures))]
+        return picture
 
-def _refuse_damaged(blobs: Blobs, pieces: Iterable[Piece]) -> None:
-    """Raise GiveUp when a chunk's file has changed since it was stored: the old episode is better. Blocking."""
-    chunks = [*dict.fromkeys(blob for piece in pieces for blob in _blobs_of(piece))]
-    damaged = [chunk for chunk in chunks if not blobs.is_whole(chunk)]
+
+async def _refuse_damaged(blobs: Blobs, pieces: Iterable[Piece]) -> None:
+    """Raise GiveUp when a chunk's file has changed since it was stored: the old episode is better."""
+    chunks = await asyncio.to_thread(blobs_of, pieces)
+    damaged = [chunk for chunk in chunks if not await blobs.is_whole(chunk)]
     if damaged:
         which = "a chunk is" if len(damaged) == 1 else f"{len(damaged)} chunks are"
-        told = f"{which} not on the disk as stored, see {blobs.relative(damaged[0])}"
+        told = f"{which} not there as stored, see {blobs.relative(damaged[0])}"
         raise GiveUp(told, reason="damaged")
+
+
+def blobs_of(pieces: Iterable[Piece]) -> list[BlobKey]:
+    """Return the files of the chunks that these pieces are made from, each once."""
+    return [*dict.fromkeys(blob for piece in pieces for blob in _blobs_of(piece))]
 
 
 def _blobs_of(piece: Piece) -> Collection[BlobKey]:

@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from bot import orders
-from storage import archive
-from storage.records import Job, RecordingState
+from storage import archive, checking, jobs
+from storage.checking import Use
+from storage.records import BlobKey, Job, RecordingState
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -18,14 +21,29 @@ class Forgetting:
         self._store = store
 
     async def __call__(self, job: Job) -> None:
-        keys = orders.Forget.of(job).blobs
-        # Inside a write transaction no new reference can appear while the files go.
-        async with self._store.write() as db:
-            needed = await archive.referenced(db, keys)
-            for key in keys:
-                if key not in needed:
-                    await asyncio.to_thread(self._store.blobs.remove, key)
-                    log.info("forgotten: blob=%s", key[:12])
+        gone = await self._store.blobs.forget(orders.Forget.of(job).blobs)
+        for key in gone:
+            log.info("forgotten: blob=%s", key[:12])
+        if gone and self._store.blobs.remote is not None:
+            await self._look_again(gone)
+
+    async def _look_again(self, gone: Sequence[BlobKey]) -> None:
+        """Have files brought back that have rows by now: a process that is paused between its last look and the removal
+        can take a file away that has arrived anew."""
+        async with self._store.read() as db:
+            uses = await checking.uses(db, gone)
+        if uses:
+            log.warning("%d files have rows again that were being removed", len({use.blob for use in uses}))
+            async with self._store.write() as db:
+                for order in dict.fromkeys(map(_mends, uses)):
+                    await jobs.add(db, order.job(), datetime.now(UTC))
+
+
+def _mends(use: Use) -> orders.Order:
+    if use.recording is not None:
+        return orders.Mend(use.recording)
+    assert use.room is not None, "a blob is of a recording or of a room"
+    return orders.MendRoom(use.room)
 
 
 class ForgettingStems:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from bot import orders, topics
 from bot.intake import forgotten
-from bot.worker.fetching import Apply
+from bot.worker.given import Apply
 from storage import jobs
 from storage.records import Job
 from storage.store import Store

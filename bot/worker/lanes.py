@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -49,25 +49,32 @@ class Lane:
 LANES = (
     Lane("fetch", (orders.Fetch,), 8, long=16),
     Lane("sound", (orders.Encode,), 2, long=16),
-    Lane("finish", (orders.Finish, orders.Cover), 2, long=16),
+    Lane("finish", (orders.Finish,), 2, long=16),
     Lane("walk", (orders.Walk,), 4, long=16),
     Lane("reread", (orders.Reread, orders.HearAgain, orders.Redaction), 2, long=16),
-    Lane("look", (orders.Refresh, orders.ChooseCover), 2, long=16),
+    Lane("look", (orders.Refresh, orders.ChooseCover, orders.CatchUp), 2, long=16),
+    Lane("pictures", (orders.Cover, orders.MakePortrait), 2, long=16),
     Lane("backfill", (orders.Backfill, orders.BackfillMessages, orders.MakeEpisode), 2, long=16, of_one=2),
     Lane("objections", (orders.ForgetMember, orders.CloseRefused), 2, long=16, of_one=2),
     Lane("command", (orders.Command, orders.Confirm), 2, of_one=1),  # the commands of one room are handled in order
     Lane("floor", (orders.KeepFloor,), 8, long=16),
     Lane("calls", (orders.KeepCalls,), 8, long=16),
+    Lane("original", (orders.KeepOriginal, orders.CheckEpisode, orders.Mend, orders.MendRoom), 1, long=2),
     Lane("hand back", (orders.HandBack, orders.HandBackPart), 1, long=4),
     Lane("talk", (orders.Notice, orders.Unsend, orders.Forewarn), 4, long=16, of_one=1),
     Lane("show", (orders.ShowRoom, orders.Pin, orders.React), 4, long=16),
     Lane("panel", (orders.TakeAway, orders.PutButtons), 4, long=16, of_one=1),
+    Lane("check", (orders.CheckFeed,), 2, of_one=1),
+    Lane("hub", (orders.PingHub,), 2, long=4),
     Lane("direct", (orders.Direct,), 2, long=16, of_one=1),
     Lane("join", (orders.Invite, orders.Leave, orders.MakeWalkie), 2, long=16, of_one=2),
     Lane("expire", (orders.Expire,), 1),  # one podcast after the other: nothing else waits for it
     Lane(
         "desk",
-        (orders.Tick, orders.End, orders.Forget, orders.ForgetStems, orders.ImportKeys, orders.RenewAddresses),
+        (
+            *(orders.Tick, orders.End, orders.Forget, orders.ForgetStems),
+            *(orders.ImportKeys, orders.RenewAddresses, orders.NoteEnded),
+        ),
         1,
         long=4,
     ),
@@ -134,12 +141,32 @@ class _Outlook:
         self._after = -1
 
 
-class Worker:
-    """All lanes over one store."""
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A worker beside the bot: its name on the list of workers, and how many jobs each of its lanes runs at once."""
 
-    def __init__(self, store: Store, handlers: Mapping[JobKind, Handler], clock: Callable[[], datetime]) -> None:
+    name: str
+    width: int
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The lanes of orders that any process may take."""
+        return tuple(replace(lane, width=self.width) for lane in LANES if all(order.anywhere for order in lane.orders))
+
+
+class Worker:
+    """All lanes over one store, or with `beside` those that a process beside the bot runs."""
+
+    def __init__(
+        self,
+        store: Store,
+        handlers: Mapping[JobKind, Handler],
+        clock: Callable[[], datetime],
+        beside: Beside | None = None,
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._beside = beside
         self._lanes: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._latest = clock()
@@ -153,13 +180,15 @@ class Worker:
         return not self._stopping.is_set() and not any(lane.done() for lane in self._lanes)
 
     async def start(self) -> None:
-        """Take up the jobs that an earlier process left running, then run the lanes until `stop`."""
-        async with self._store.write() as db:
-            self._latest = await jobs.last_change(db) or self._latest
-            left = await jobs.recover(db, self._clock())
-        if left:
-            log.info("jobs resumed after the last process: %d", left)
-        self._lanes = [asyncio.create_task(self._lane(lane), name=f"lane {lane.name}") for lane in LANES]
+        """Take up the jobs that an earlier process of the bot left running, then run the lanes until `stop`."""
+        if self._beside is None:
+            async with self._store.write() as db:
+                self._latest = await jobs.last_change(db) or self._latest
+                left = await jobs.recover(db, self._clock())
+            if left:
+                log.info("jobs resumed after the last process: %d", left)
+        lanes = LANES if self._beside is None else self._beside.lanes
+        self._lanes = [asyncio.create_task(self._lane(lane), name=f"lane {lane.name}") for lane in lanes]
 
     async def stop(self, grace_s: float) -> None:
         """Start no new jobs; cancel jobs that still run after `grace_s` seconds. The next start runs them again."""
@@ -174,7 +203,7 @@ class Worker:
 
     async def _lane(self, lane: Lane) -> None:
         served: set[str] = set()
-        trouble = ""
+        trouble, tries = "", 0
         with self._store.changes.subscribe() as changed:
             running = _Running(lane, changed)
             while not self._stopping.is_set():
@@ -190,17 +219,19 @@ class Worker:
                         self._running.add(task)
                         task.add_done_callback(self._running.discard)
                     trouble = ""
+                    tries = 0
                 except StoreError as error:
                     if str(error) != trouble:
                         log.error("lane %s waits for the store: %s", lane.name, error)
                     trouble = str(error)
-                    await self._attempts.rest()
+                    await self._attempts.rest(tries)
+                    tries += 1
 
     async def _heed_the_clock(self) -> None:
         """Clamp the times of waiting jobs after the clock was set back, since they were written while it was ahead."""
         before, now = self._latest, self._clock()
         self._latest = now
-        if before - now > CLOCK_STEP:
+        if before - now > CLOCK_STEP and self._beside is None:
             log.warning("the clock was set back by %.0f s", (before - now).total_seconds())
             async with self._store.write() as db:
                 await jobs.set_back(db, before, now)
@@ -215,11 +246,12 @@ class Worker:
     async def _claim(self, lane: Lane, full: Collection[str], served: set[str]) -> tuple[Job, ...]:
         """Claim the oldest job whose turn was not `served` in this round. Only one, since it decides whose turn is
         next."""
-        async with self._store.write() as db:
-            claimed = await jobs.claim(db, lane.kinds, self._clock(), 1, served.union(full))
+        name = self._beside.name if self._beside is not None else None
+        async with self._store.claim() as db:
+            claimed = await jobs.claim(db, lane.kinds, self._clock(), 1, served.union(full), name)
             if not claimed and served:
                 served.clear()
-                claimed = await jobs.claim(db, lane.kinds, self._clock(), 1, full)
+                claimed = await jobs.claim(db, lane.kinds, self._clock(), 1, full, name)
         if len(served) >= MOST_SERVED:
             served.clear()
         served.update(job.turn for job in claimed if job.turn is not None)

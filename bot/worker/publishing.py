@@ -1,27 +1,30 @@
 """The publication of a finished recording: its episode's row, its listing, its announcement."""
 
-import asyncio
 import logging
-import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from bot import orders, topics, words
 from bot.audio.episode import MadeEpisode
+from bot.errors import TryLater
 from bot.feeds import addresses, titles
-from bot.intake import announcements
+from bot.feeds.guids import episode_guid
+from bot.intake import announcements, portraying
 from bot.language import speaking
 from bot.recording import account
 from bot.recording.chunks import is_removed
 from bot.recording.ledger import Ledger
 from bot.recording.lengths import spoken_length
 from bot.recording.model import Joined
+from bot.recording.speakers import credits_of
 from bot.settings import Settings
 from bot.worker import tracks as stored_tracks
-from bot.worker.fetching import Apply
+from bot.worker.given import Apply
+from bot.worker.keeping_original import drop_original, is_one_stream
 from bot.worker.stored_track import StoredTrack
-from storage import archive, handed_back, heirs, jobs, rooms, tracks
+from storage import archive, found_again, handed_back, heirs, jobs, originals, rooms, tracks
+from storage.blobs.door import Arrival
 from storage.database import Connection
 from storage.records import (
     Announce,
@@ -29,12 +32,15 @@ from storage.records import (
     ChunkState,
     EndedBy,
     Episode,
+    EventId,
     Extent,
+    HandedBack,
     Mark,
     Recording,
     RecordingState,
     Room,
     RoomId,
+    Samples,
     Visibility,
     to_ms,
 )
@@ -76,9 +82,8 @@ class Publishing:
         self._settings = settings
         self._apply = apply
 
-    async def publish(self, db: Connection, subject: Subject, made: Made | None, part: Path, now: datetime) -> None:
-        """Save the episode that the file `part` becomes (`made` is None: the file is unchanged), list it and announce
-        it."""
+    async def publish(self, db: Connection, subject: Subject, made: Made | None, new: Arrival, now: datetime) -> None:
+        """Save the episode whose file is `new` (`made` is None: the file is unchanged), list it and announce it."""
         recording = await archive.recording(db, subject.recording.id)
         if recording is None or not recording.state.may_have_episode:
             return  # deleted or re-opened meanwhile: another order makes it again
@@ -88,8 +93,7 @@ class Publishing:
             await jobs.add(db, orders.Finish(recording.id).job(), now)
             return  # withdrawn meanwhile
         if made is not None:
-            # Inside the transaction, so that no Forget order removes the blob before its row is there.
-            await asyncio.to_thread(self._store.blobs.add, part, BlobKey(made.file.sha256))
+            await new.keep(db)
             await self._move_into(db, recording, made, subject.episode, now)
         file = made.file if made is not None else None
         episode = replace(_episode(subject, file, now), loss=account.loss_of(subject.ledger))
@@ -104,6 +108,8 @@ class Publishing:
             removed = any(map(is_removed, subject.ledger.entries))
             forget_at = now if removed else now + KEEP_OLD_AUDIO_FOR
             await jobs.add(db, orders.Forget((old.blob,), recording.id).job(forget_at), now)
+        episode = await self._order_original(db, subject, episode, now)
+        await portraying.add(db, recording.room_id, [each.user_id for each in credits_of(recording)], now)
         if subject.room.joined and not recording.past:
             await self._announce(db, replace(subject, recording=recording), episode, now)
             episode = replace(episode, announced=not recording.unreviewed)
@@ -119,8 +125,11 @@ class Publishing:
     ) -> None:
         """Point the track's frames into the episode's file, so that there is no second copy of them.
 
-        The old file is not removed here: its Forget order runs later.
+        The old file is not removed here: its Forget order runs later. Raises TryLater when another process has changed
+        the track since the file was made.
         """
+        if await tracks.edition(db, recording.id) != made.whole.edition:
+            raise TryLater("the track was changed while its episode was made", at_most_s=1)
         place = Extent(0, made.whole.frames, BlobKey(made.file.sha256), made.file.head)
         gone = await tracks.replace_extents(db, recording.id, [place] if place.frames else [])
         await stored_tracks.forget(db, gone - {old.blob if old else None}, now)
@@ -137,12 +146,29 @@ class Publishing:
         held_s = self._settings.feeds.hold_incomplete_s - self._settings.recording.quiet_period_s
         return recording.quiet_until + timedelta(seconds=held_s)
 
+    async def _order_original(self, db: Connection, subject: Subject, episode: Episode, now: datetime) -> Episode:
+        """Order the original sound of an episode, and remove that of an earlier one, which may hold what was redacted
+        since. Return the episode, which knows where there can be none."""
+        before = await originals.of(db, episode.recording_id)
+        if before is not None and before.fingerprint == episode.fingerprint:
+            return episode
+        if before is not None:
+            await drop_original(db, episode.recording_id, now)
+        if not is_one_stream(subject.ledger):
+            return replace(episode, unjoined=episode.fingerprint)
+        await jobs.add(db, orders.KeepOriginal(episode.recording_id).job(), now)
+        return episode
+
     async def _hand_back(self, db: Connection, subject: Subject, now: datetime) -> None:
         """Order a voice message where the room wants that: for a recording that is finished now, and for one that was
         handed back before and may sound different now."""
         recording = subject.recording
         podcast = await heirs.podcast(db, await heirs.line(db, recording.room_id))
         first = subject.episode is None
+        if first and (posted := await found_again.handed_back(db, recording.room_id, recording.event_id)):
+            await handed_back.add(db, _posted(recording, subject.fingerprint, posted))
+            first = False
+        await found_again.forget(db, recording.room_id, recording.event_id)
         if podcast.replay and (first or await handed_back.of(db, recording.id)):
             await jobs.add(db, orders.HandBack(recording.id, recording.room_id).job(), now)
         await jobs.hasten(db, orders.HandBack.about(recording.id), now)  # it may have waited for this
@@ -152,6 +178,8 @@ class Publishing:
         approval. A room that wants no announcements is told neither: `status`, `list` and `review` say what waits."""
         recording, room, prefix = subject.recording, subject.room, self._settings.commands.prefix
         told = subject.episode is not None and subject.episode.announced
+        if subject.episode is None and not recording.unreviewed:
+            told = await self._was_announced(db, recording)
         if not told and not recording.unreviewed:
             await announcements.approved(db, recording, now)
         if told or room.announce is Announce.OFF:
@@ -170,6 +198,13 @@ class Publishing:
         notice = orders.Notice(topic, room.room_id, body, reply_to=recording.event_id, announces=recording.id)
         await jobs.add(db, notice.job(), now)
 
+    async def _was_announced(self, db: Connection, recording: Recording) -> bool:
+        """Return whether a recording that was found again after a restore was announced before, and note as what."""
+        notice = await found_again.get(db, recording.room_id, found_again.Trace.ANSWERED, recording.event_id)
+        if notice is not None and recording.announced_as is None:
+            await archive.save_recording(db, replace(recording, announced_as=EventId(notice)))
+        return notice is not None
+
     async def _public_page(self, db: Connection, recording: Recording) -> str | None:
         podcast = await heirs.podcast(db, await heirs.line(db, recording.room_id))
         if not recording.public or podcast.visibility is not Visibility.PUBLIC:
@@ -183,8 +218,7 @@ def _episode(subject: Subject, made: MadeEpisode | None, now: datetime) -> Episo
         assert subject.episode is not None
         return subject.episode
     if subject.episode is None:
-        # Made from the event's id, so that a broadcast found again, as after a restored backup, is the same episode.
-        guid = uuid.uuid5(uuid.NAMESPACE_URL, f"matrix:{subject.recording.event_id}").urn
+        guid = episode_guid(subject.recording.event_id)
         blob, recording_id = BlobKey(made.sha256), subject.recording.id
         episode = Episode(recording_id, guid, blob, made.bytes, made.samples, now)
     else:
@@ -199,7 +233,19 @@ def _episode(subject: Subject, made: MadeEpisode | None, now: datetime) -> Episo
         chapters=subject.chapters,
         titled=subject.recording.title,
         credited=names_in_file(subject.recording),
+        head=made.head,
+        lost_at=None,
     )
+
+
+def _posted(recording: Recording, sound: str, events: Sequence[EventId]) -> list[HandedBack]:
+    """Build the rows of voice messages that were posted before the store was restored. They count as made from the
+    present sound; nothing else is known of their files."""
+    count = len(events)
+    return [
+        HandedBack(0, recording.id, sound, part, count, Samples(0), Samples(0), 0, "", event_id=event_id)
+        for part, event_id in enumerate(events, start=1)
+    ]
 
 
 def names_in_file(recording: Recording) -> str:

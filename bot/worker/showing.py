@@ -37,7 +37,7 @@ class ShowingRoom:
         room_id = orders.ShowRoom.of(job).room_id
         async with self._store.read() as db:
             room = await rooms.room(db, room_id)
-            if room is None or not room.joined:
+            if room is None or not room.joined or room.behind is not None:  # what it was is compared first
                 return
             if not rules.may_send_state(self._us, DISCLOSURE, await rooms.power(db, room_id)):
                 return

@@ -9,9 +9,9 @@ import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -23,13 +23,14 @@ from bot.audio.hls import first_due
 from bot.audio.layout import layout, piece_of
 from bot.audio.leveller import LevelState
 from bot.audio.plan import Piece
-from bot.audio.render import Rendered, Rendering, Warm
+from bot.audio.render import Rendering, Warm
 from bot.audio.track import Reused, message_ends, missing_spans, place_pieces, reusable, settled_frames
 from bot.errors import TryLater
 from bot.recording.kinds import kind_of
 from bot.settings import Settings
 from bot.worker.stored_track import StoredTrack, appended_cuts, batch_size, match_cuts, moved_extents, with_kept_levels
 from storage import archive, jobs, tracks
+from storage.blobs.door import Arrival
 from storage.cache import Edition, EditionCache
 from storage.database import Connection
 from storage.private import synced
@@ -48,6 +49,18 @@ log = logging.getLogger(__name__)
 WARM_TRACKS = 128  # recordings whose last samples are kept in memory, the most recent ones: 0.2 MB each
 LONG = 200  # pieces; longer tracks are kept in memory, since reading one would block the event loop for too long
 MOST_KEPT = 10_000  # pieces of all tracks in memory together, 1.3 KB each
+
+
+_Shared = tuple[StoredTrack, Sequence[Extent]]
+"""A track, and the places of its frames that are parts of larger blobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Copies:
+    """Copies of frames that were part of larger blobs, by their places there, and their arrival."""
+
+    of: Mapping[Extent, Extent]
+    arrival: Arrival
 
 
 class Tracks:
@@ -87,9 +100,22 @@ class Tracks:
             first = missing.first
             while first < missing.end:
                 frames = batch_size(whole.cuts, first, missing.end)
-                whole = await self._make(recording.id, whole, pieces, first, frames)
+                whole = await self._make(recording.id, whole, pieces, first, frames, ends=first + frames == wanted)
                 first += frames
         return whole
+
+    async def finish(self, recording: Recording, pieces: Sequence[Piece], channels: int) -> tuple[bytes, StoredTrack]:
+        """Make as `advance` does. Return the frames after those, up to the end of the sound, which are not stored, and
+        the track with all of its pieces decided."""
+        whole = await self.advance(recording, pieces, channels)
+        self._cache.drop(recording.id)
+        rendering, warm = self._rendering(whole, pieces), self._warm.get(recording.id)
+        last = await rendering.last(settled_frames(sum(piece.samples for piece in pieces)), warm)
+        if rendering.decided:  # pieces of a few milliseconds at the end
+            async with self._store.write() as db:
+                await self._decide(db, recording.id, whole, rendering)
+                whole = replace(whole, edition=await tracks.edition(db, recording.id))
+        return last, replace(whole, cuts=tuple(rendering.cuts))
 
     async def drop_frames(self, recording_id: RecordingId) -> None:
         """Drop all frames, so that they are made again. The decided gains stay, so the new frames will be the same."""
@@ -104,20 +130,6 @@ class Tracks:
         async with self._store.write() as db:
             await forget(db, await tracks.empty(db, recording_id), self._clock())
 
-    async def last_frames(
-        self, recording_id: RecordingId, whole: StoredTrack, pieces: Sequence[Piece], out: Path
-    ) -> tuple[Rendered, StoredTrack]:
-        """Write the frames after the settled ones, up to the end of the sound, to `out`. They are not stored. Return
-        the track with all of its pieces decided."""
-        self._cache.drop(recording_id)
-        rendering = self._rendering(whole, pieces)
-        first = settled_frames(sum(piece.samples for piece in pieces))
-        made = await rendering.make(first, None, out, self._warm.get(recording_id))
-        if rendering.decided:  # pieces of a few milliseconds at the end
-            async with self._store.write() as db:
-                await self._decide(db, recording_id, whole, rendering)
-        return made, replace(whole, cuts=tuple(rendering.cuts))
-
     def _rendering(self, whole: StoredTrack, pieces: Sequence[Piece]) -> Rendering:
         return Rendering(
             pieces,
@@ -130,24 +142,34 @@ class Tracks:
         )
 
     async def _make(
-        self, recording_id: RecordingId, whole: StoredTrack, pieces: Sequence[Piece], first: int, frames: int
+        self,
+        recording_id: RecordingId,
+        whole: StoredTrack,
+        pieces: Sequence[Piece],
+        first: int,
+        frames: int,
+        *,
+        ends: bool,
     ) -> StoredTrack:
-        """Make frames from `first` on, store them, and return the track with them."""
-        part = self._store.blobs.part(f"frames-{recording_id}-{first}")
+        """Make frames from `first` on, store them, and return the track with them. If the settled ones end with them,
+        those after them are kept in memory."""
+        part, rest = self._store.blobs.part(f"frames-{recording_id}-{first}"), None
         try:
-            rendering = self._rendering(whole, pieces)
-            made = await rendering.make(first, frames, part, self._warm.get(recording_id))
+            rendering, warm = self._rendering(whole, pieces), self._warm.get(recording_id)
+            if ends:
+                made, rest = await rendering.make_to_end(first, frames, part, warm)
+            else:
+                made = await rendering.make(first, frames, part, warm)
             extent = Extent(first, made.frames, BlobKey(made.sha256), 0)
-            async with self._store.write() as db:
+            async with self._store.blobs.arriving((part, extent.blob)) as new, self._store.write() as db:
                 decided = await self._decide(db, recording_id, whole, rendering)
-                # Inside the transaction, so that no Forget job sees the blob without its reference.
-                await asyncio.to_thread(self._store.blobs.add, part, extent.blob)
+                await new.keep(db)
                 await tracks.add_extent(db, recording_id, extent)
                 whole = await self._in_edition(db, whole.with_frames(extent, decided))
         finally:
             await asyncio.to_thread(part.unlink, missing_ok=True)
         if rendering.warm is not None:
-            self._keep_warm(recording_id, rendering.warm)
+            self._keep_warm(recording_id, replace(rendering.warm, rest=rest))
         return whole
 
     async def _decide(
@@ -194,19 +216,34 @@ class Tracks:
 
     async def _lay_out(self, recording: Recording, pieces: Sequence[Piece], channels: int) -> StoredTrack:
         """Store this layout and return the track with it, and with all old frames that stay the same."""
-        now = self._clock()
         async with self._store.write() as db:
-            old = await self.read(db, recording.id)
-            form = Form(channels, self._audio.mp3_bitrate_kbps, self._audio.loudness_lufs)
-            if old is None or old.form != form:
-                old = await self._begin(db, recording, form, old, now)
-            added = await asyncio.to_thread(appended_cuts, old, pieces)
-            if added is None:
-                return await self._rearrange(db, recording, old, pieces, now)
-            if added:
-                await tracks.add_cuts(db, recording.id, added)
-                old = await self._scheduled(db, recording, replace(old, cuts=(*old.cuts, *added)), now)
-            return await self._in_edition(db, replace(old, pieces=tuple(pieces)))
+            laid_out = await self._store_layout(db, recording, pieces, channels, None)
+        if isinstance(laid_out, StoredTrack):
+            return laid_out
+        old, shared = laid_out
+        async with self._copied(old.form, shared) as copies, self._store.write() as db:
+            laid_out = await self._store_layout(db, recording, pieces, channels, copies)
+        if not isinstance(laid_out, StoredTrack):
+            raise TryLater("the track was changed while frames of it were copied")
+        return laid_out
+
+    async def _store_layout(
+        self, db: Connection, recording: Recording, pieces: Sequence[Piece], channels: int, copies: _Copies | None
+    ) -> StoredTrack | _Shared:
+        """Return the track with this layout, stored; or the old one with the frames that have to be copied first, with
+        nothing written."""
+        now = self._clock()
+        old = await self.read(db, recording.id)
+        form = Form(channels, self._audio.mp3_bitrate_kbps, self._audio.loudness_lufs)
+        if old is None or old.form != form:
+            old = await self._begin(db, recording, form, old, now)
+        added = await asyncio.to_thread(appended_cuts, old, pieces)
+        if added is None:
+            return await self._rearrange(db, recording, old, pieces, copies)
+        if added:
+            await tracks.add_cuts(db, recording.id, added)
+            old = await self._scheduled(db, recording, replace(old, cuts=(*old.cuts, *added)), now)
+        return await self._in_edition(db, replace(old, pieces=tuple(pieces)))
 
     async def _scheduled(self, db: Connection, recording: Recording, whole: StoredTrack, now: datetime) -> StoredTrack:
         """Return the track with its live schedule, given that its last piece arrived now."""
@@ -233,18 +270,28 @@ class Tracks:
         return StoredTrack(track)
 
     async def _rearrange(
-        self, db: Connection, recording: Recording, old: StoredTrack, pieces: Sequence[Piece], now: datetime
-    ) -> StoredTrack:
+        self, db: Connection, recording: Recording, old: StoredTrack, pieces: Sequence[Piece], copies: _Copies | None
+    ) -> StoredTrack | _Shared:
         """Store a layout that changed elsewhere than at its end. Decided gains stay decided, and frames that stay the
-        same are reused."""
+        same are reused. Those in a part of a larger blob move into a blob of their own: sound that was cut out must not
+        be kept for the sake of its neighbours."""
         cuts, kept, reused = await asyncio.to_thread(_rearranged, old, pieces)
         episode = await archive.episode(db, recording.id)
         finished = episode.blob if episode else None  # which is dropped as a whole when the next episode is made
-        extents = [
-            place if place.blob == finished else await asyncio.to_thread(self._own_blob, old, place)
-            for span in reused
-            for place in moved_extents(old, span)
+        extents = [place for span in reused for place in moved_extents(old, span)]
+        whole = {(extent.blob, extent.offset, extent.frames) for extent in old.extents}
+        shared = [
+            place
+            for place in extents
+            if place.blob != finished and (place.blob, place.offset, place.frames) not in whole
         ]
+        known = copies.of if copies is not None else {}
+        if not known.keys() >= {*shared}:
+            return old, shared
+        if copies is not None:
+            await copies.arrival.keep(db)
+        extents = [known.get(place, place) for place in extents]
+        now = self._clock()
         await tracks.replace_cuts(db, recording.id, cuts, kept)
         gone = await tracks.replace_extents(db, recording.id, extents)
         await forget(db, gone - {finished}, now)
@@ -252,22 +299,31 @@ class Tracks:
         await tracks.save(db, track)
         return await self._in_edition(db, StoredTrack(track, tuple(cuts), tuple(pieces), tuple(extents)))
 
-    def _own_blob(self, old: StoredTrack, extent: Extent) -> Extent:
-        """Copy frames that are part of a larger blob into a blob of their own: sound that was cut out must not stay on
-        the disk for the sake of its neighbours. Blocking."""
-        places = ((whole.blob, whole.offset, whole.frames) for whole in old.extents)
-        if (extent.blob, extent.offset, extent.frames) in places:
-            return extent
-        size = byte_range(extent, old.form).bytes
-        data = self._store.blobs.read(extent.blob, extent.offset, size)
+    @asynccontextmanager
+    async def _copied(self, form: Form, extents: Sequence[Extent]) -> AsyncIterator[_Copies]:
+        """Copy frames that are parts of larger blobs into blobs of their own. Raises TryLater."""
+        parts = [self._store.blobs.part(f"frames-{extent.blob}-{extent.offset}") for extent in extents]
+        try:
+            keys = [await self._copy(form, extent, part) for extent, part in zip(extents, parts, strict=True)]
+            async with self._store.blobs.arriving(*zip(parts, keys, strict=True)) as arrival:
+                copies = (replace(extent, blob=key, offset=0) for extent, key in zip(extents, keys, strict=True))
+                yield _Copies(dict(zip(extents, copies, strict=True)), arrival)
+        finally:
+            for part in parts:
+                await asyncio.to_thread(part.unlink, missing_ok=True)
+
+    async def _copy(self, form: Form, extent: Extent, part: Path) -> BlobKey:
+        size = byte_range(extent, form).bytes
+        data = await self._store.blobs.read(extent.blob, extent.offset, size)
         if len(data) != size:
             raise TryLater("a stored file of frames is too short")
-        part = self._store.blobs.part(f"frames-{extent.blob}-{extent.offset}")
-        with synced(part) as out:
-            out.write(data)
-        key = BlobKey(hashlib.sha256(data).hexdigest())
-        self._store.blobs.add(part, key)
-        return replace(extent, blob=key, offset=0)
+
+        def write() -> BlobKey:
+            with synced(part) as out:
+                out.write(data)
+            return BlobKey(hashlib.sha256(data).hexdigest())
+
+        return await asyncio.to_thread(write)
 
 
 def _rearranged(old: StoredTrack, pieces: Sequence[Piece]) -> tuple[list[Cut], dict[int, int], tuple[Reused, ...]]:

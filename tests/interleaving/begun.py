@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.worker import covering
 from storage import rooms
+from tests.worker.quick import without_pictures
 from tests.world import ROOM, world_of
 
 
@@ -33,6 +33,6 @@ def begin(directory: Path, loop: asyncio.AbstractEventLoop, *, replay: bool = Fa
             await world.work()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(covering, "drawn_cover", lambda name, key: f"{name} {key}".encode())
+        without_pictures(patch)
         loop.run_until_complete(join())
     return directory

@@ -13,6 +13,7 @@ from bot.audio.hls import Listing
 from bot.audio.track import AHEAD, settled_frames
 from bot.web.access import Access, Claim, Family, Verdict
 from bot.web.files import Files
+from bot.web.listening import Listening
 from bot.web.on_air import OnAir, Tuner
 from storage import archive, rooms
 from storage.records import Chunk, ChunkState, Recording, RecordingId
@@ -42,7 +43,7 @@ class Listener:
         not be heard."""
         store = self._world.bot.store
         files = Files(store.blobs)
-        tuner = Tuner(store, files, self._world.clock)
+        tuner = Tuner(store, files, Listening(store, self._world.clock))
         found = {}
         try:
             async with store.read() as db:

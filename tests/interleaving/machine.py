@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from storage.records import ChunkState, RecordingId, SessionId
+from tests.blobs import folder_of
 from tests.interleaving import verdict
 from tests.interleaving.homeserver import Fate, Media
 from tests.interleaving.listener import Listener
@@ -160,14 +161,14 @@ class Interleavings(People):
         """Assert that the file of each episode, of all frames and of each stored chunk is there."""
         store = self.world.bot.store
         for one in self._kept():
-            assert one.episode is None or store.blobs.exists(one.episode.blob)
+            assert one.episode is None or folder_of(store).exists(one.episode.blob)
             for extent in one.extents:
                 path = store.directory / store.blobs.relative(extent.blob)
                 assert path.stat().st_size >= extent.offset + extent.frames * RAW_FRAME
             for chunk in one.chunks:
                 assert chunk.blob is not None or chunk.state is not ChunkState.STORED
                 assert chunk.blob is None or chunk.state in WITH_BYTES
-                assert chunk.blob is None or store.blobs.exists(chunk.blob)
+                assert chunk.blob is None or folder_of(store).exists(chunk.blob)
 
     @rule(really=st.integers(0, 3))
     def sometimes_everything_comes_to_rest(self, really: int) -> None:

@@ -12,7 +12,7 @@ from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from bot.recording.report import recording_json
 from bot.worker.pieces import pieces_of
-from storage import archive, rooms, tables, tracks
+from storage import archive, originals, rooms, tables, tracks
 from storage.database import Connection
 from storage.records import (
     Chunk,
@@ -27,6 +27,7 @@ from storage.records import (
     RecordingState,
     to_ms,
 )
+from tests.blobs import folder_of
 from tests.interleaving import sound
 from tests.interleaving.homeserver import sha256
 from tests.interleaving.listener import Heard
@@ -121,7 +122,7 @@ def _is_true(world: World, truth: Truth, one: Kept) -> None:
         return
     assert one.episode is not None
     assert one.episode.published_at is not None
-    frames = sound.read(world.bot.store.blobs.open(one.episode.blob))
+    frames = sound.read(folder_of(world.bot.store).open(one.episode.blob))
     heard = sound.decoded(frames)[: ledger.samples]
     assert one.episode.samples == len(heard) == ledger.samples
     assert frames == sound.encoded(heard), "not what one encoder makes of the whole"
@@ -132,7 +133,7 @@ def _is_true(world: World, truth: Truth, one: Kept) -> None:
 async def is_heard_as_it_is(world: World, heard: Mapping[RecordingId, Heard]) -> None:
     """Assert that listeners who are in the middle of a broadcast at its end heard the frames of the episode only."""
     for one in await kept(world):
-        frames = sound.read(world.bot.store.blobs.open(one.episode.blob)) if one.episode else b""
+        frames = sound.read(folder_of(world.bot.store).open(one.episode.blob)) if one.episode else b""
         if one.episode and settled_frames(one.episode.samples):  # less can't be told from a track that is being made
             assert heard[one.recording.id] == Heard(frames, ended=True)
         else:
@@ -157,7 +158,7 @@ def _has_the_chunks(world: World, truth: Truth, one: Kept) -> None:
         kept = told.piece.data if stored and told.piece else kept
         assert row.blob == (None if kept is None else sha256(kept))
         if stored:
-            assert world.bot.store.blobs.exists(sha256(told.piece.data) if told.piece else row.blob)  # type: ignore[arg-type]
+            assert folder_of(world.bot.store).exists(sha256(told.piece.data) if told.piece else row.blob)  # type: ignore[arg-type]
 
 
 def _is_heard(parts: list[Part], heard: sound.Pcm, ledger: Ledger) -> None:
@@ -246,10 +247,12 @@ async def _nothing_is_left_over(world: World, archived: dict[EventId, Kept]) -> 
 
 async def no_file_is_lost(world: World) -> None:
     """Each file has its row and each row its file. Only a death may leave one, until the keeper has run."""
+    recordings = [one.recording.id for one in await kept(world)]
     async with world.bot.store.read() as db:
         room = await rooms.room(db, ROOM)
+        joined = await originals.current(db, recordings)
     assert room is not None
-    needed = {room.cover}
+    needed = {room.cover} | {original.blob for original in joined.values()}
     for one in await kept(world):
         needed |= {chunk.blob for chunk in one.chunks} | {one.episode.blob if one.episode else None}
     assert set(world.bot.files()) == needed - {None}

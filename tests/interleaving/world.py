@@ -20,7 +20,7 @@ from bot.matrix.media import FetchedMedia
 from bot.matrix.sending import Sending
 from bot.matrix.uploads import Uploads
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent
-from bot.worker import covering, handing_back
+from bot.worker import handing_back
 from bot.worker.attempts import LONGEST_PAUSE_S
 from bot.worker.handing_back import HandingBack
 from bot.worker.lanes import LANES
@@ -50,6 +50,7 @@ from tests import world as core
 from tests.interleaving.homeserver import Fate, Homeserver, Told, sha256
 from tests.interleaving.sound import RAW_FRAME, Codec
 from tests.interleaving.speaker import Broadcast, Piece, Voice
+from tests.worker.quick import without_pictures
 from tests.world import ALICE, BOT, INFO, Killed, find_ffmpeg, world_of
 
 T = TypeVar("T")
@@ -163,7 +164,7 @@ class World(RoomHistory):
             patch.setattr(grid, "frame_bytes", lambda _: RAW_FRAME)
             patch.setattr(grid, "SEGMENT_FRAMES", FRAMES_OF_A_SEGMENT)
         patch.setattr(handing_back, "make_voice_message", _make_voice_message)
-        patch.setattr(covering, "drawn_cover", lambda name, key: f"{name} {key}".encode())
+        without_pictures(patch)
         self._complete()
         logging.getLogger("bot").addHandler(self.complaints)
 

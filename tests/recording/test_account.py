@@ -12,8 +12,9 @@ from bot.recording.chunks import OUT_OF_TURN
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import fingerprint
 from bot.recording.lengths import player_clock, spoken_gap
-from bot.recording.model import CameBack, Ended, WentAway
+from bot.recording.model import CameBack, Ended, Heard, NotHeard, WentAway
 from storage.records import (
+    CallEventKind,
     Chunk,
     ChunkState,
     DurationMs,
@@ -23,10 +24,11 @@ from storage.records import (
     RecordingKind,
     RecordingState,
     Samples,
+    UserId,
     to_ms,
     to_samples,
 )
-from tests.recording.call.world import ANN, Call, closed, slice_of
+from tests.recording.call.world import ANN, BEN, Call, closed, slice_of
 from tests.recording.session.samples import a_session
 from tests.recording.world import absent, mp4, recording, stored
 
@@ -215,6 +217,24 @@ def test_gaps_are_those_of_the_ledger() -> None:
     told = [(gap.position, gap.length) for gap in account.gaps(ledger)]
     assert told == [(to_ms(gap.position), to_ms(gap.samples)) for gap in ledger.gaps]
     assert all(gap.why for gap in account.gaps(ledger))
+
+
+@pytest.mark.parametrize("who", [(BEN,), (BEN, UserId("@cara:hs"), BEN)])
+def test_members_who_were_not_heard_are_counted(who: tuple[UserId, ...]) -> None:
+    """Nobody is named, and nothing of it is a hole in the sound."""
+    call = Call()
+    call.join(ANN)
+    call.keep(slice_of(1, 0))
+    for at, user in enumerate(who):
+        call.tell(NotHeard(user, "DEV", CallEventKind.UNREACHABLE, Samples(at)))
+        call.tell(Heard(user, "DEV", Samples(at + 1)))
+    call.tell(closed(1, 10))
+    call.tell(Ended(EndedBy.STOPPED))
+    loss = account.loss_of(call.ledger)
+    count = "1 member" if len(who) == 1 else "2 members"
+    assert account.whole(call.recording, loss) == f"incomplete, some sound of {count} is missing"
+    assert account.comment(loss) == "no gaps"
+    assert account.verdict(call.recording, call.ledger) == "Incomplete: some audio that was sent is missing."
 
 
 def test_a_time_away_from_a_call_has_its_words() -> None:

@@ -4,14 +4,16 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 
-from bot.recording.model import CameBack, Deleted, Spoken, WentAway
+from bot.recording.model import CameBack, Deleted, Ended, Heard, NotHeard, Spoken, WentAway
 from bot.recording.report import recording_json
 from storage.records import (
     BlobKey,
     CallEvent,
     CallEventKind,
+    CallProtocol,
     ChunkState,
     Credit,
+    EndedBy,
     Episode,
     LeftBy,
     RecordingId,
@@ -237,6 +239,42 @@ def test_a_call() -> None:
         "gaps": [{"position_ms": 10_000, "duration_ms": 10_000, "reason": "away"}],
         "episode": None,
     }
+
+
+def test_calls_name_their_protocol_and_what_happened() -> None:
+    """The words are those of the protocols, and of what members and their devices did; what could not be heard of them
+    is in the gaps."""
+    recording = replace(Call().recording, protocol=CallProtocol.MATRIXRTC)
+    events = [CallEvent(Samples(0), ANN, what, "DEV") for what in CallEventKind]
+    shown = recording_json(
+        recording, (), None, title="", given_title=None, named=str, path=None, events=events
+    )  # fmt: skip
+    assert shown["protocol"] == "matrixrtc"
+    words = "joined left lost rejoined muted unmuted declined refused"
+    assert [event["what"] for event in shown["events"]] == words.split()
+
+
+def test_the_gaps_of_speakers() -> None:
+    """A gap of one member names them and why, among the gaps of all, in the order of their beginnings."""
+    call = Call()
+    call.join(ANN)
+    call.keep(slice_of(1, 0), slice_of(1, 1))
+    for device, why, at in (("DEV", CallEventKind.UNREACHABLE, 2), ("PHONE", CallEventKind.UNREADABLE, 12)):
+        call.tell(NotHeard(BEN, device, why, Samples(at * 48_000)))
+        call.tell(Heard(BEN, device, Samples((at + 3) * 48_000)))
+    call.tell(WentAway(Samples(7 * 48_000)))
+    call.tell(CameBack(Samples(9 * 48_000)))
+    call.tell(closed(1, 20))
+    call.tell(Ended(EndedBy.STOPPED))
+    shown = recording_json(
+        call.recording, call.chunks, None, title="", given_title=None, named=str, path=None
+    )  # fmt: skip
+    assert (shown["state"], shown["duration_ms"]) == ("incomplete", 20_000)
+    assert shown["gaps"] == [
+        {"position_ms": 2000, "duration_ms": 3000, "reason": "unreachable", "user_id": BEN},
+        {"position_ms": 7000, "duration_ms": 2000, "reason": "away"},
+        {"position_ms": 12_000, "duration_ms": 3000, "reason": "unreadable", "user_id": BEN},
+    ]
 
 
 def test_a_deleted_call() -> None:

@@ -5,8 +5,8 @@ from string import Formatter
 import pytest
 
 from bot.recording.kinds import KINDS
-from bot.recording.wording import OF_ALL, TOLD, WORDS, told
-from storage.records import RecordingKind
+from bot.recording.wording import OF_ALL, TOLD, WORDS, name_of, told
+from storage.records import CallProtocol, RecordingKind
 from tests.factories import a_recording
 
 
@@ -26,3 +26,10 @@ def test_a_notice_is_the_one_of_the_kind() -> None:
     messages = a_recording(kind=RecordingKind.VOICE_MESSAGES)
     assert told(messages, "limit").startswith("These voice messages are longer")
     assert told(messages, "room_full") == OF_ALL["room_full"]
+
+
+def test_calls_are_named_by_how_people_know_them() -> None:
+    """Each protocol has a name of its own; the other kinds have one name."""
+    names = {name_of(a_recording(kind=RecordingKind.CALL, protocol=protocol)) for protocol in CallProtocol}
+    assert names == {"Group call", "Voice channel", "Element Call"}
+    assert name_of(a_recording(kind=RecordingKind.VOICE_MESSAGES)) == "Voice messages"

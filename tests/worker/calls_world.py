@@ -31,6 +31,7 @@ from storage.records import (
     UserId,
 )
 from tests.audio.stem_files import ENCODER_DELAY, Slice, packets_of, slices_of
+from tests.blobs import folder_of
 from tests.world import ALICE, ROOM, World
 
 BEN = UserId("@ben:hs")
@@ -77,7 +78,7 @@ class Call:
 
     async def keep(self, slices: Sequence[Slice]) -> None:
         """Keep slices, and do what follows."""
-        blobs = self.world.store.blobs
+        blobs = folder_of(self.world.store)
         for each in slices:
             part = blobs.part(each.key)
             await asyncio.to_thread(part.write_bytes, each.data)

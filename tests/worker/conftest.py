@@ -11,6 +11,7 @@ from bot.worker.directs import Directs
 from bot.worker.invites import Invites
 from bot.worker.notices import Notices
 from bot.worker.refreshing import Refreshing
+from storage.place import Place
 from storage.records import RoomId, UserId
 from storage.store import Store
 from tests.worker.post import Homeserver, Post
@@ -20,7 +21,7 @@ from tests.world import BOT, world_of
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """Open an empty store."""
-    opened = await Store.own(tmp_path / "data")
+    opened = await Store.own(Place(tmp_path / "data"))
     yield opened
     await opened.close()
 
@@ -32,7 +33,7 @@ async def post(tmp_path: Path) -> AsyncIterator[Post]:
         homeserver = Homeserver()
         store, sending = world.store, cast("Sending", homeserver)
         chats = Chats(store, sending, us=BOT, clock=world.clock)
-        directs = Directs(store, sending, chats, addresses=addresses, prefix="!aircheck")
+        directs = Directs(store, sending, chats, addresses=addresses, prefix="!aircheck", clock=world.clock)
         world.handlers[orders.Direct.kind] = directs
         yield Post(
             world,

@@ -14,6 +14,7 @@ from bot.matrix.sending import Sending
 from bot.worker.expiring import Expiring, Forewarning
 from bot.worker.notices import Notices
 from storage import archive, changes, jobs, rooms
+from storage.place import Place
 from storage.records import EventId, HeardEvent, Json, Recording, Room, RoomId
 from tests.clock import Clock
 from tests.factories import a_recording
@@ -147,7 +148,7 @@ def broadcast(name: str) -> tuple[HeardEvent, ...]:
 async def retained(
     directory: Path, ears: Ears | None = None, clock: Clock | None = None, **sections: Any
 ) -> AsyncIterator[Retained]:
-    store = await Mortal.own(directory)
+    store = await Mortal.own(Place(directory))
     assert isinstance(store, Mortal)
     try:
         yield Retained(store, ears or Ears(), clock or Clock(), **sections)

@@ -4,11 +4,14 @@ import asyncio
 import io
 from dataclasses import replace
 
+import pytest
 from mutagen.id3 import ID3
 
 from bot import orders
+from bot.audio.grid import frame_bytes
 from storage import archive, jobs, tracks
 from storage.records import Episode, EventId, Extent, Job, JobId, JobState, RecordingState
+from tests.blobs import folder_of
 from tests.world import World, chunk, info
 
 Found = list[tuple[int, str]]
@@ -31,7 +34,7 @@ async def paused_once(world: World) -> None:
 
 
 async def file_of(world: World, episode: Episode) -> bytes:
-    return await asyncio.to_thread(world.store.blobs.read, episode.blob)
+    return await asyncio.to_thread(folder_of(world.store).read, episode.blob)
 
 
 def in_the_file(data: bytes) -> Found:
@@ -56,7 +59,7 @@ async def sound(world: World) -> tuple[Extent, bytes]:
     """Return the one place where all frames are, and the frames."""
     async with world.store.read() as db:
         (extent,) = await tracks.extents(db, (await world.recording()).id)
-    data = await asyncio.to_thread(world.store.blobs.read, extent.blob)
+    data = await asyncio.to_thread(folder_of(world.store).read, extent.blob)
     return extent, data[extent.offset :]
 
 
@@ -70,14 +73,17 @@ async def test_a_pause_and_a_gap_are_chapters(world: World) -> None:
 
 
 async def test_a_title_is_put_into_the_file_and_the_sound_stays(world: World) -> None:
-    """The tag and its first chapter have it, the frames are those that were there, and so is the GUID. Nothing is made
-    twice for one title."""
+    """The tag and its first chapter have it, the frames are those that were there, at their places in the file, and so
+    is the GUID. Nothing is made twice for one title."""
     await paused_once(world)
-    before, (_, frames) = await made(world), await sound(world)
+    before, (extent, frames) = await made(world), await sound(world)
+    first = await file_of(world, before)
     await named(world, "About soup")
     after = await made(world)
     data = await file_of(world, after)
     assert (await sound(world))[1] == frames
+    assert (len(data), data[extent.offset :]) == (len(first), first[extent.offset :])
+    assert before.head == after.head == extent.offset
     assert str(ID3(io.BytesIO(data))["TIT2"]) == "About soup"
     assert in_the_row(after)[0] == (0, "About soup")
     assert in_the_file(data) == in_the_row(after)
@@ -89,12 +95,31 @@ async def test_a_title_is_put_into_the_file_and_the_sound_stays(world: World) ->
     assert await made(world) == after
 
 
+async def test_the_sound_of_an_old_episode_keeps_its_place(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of an earlier version, whose tag has no padding and whose row does not know its length, gets a tag of the
+    same length."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr("bot.audio.tags.STEP", 1)
+        await paused_once(world)
+    before, (extent, frames) = await made(world), await sound(world)
+    async with world.store.write() as db:
+        await archive.save_episode(db, replace(before, head=0))
+    await named(world, "Soup")
+    after = await made(world)
+    assert after.blob != before.blob
+    assert (after.head, after.bytes) == (before.head, before.bytes)
+    assert await sound(world) == (replace(extent, blob=after.blob), frames)
+
+
 async def test_what_heals_keeps_its_title(world: World) -> None:
-    """The gap's chapters go, the pause's stays."""
+    """The gap's chapters go, the pause's stays. The sound before the place that healed keeps its place in the file."""
     await paused_once(world)
     await named(world, "About soup")
+    before = await file_of(world, await made(world))
     await world.hear(chunk(EventId("$c3"), 3))
     await world.work()
     episode = await made(world)
     assert (await world.recording()).state is RecordingState.COMPLETE
+    same = slice(episode.head, episode.head + 70 * frame_bytes(64))  # the gap begins after 2 s
+    assert before[same] == (await file_of(world, episode))[same]
     assert in_the_row(episode) == in_the_file(await file_of(world, episode)) == [(0, "About soup"), (1000, "Resumed")]

@@ -18,6 +18,7 @@ from bot.worker.choosing_cover import ChoosingCover
 from bot.worker.room_history import RoomHistory
 from storage import changes, journal, rooms
 from storage.records import EventId, HeardEvent, Job, JobId, JobState, MediaSource, Room, RoomId, UserId
+from tests.blobs import folder_of
 from tests.world import ALICE, ROOM, World, heard
 
 PICTURE, COMMAND = EventId("$picture"), EventId("$command")
@@ -83,8 +84,8 @@ async def test_a_posted_picture_becomes_the_cover(world: World) -> None:
     assert await choose(world) == "The podcast has a new cover: Alice chose it."
     room = await the_room(world)
     assert room.own_cover is not None
-    cover = Image.open(io.BytesIO(world.store.blobs.read(room.own_cover)))
-    assert (cover.format, cover.size) == ("JPEG", (1400, 1400))
+    cover = Image.open(io.BytesIO(folder_of(world.store).read(room.own_cover)))
+    assert (cover.format, cover.size) == ("JPEG", (3000, 3000))
     assert room.revision > before.revision
     await choose(world, png((10, 10)))
     assert await the_room(world) == room

@@ -11,6 +11,7 @@ from bot import orders
 from bot.matrix.media import FetchedMedia
 from storage import jobs, rooms
 from storage.records import BlobKey, MediaSource, Room
+from tests.blobs import folder_of
 from tests.world import ROOM, World, batch, state
 
 COVER = [orders.Cover.kind]
@@ -45,7 +46,7 @@ async def cover_of(world: World) -> tuple[str, BlobKey]:
     room = await the_room(world)
     assert room.cover_of is not None
     assert room.cover is not None
-    assert world.store.blobs.exists(room.cover)
+    assert folder_of(world.store).exists(room.cover)
     return room.cover_of, room.cover
 
 

@@ -22,6 +22,7 @@ from bot.worker.retries import ask_anew
 from storage import archive, jobs, rooms
 from storage.records import Chunk, ChunkFacts, ChunkState, EventId, Job, MediaSource, MxcUri
 from tests import world as there
+from tests.blobs import folder_of
 from tests.world import ALICE, ROOM, Download, World, chunk, find_ffmpeg, heard, media_of, world_of
 
 C1 = EventId("$c1")
@@ -68,7 +69,7 @@ async def test_what_is_stored_is_not_fetched_again(world: World) -> None:
     found = await the_chunk(world)
     assert (found.state, found.source) == (ChunkState.STORED, None)
     assert found.blob is not None
-    assert len(world.store.blobs.read(found.blob)) == found.bytes
+    assert len(folder_of(world.store).read(found.blob)) == found.bytes
 
     world.download = refusing(AssertionError("asked again"))
     await world.handlers[orders.Fetch.kind](job)

@@ -10,6 +10,7 @@ from bot.matrix.media import FetchedMedia
 from bot.recording.policy import ASKING_MAY_TAKE
 from storage import archive, jobs, rooms
 from storage.records import BlobKey, Episode, EventId, Job, JobId, JobState, MediaSource, PodcastTexts, RecordingState
+from tests.blobs import folder_of
 from tests.world import ROOM, START, World, chunk, download, heard, info, sealed, world_of
 
 C1, C2 = EventId("$c1"), EventId("$c2")
@@ -204,7 +205,7 @@ async def test_a_given_title_is_announced_and_tagged_with_its_speaker(world: Wor
     await world.work()
     (notice,) = await replies_to_start(world)
     assert notice.startswith("About soup, by Alice (")
-    tag = await asyncio.to_thread(world.store.blobs.read, (await made(world)).blob)
+    tag = await asyncio.to_thread(folder_of(world.store).read, (await made(world)).blob)
     for text in ("About soup", "Alice", "Soup & Bread"):
         assert text.encode("utf-16-le") in tag or text.encode() in tag
 

@@ -272,7 +272,7 @@ class Kitchen:
     again: int = 0
 
     @asynccontextmanager
-    async def running(self, command: list[str], limits: Limits, **more: bool) -> AsyncIterator[Child]:
+    async def running(self, command: list[str], limits: Limits, **more: Any) -> AsyncIterator[Child]:
         source = command[command.index("-i") + 1].removeprefix("file:")
         if source.startswith("/") and MARK in await asyncio.to_thread(Path(source).read_bytes):
             command = ["/bin/sh", "-c", "kill -XCPU $$"]

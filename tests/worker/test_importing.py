@@ -23,7 +23,7 @@ from tests.matrix.test_key_export import PASSPHRASE, entry, exported
 @asynccontextmanager
 async def at_work(settings: Settings) -> AsyncIterator[Store]:
     """Open a bot with a key store and nothing else."""
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     keys = Keys(lambda: datetime.now(UTC))
     config = SimpleNamespace(pickle_key="pickle", store_name="keys.db")
     await keys.open(SimpleNamespace(user_id="@bot:hs", device_id="BOT", store_path=str(store.directory), config=config))

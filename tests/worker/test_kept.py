@@ -115,15 +115,15 @@ async def test_frames_of_a_track_that_was_changed_meanwhile_are_not_written(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While they are made the broadcast is redacted: its track is gone, and stays gone."""
-    make = Rendering.make
+    make = Rendering.make_to_end
 
     async def redacted_meanwhile(
-        self: Rendering, first: int, frames: int | None, out: Path, warm: Warm | None = None
-    ) -> Rendered:
+        self: Rendering, first: int, frames: int, out: Path, warm: Warm | None = None
+    ) -> tuple[Rendered, bytes]:
         await world.hear(heard("$r", "m.room.redaction", {}, redacts=START))
         return await make(self, first, frames, out, warm)
 
-    monkeypatch.setattr(Rendering, "make", redacted_meanwhile)
+    monkeypatch.setattr(Rendering, "make_to_end", redacted_meanwhile)
     await world.begin(chunk("$c1", 1))
     with pytest.raises(TryLater, match="changed"):
         await world.work()

@@ -12,10 +12,10 @@ import pytest
 from bot import orders
 from bot.matrix.media import FetchedMedia
 from storage import archive
-from storage.blobs import Blobs
+from storage.blobs.folder import Folder
 from storage.records import EventId, MediaSource
 from tests import world as there
-from tests.worker.quick import EVERY, without_ffmpeg
+from tests.worker.quick import EVERY, every, without_ffmpeg
 from tests.world import Killed, World, chunk, heard, info, world_of
 
 C1, C2, C3 = EventId("$c1"), EventId("$c2"), EventId("$c3")
@@ -71,15 +71,15 @@ async def undisturbed(directory: Path) -> tuple[dict[str, Any], int]:
 async def test_whatever_the_process_died_at_nothing_is_lost_or_doubled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after_commit: bool
 ) -> None:
-    """Killed at every third write, or after every fourth commit, the same recording, files and notices are there; with
-    AIRCHECK_KILL_POINTS=all, at each write."""
+    """Killed at one of so many writes, or after one of so many commits, the same recording, files and notices are
+    there; with AIRCHECK_KILL_POINTS=all, at each write."""
     without_ffmpeg(monkeypatch)
     begun = tmp_path / "begun"
     async with world_of(begun) as world:
         await world.join()
     expected, writes = await undisturbed(shutil.copytree(begun, tmp_path / "undisturbed"))
     assert writes > 20
-    for number in range(1, writes + 1, 4 if after_commit else EVERY):
+    for number in range(1, writes + 1, every(8) if after_commit else EVERY):
         async with world_of(shutil.copytree(begun, tmp_path / str(number))) as world:
             world.store.die_at(number, after_commit=after_commit)
             with pytest.raises(Killed):
@@ -145,7 +145,7 @@ def deaths(monkeypatch: pytest.MonkeyPatch) -> Deaths:
     made, unlink = Deaths(), Path.unlink
     without_ffmpeg(monkeypatch, made.step)
     for name in ("add", "remove"):
-        monkeypatch.setattr(Blobs, name, made.around(name, getattr(Blobs, name)))
+        monkeypatch.setattr(Folder, name, made.around(name, getattr(Folder, name)))
     tidied = made.around("tidy", unlink)
 
     def unlinking(path: Path, missing_ok: bool = False) -> None:
@@ -157,8 +157,8 @@ def deaths(monkeypatch: pytest.MonkeyPatch) -> Deaths:
 
 
 async def test_a_death_between_two_writes_loses_and_doubles_nothing(tmp_path: Path, deaths: Deaths) -> None:
-    """Killed at each kind of step of a download, a look, a joining, a move into the archive and a removal, and at every
-    third step: the same recording, files and notices are there, and no half of a file."""
+    """Killed at each kind of step of a download, a look, a joining, a move into the archive and a removal, and at one
+    of so many steps: the same recording, files and notices are there, and no half of a file."""
     begun = tmp_path / "begun"
     async with world_of(begun) as world:
         await world.join()

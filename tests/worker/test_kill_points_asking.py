@@ -16,8 +16,9 @@ from bot import orders
 from bot.matrix.sending import Sending
 from bot.worker.leaving import Leaving
 from storage import archive, changes, jobs, questions
+from storage.place import Place as StorePlace
 from storage.records import EventId, HeardEvent, RecordingState, RoomId
-from tests.worker.quick import EVERY, without_ffmpeg
+from tests.worker.quick import every, numbered, without_ffmpeg
 from tests.worker.test_kill_points_outside import Homeserver, Town, said
 from tests.world import ALICE, BOT, ROOM, Killed, Mortal, chunk, heard, info
 
@@ -50,7 +51,7 @@ class Place(Town):
 
 @asynccontextmanager
 async def place(directory: Path, homeserver: Exit) -> AsyncIterator[Place]:
-    store = await Mortal.own(directory)
+    store = await Mortal.own(StorePlace(directory))
     assert isinstance(store, Mortal)
     try:
         yield Place(store, homeserver)
@@ -149,7 +150,7 @@ async def once_more(begun: tuple[Path, Exit], name: str, dies: Callable[[Place],
 
 @pytest.mark.parametrize("taken", [False, True], ids=["before", "after"])
 async def test_a_death_at_a_request_asks_and_does_nothing_twice(begun: tuple[Path, Exit], taken: bool) -> None:
-    """Killed before the homeserver took a request, every third one in turn, or before its answer was read, each one."""
+    """Killed before the homeserver took a request, or before its answer was read, one of each kind and of so many."""
     expected, _, asked = await undisturbed(begun)
     assert set(asked) == {"send", "leave"}
     assert expected["state"] is RecordingState.DELETED
@@ -157,7 +158,7 @@ async def test_a_death_at_a_request_asks_and_does_nothing_twice(begun: tuple[Pat
     assert {what for _, what, *_ in expected["log"]} == {"delete", "leave"}
     assert "* This recording was deleted." in expected["said"]
     assert (expected["asks"], expected["waits"]) == (None, [])
-    for number, what in [*enumerate(asked, start=1)][:: 1 if taken else EVERY]:
+    for number, what in numbered(asked):
 
         def dies(world: Place, number: int = number) -> None:
             world.homeserver.left, world.homeserver.taken = number, taken
@@ -166,9 +167,9 @@ async def test_a_death_at_a_request_asks_and_does_nothing_twice(begun: tuple[Pat
 
 
 async def test_a_death_at_a_write_asks_and_does_nothing_twice(begun: tuple[Path, Exit]) -> None:
-    """Killed at every fifth write in turn: no question is asked twice, and nothing is done that was not confirmed."""
+    """Killed at one of so many writes: no question is asked twice, and nothing is done that was not confirmed."""
     expected, writes, _ = await undisturbed(begun)
-    for number in range(1, writes + 1, 5):
+    for number in range(1, writes + 1, every(10)):
 
         def dies(world: Place, number: int = number) -> None:
             world.store.die_at(number, after_commit=False)

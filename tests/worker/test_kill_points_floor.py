@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from bot.walkie.model import Asked, Spoke
+from storage.place import Place
 from storage.records import EventId, Position, UserId
 from tests.clock import Clock
 from tests.walkie.homeserver import ALL, ANN, BEFORE, BOB, FLOOR_S, GUARD_S, Homeserver, Talk, talk
+from tests.worker.quick import every
 from tests.world import Killed, Mortal
 
 STEPS = ("on", "grant", "next", "time over", "off")
@@ -67,7 +69,7 @@ def two_holders(homeserver: Homeserver) -> bool:
 @pytest.fixture
 async def begun(tmp_path: Path) -> Path:
     """Open a store once, for copies of it."""
-    await (await Mortal.own(tmp_path / "begun")).close()
+    await (await Mortal.own(Place(tmp_path / "begun"))).close()
     return tmp_path / "begun"
 
 
@@ -101,11 +103,11 @@ async def with_a_death(begun: Path, name: str, arm: Callable[[Talk], None]) -> N
 
 @pytest.mark.parametrize("taken", [False, True], ids=["before", "after"])
 async def test_a_death_at_a_request_leaves_a_room_that_a_start_puts_right(begun: Path, taken: bool) -> None:
-    """Killed before the homeserver took a request, every third one, or before its answer was read, every second one:
+    """Killed before the homeserver took a request, every sixth one, or before its answer was read, every fourth one:
     after the start the room is as the rows say, no event ever named two holders, and the levels are put back in the
     end."""
     asked, _ = await undisturbed(begun)
-    for number in range(1, len(asked) + 1, 2 if taken else 3):
+    for number in range(1, len(asked) + 1, every(4 if taken else 6)):
 
         def arm(world: Talk, number: int = number) -> None:
             world.homeserver.left, world.homeserver.taken = number, taken
@@ -114,9 +116,9 @@ async def test_a_death_at_a_request_leaves_a_room_that_a_start_puts_right(begun:
 
 
 async def test_a_death_at_a_write_leaves_a_room_that_a_start_puts_right(begun: Path) -> None:
-    """Killed at every eleventh write: the same."""
+    """Killed at one of so many writes: the same."""
     _, writes = await undisturbed(begun)
-    for number in range(3, writes + 1, 11):
+    for number in range(3, writes + 1, every(22)):
 
         def arm(world: Talk, number: int = number) -> None:
             world.store.die_at(number, after_commit=False)

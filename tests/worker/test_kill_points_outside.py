@@ -34,6 +34,7 @@ from bot.worker.notices import Notices
 from bot.worker.refreshing import Refreshing
 from bot.worker.room_history import HistoryPage, RoomHistory
 from storage import archive, changes, jobs, rooms
+from storage.place import Place
 from storage.records import (
     EndedBy,
     EventId,
@@ -46,7 +47,7 @@ from storage.records import (
 )
 from tests.worker.conftest import addresses
 from tests.worker.mortal import MortalHomeserver
-from tests.worker.quick import EVERY, without_ffmpeg
+from tests.worker.quick import EVERY, numbered, without_ffmpeg
 from tests.world import (
     ALICE,
     BOT,
@@ -146,7 +147,7 @@ class Town(World):
         commands = Commands(store, self.settings, lambda: b"s" * 32, clock, apply=self.recorder.apply)
         self.handlers |= {
             orders.Notice.kind: Notices(store, sending, self.settings, apply=self.recorder.apply, clock=clock),
-            orders.Direct.kind: Directs(store, sending, chats, addresses=addresses, prefix=PREFIX),
+            orders.Direct.kind: Directs(store, sending, chats, addresses=addresses, prefix=PREFIX, clock=clock),
             orders.Invite.kind: Invites(store, sending, allowed=("*:hs",)),
             orders.Refresh.kind: Refreshing(store, sending, take_state=self.intake.refresh),
             orders.Command.kind: commands,
@@ -210,7 +211,7 @@ def opened(wrapper: HeardEvent) -> HeardEvent:
 
 @asynccontextmanager
 async def town(directory: Path, homeserver: Homeserver) -> AsyncIterator[Town]:
-    store = await Mortal.own(directory)
+    store = await Mortal.own(Place(directory))
     assert isinstance(store, Mortal)
     try:
         yield Town(store, homeserver)
@@ -303,7 +304,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def begun(tmp_path: Path) -> Path:
     """Open a store once, for copies of it."""
-    await (await Mortal.own(tmp_path / "begun")).close()
+    await (await Mortal.own(Place(tmp_path / "begun"))).close()
     return tmp_path / "begun"
 
 
@@ -350,11 +351,11 @@ async def test_the_story_is_what_it_says(begun: Path) -> None:
 
 @pytest.mark.parametrize("taken", [False, True], ids=["before", "after"])
 async def test_a_death_at_a_request_says_and_does_nothing_twice(begun: Path, taken: bool) -> None:
-    """Killed before the homeserver took a request, every third one in turn, or before its answer was read, each one:
+    """Killed before the homeserver took a request, or before its answer was read, one of each kind and of so many:
     everything is said once. Only a direct chat that was made and not written down is made again: such a request has no
     transaction."""
     expected, _, asked = await undisturbed(begun)
-    for number, what in [*enumerate(asked, start=1)][:: 1 if taken else EVERY]:
+    for number, what in numbered(asked):
 
         def dies(world: Town, number: int = number) -> None:
             world.homeserver.left, world.homeserver.taken = number, taken
@@ -366,8 +367,8 @@ async def test_a_death_at_a_request_says_and_does_nothing_twice(begun: Path, tak
 
 @pytest.mark.parametrize("rest", range(3))
 async def test_a_death_at_a_write_says_and_does_nothing_twice(begun: Path, rest: int) -> None:
-    """Killed at three writes in a row of every nine: everything is said once, no command is carried out twice, and no
-    page of the history is lost."""
+    """Killed at three writes in a row of every so many: everything is said once, no command is carried out twice, and
+    no page of the history is lost."""
     expected, writes, _ = await undisturbed(begun)
     for number in range(1 + rest, writes + 1, 3 * EVERY):
 

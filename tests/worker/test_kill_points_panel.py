@@ -20,6 +20,7 @@ from bot.matrix.sending import Sending
 from bot.worker.making_walkie import MakingWalkie
 from bot.worker.panels import PuttingButtons, TakingAway
 from storage import changes, jobs, rooms, walkies
+from storage.place import Place as StorePlace
 from storage.records import EventId, Json, RoomId, UserId
 from tests.worker.quick import EVERY, without_ffmpeg
 from tests.worker.test_kill_points_outside import chat_state, said
@@ -90,7 +91,7 @@ class Stage(Place):
 
 @asynccontextmanager
 async def stage(directory: Path) -> AsyncIterator[Stage]:
-    store = await Mortal.own(directory)
+    store = await Mortal.own(StorePlace(directory))
     assert isinstance(store, Mortal)
     try:
         world = Stage(store, Panelled())

@@ -15,6 +15,7 @@ from bot.dialects.fields import sent_at
 from bot.worker.past_messages import BackfillingMessages, MakingEpisode
 from bot.worker.room_history import MessagesPage
 from storage import archive, changes, jobs
+from storage.place import Place
 from storage.records import EventId, HeardEvent, Job, RoomId, SessionId
 from tests.worker.quick import EVERY, without_ffmpeg
 from tests.worker.test_kill_points_outside import Homeserver, Town, said
@@ -94,7 +95,7 @@ class Study(Town):
 
 @asynccontextmanager
 async def study(directory: Path) -> AsyncIterator[Study]:
-    store = await Mortal.own(directory)
+    store = await Mortal.own(Place(directory))
     assert isinstance(store, Mortal)
     try:
         yield Study(store, Library())

@@ -12,7 +12,7 @@ import pytest
 from bot.worker import expiring
 from storage import archive
 from storage.records import RecordingState
-from tests.worker.quick import without_ffmpeg
+from tests.worker.quick import every, without_ffmpeg
 from tests.worker.retained import Ears, Retained, broadcast, retained
 from tests.world import PREFIX, Killed, heard
 
@@ -93,10 +93,10 @@ async def test_the_story_is_what_it_says(begun: Path) -> None:
 async def test_a_death_at_a_write_of_retention_deletes_and_says_nothing_twice(
     begun: Path, *, after_commit: bool
 ) -> None:
-    """Killed at every second write, or after every fifth commit: the same recordings, files, notices and rows of the
+    """Killed at every sixth write, or after every fifth commit: the same recordings, files, notices and rows of the
     log are there."""
     expected, writes, _ = await undisturbed(begun)
-    for number in range(1, writes + 1, 5 if after_commit else 2):
+    for number in range(1, writes + 1, every(5 if after_commit else 6)):
 
         def dies(world: Retained, number: int = number) -> None:
             world.store.die_at(number, after_commit=after_commit)

@@ -18,8 +18,9 @@ from bot.worker.pinning import Pinning
 from bot.worker.reacting import Reacting
 from bot.worker.showing import ShowingRoom
 from storage import changes, consent_notices, jobs
+from storage.place import Place as StorePlace
 from storage.records import EventId, HeardEvent, Json, RoomId
-from tests.worker.quick import EVERY, without_ffmpeg
+from tests.worker.quick import EVERY, numbered, without_ffmpeg
 from tests.worker.test_kill_points_outside import Homeserver, Town, said
 from tests.world import ALICE, BOT, ROOM, START, Killed, Mortal, heard
 
@@ -76,7 +77,7 @@ class Place(Town):
 
 @asynccontextmanager
 async def place(directory: Path) -> AsyncIterator[Place]:
-    store = await Mortal.own(directory)
+    store = await Mortal.own(StorePlace(directory))
     assert isinstance(store, Mortal)
     try:
         yield Place(store, Wall())
@@ -152,7 +153,7 @@ async def test_a_death_at_a_request_shows_nothing_twice(tmp_path: Path, taken: b
     assert expected["shown"]["records"] == ["broadcasts"]
     assert [relation["event_id"] for relation in expected["reactions"]] == [START]
     assert expected["waits"] == []
-    for number, what in [*enumerate(asked, start=1)][::EVERY]:
+    for number, what in numbered(asked):
 
         def dies(world: Place, number: int = number) -> None:
             world.homeserver.left, world.homeserver.taken = number, taken

@@ -16,6 +16,7 @@ from bot.worker.lanes import OF_ONE_RECORDING, Worker
 from storage import jobs, rooms
 from storage.database import Connection
 from storage.errors import DiskFullError
+from storage.place import Place
 from storage.records import EventId, Job, JobId, JobKind, JobState, NewJob, Position, RoomId, UserId
 from storage.store import Store
 from tests.clock import Clock
@@ -329,7 +330,7 @@ async def test_what_another_process_wrote_is_found_in_the_end(store: Store, monk
     async def handler(_: Job) -> None:
         done.set()
 
-    other = await Store.look(store.directory)
+    other = await Store.look(Place(store.directory))
     try:
         async with at_work(store, handler, clock), asyncio.timeout(SOON):
             await add(other, clock, NewJob(orders.Notice.kind, "n", {}))

@@ -21,6 +21,7 @@ from bot.matrix.media import FetchedMedia
 from bot.web.server import WebServer
 from storage import archive, rooms, tracks
 from storage.records import EventId, MediaSource, Position, RecordingState, RoomId, Track, Visibility
+from tests.blobs import folder_of
 from tests.worker.session_world import message
 from tests.world import ROOM, World, chunk, heard, info
 
@@ -103,7 +104,7 @@ async def test_what_was_heard_live_is_the_episode(world: World, air: Air) -> Non
     async with world.store.read() as db:
         episode = await archive.episode(db, (await world.recording()).id)
     assert episode is not None
-    file = world.store.blobs.read(episode.blob)
+    file = folder_of(world.store).read(episode.blob)
     sound = b"".join(live)
     assert file.endswith(sound)
     assert len(sound) // 192 >= 3 * CHUNK_S * 48_000 / 1152
@@ -215,4 +216,4 @@ async def test_a_message_is_on_the_air_to_its_end(world: World, air: Air) -> Non
         episode = await archive.episode(db, recording.id)
     assert episode is not None
     rest = [await air.segment(name) for name in (await air.listed())[len(names) :]]
-    assert world.store.blobs.read(episode.blob).endswith(b"".join(live + rest))
+    assert folder_of(world.store).read(episode.blob).endswith(b"".join(live + rest))

@@ -14,8 +14,8 @@ from bot.feeds.addresses import look_up_hash, token_for
 from bot.settings import Settings
 from bot.shell import handover
 from bot.worker.lanes import Worker
-from bot.worker.renewing import RenewingAddresses, warn_of_another_secret
-from storage import jobs, rooms
+from bot.worker.renewing import NotingEnded, RenewingAddresses, warn_of_another_secret
+from storage import ended_addresses, jobs, rooms
 from storage.errors import StoreError
 from storage.records import JobState, Listener
 from storage.store import Store
@@ -47,6 +47,11 @@ async def given_address(store: Store) -> str:
     return token(store)
 
 
+async def has_ended(store: Store, address: str) -> bool:
+    async with store.read() as db:
+        return await ended_addresses.has(db, look_up_hash(address))
+
+
 async def is_known(store: Store, address: str) -> bool:
     async with store.read() as db:
         return await rooms.listener_by_hash(db, look_up_hash(address)) is not None
@@ -66,15 +71,16 @@ async def settings(tmp_path: Path) -> Settings:
 @pytest.mark.parametrize("damage", DAMAGE)
 async def test_every_address_ends_whatever_became_of_the_secret(settings: Settings, damage: str) -> None:
     """With no bot running: the address that was given out is nobody's, and the next one is another."""
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     before = await given_address(store)
     await store.close()
-    DAMAGE[damage](store.secret.file)
+    DAMAGE[damage](store.directory / "addresses.key")
     for _ in range(2):
         said = await handover.renew_addresses(settings)
         assert said == "All personal addresses have ended. Listeners get new ones when they ask."
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     assert not await is_known(store, before)
+    assert await has_ended(store, before)
     assert await asked_again(store) != before
     async with store.read() as db:
         assert await jobs.count(db, JobState.READY, JobState.RUNNING, JobState.FAILED) == 0
@@ -86,13 +92,13 @@ async def test_a_running_bot_does_it_and_goes_on_with_the_new_secret(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     """The command hands it over; what the bot gives out afterwards is made from the new secret."""
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     before = await given_address(store)
-    DAMAGE[damage](store.secret.file)
-    worker = Worker(store, {orders.RenewAddresses.kind: RenewingAddresses(store)}, now)
+    DAMAGE[damage](store.directory / "addresses.key")
+    worker = Worker(store, {orders.RenewAddresses.kind: RenewingAddresses(store, now)}, now)
     await worker.start()
     monkeypatch.setattr(handover, "LOOK_EVERY_S", 0.02)
-    monkeypatch.setattr("storage.database.LISTEN_EVERY_S", 0.02)
+    monkeypatch.setattr("storage.engines.LISTEN_EVERY_S", 0.02)
     listening = asyncio.create_task(store.database.listen())
     await handover.renew_addresses(settings)
     listening.cancel()
@@ -100,7 +106,7 @@ async def test_a_running_bot_does_it_and_goes_on_with_the_new_secret(
     await worker.stop(1)
     assert not await is_known(store, before)
     assert await asked_again(store) != before
-    assert store.secret.file.read_bytes() == store.secret()
+    assert (store.directory / "addresses.key").read_bytes() == store.secret()
     await store.close()
 
 
@@ -109,29 +115,29 @@ async def test_killed_on_the_way_it_is_done_by_the_next_start(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """The work is written down first: a bot that starts, or the command again, does the rest."""
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     before = await given_address(store)
     await store.close()
 
     async def die(*_: object, **__: object) -> None:
         raise Killed
 
-    def die_at_once(_: object) -> bytes:
+    def die_at_once(*_: object) -> bytes:
         raise Killed
 
     with monkeypatch.context() as patch:
         match where:
             case "before the secret":
-                patch.setattr("storage.secret.Secret.renew", die_at_once)
+                patch.setattr("storage.secret.SecretFile.renew", die_at_once)
             case "after the secret":
                 patch.setattr(rooms, "forget_listeners", die)
             case _:
                 patch.setattr(jobs, "done", die)
         with pytest.raises(Killed):
             await handover.renew_addresses(settings)
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     assert await is_known(store, before) == (where != "after the rows")
-    worker = Worker(store, {orders.RenewAddresses.kind: RenewingAddresses(store)}, now)
+    worker = Worker(store, {orders.RenewAddresses.kind: RenewingAddresses(store, now)}, now)
     await worker.start()
     with store.changes.subscribe() as changed:
         while True:
@@ -150,14 +156,14 @@ async def test_removing_the_file_ends_no_address_and_is_told(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Addresses are rows: without their file they go on, and the log names the command that ends them."""
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     before = await given_address(store)
     caplog.set_level(logging.WARNING)
     await warn_of_another_secret(store)
     assert not caplog.records
     await store.close()
-    store.secret.file.unlink()
-    store = await Store.own(settings.storage.path)
+    (store.directory / "addresses.key").unlink()
+    store = await Store.own(settings.storage.place)
     await warn_of_another_secret(store)
     assert "aircheck addresses renew-all" in caplog.text
     assert before not in caplog.text
@@ -169,18 +175,34 @@ async def test_a_disk_that_can_not_be_written_changes_nothing(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command ends with the sentence; the addresses of before go on until it was done."""
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     before = await given_address(store)
     await store.close()
 
-    def full(_: object) -> bytes:
+    def full(*_: object) -> bytes:
         raise StoreError("addresses.key can't be written: No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("storage.secret.Secret.renew", full)
+        patch.setattr("storage.secret.SecretFile.renew", full)
         with pytest.raises(StartError, match="No space left"):
             await handover.renew_addresses(settings)
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     assert await is_known(store, before)
     assert token(store) == before
+    await store.close()
+
+
+async def test_addresses_that_were_renewed_before_are_known_as_ended(settings: Settings) -> None:
+    """Each earlier address of a listener has ended, the one of now and the one that waits have not, killed or not."""
+    store = await Store.own(settings.storage.place)
+    tokens = [token_for(store.secret(), ROOM, ALICE, generation) for generation in range(1, 5)]
+    hashes = [look_up_hash(each) for each in tokens]
+    async with store.write() as db:
+        await rooms.save_room(db, rooms.new_room(ROOM, now()))
+        await rooms.save_listener(db, Listener(ROOM, ALICE, 3, hashes[2], next_generation=4, next_sha256=hashes[3]))
+        await jobs.add(db, orders.NoteEnded().job(), now())
+        (job,) = await jobs.claim(db, [orders.NoteEnded.kind], now(), 1)
+    for _ in range(2):
+        await NotingEnded(store, now)(job)
+    assert [await has_ended(store, each) for each in tokens] == [True, True, False, False]
     await store.close()

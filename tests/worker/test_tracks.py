@@ -44,16 +44,30 @@ def media(channels: Callable[[int], int]) -> Callable[[MediaSource, Path, int], 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return how many frames each rendering encodes."""
+    """Return how many frames are made at a time: those that are stored, and the last ones of an episode."""
     counts: list[int] = []
-    make = Rendering.make
+    make, make_to_end, last = Rendering.make, Rendering.make_to_end, Rendering.last
 
     async def counted(self: Rendering, first: int, frames: int | None, out: Path, warm: Warm | None = None) -> Rendered:
         rendered = await make(self, first, frames, out, warm)
         counts.append(rendered.frames)
         return rendered
 
+    async def counted_to_end(
+        self: Rendering, first: int, frames: int, out: Path, warm: Warm | None = None
+    ) -> tuple[Rendered, bytes]:
+        rendered, rest = await make_to_end(self, first, frames, out, warm)
+        counts.append(rendered.frames)
+        return rendered, rest
+
+    async def counted_last(self: Rendering, first: int, warm: Warm | None = None) -> bytes:
+        frames = await last(self, first, warm)
+        counts.append(len(frames) // self.form.frame_bytes)
+        return frames
+
     monkeypatch.setattr(Rendering, "make", counted)
+    monkeypatch.setattr(Rendering, "make_to_end", counted_to_end)
+    monkeypatch.setattr(Rendering, "last", counted_last)
     return counts
 
 

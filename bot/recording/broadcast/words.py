@@ -10,6 +10,7 @@ def _trouble(code: str, what: str, count: int) -> str:
 
 
 WORDS = Words(
+    name=N_("Voice broadcast"),
     begun=N_("I am recording: {who} has begun a broadcast."),
     told={
         "empty": N_(

@@ -6,6 +6,7 @@
 - Silence between windows stands for nothing: nobody was in the call, or nobody's sound came.
 - A time in which the bot was not in the call is a gap, also within a window. Behind the last sound it is one if
   somebody was in the call when the bot went; it adds no silence to the audio then.
+- A time in which one member was not heard is a gap of that member alone, and no silence.
 - Lost packets are silence inside a slice, and no gap. So is the sound of a speaker who was taken out: the call is as
   long as before.
 """
@@ -13,7 +14,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from bot.recording.ledger import NOTHING, Entry, Gap, Ledger
+from bot.recording.ledger import NOTHING, Entry, Gap, Ledger, SpeakerGap
 from storage.records import (
     SAMPLE_RATE,
     Away,
@@ -26,6 +27,7 @@ from storage.records import (
     Stem,
     StemPart,
     Timing,
+    Unheard,
 )
 
 WINDOW = Samples(10 * SAMPLE_RATE)
@@ -42,15 +44,17 @@ def lay_out(recording: Recording, chunks: Iterable[Chunk]) -> Ledger:
         end = _settled(windows, end)
     aways = tuple(_times_away(recording.aways, end))
     gaps = tuple(_gaps(recording, end))
+    of_speakers = tuple(_unheard(recording.unheard, end))
     is_all_here = _is_all_here(recording, chunks)
     return Ledger(
         entries=tuple(_placed(windows, aways, end)),
         gaps=gaps,
         samples=Samples(end),
         proved=False,
-        complete=bool(windows) and not gaps and is_all_here,
+        complete=bool(windows) and not gaps and not of_speakers and is_all_here,
         certain=is_all_here,
         waiting=False,
+        of_speakers=of_speakers,
     )
 
 
@@ -77,6 +81,14 @@ def _gaps(recording: Recording, end: int) -> Iterator[Gap]:
         until = back if away.company and recording.state is not RecordingState.LIVE else min(end, back)
         if away.begins < until:
             yield Gap(Samples(min(away.begins, end)), Samples(until - away.begins), ChunkState.AWAY)
+
+
+def _unheard(times: Iterable[Unheard], end: int) -> Iterator[SpeakerGap]:
+    """Yield the gap of each time in which a member was not heard; one that lasts, up to the end of the sound so far."""
+    for each in times:
+        until = end if each.ends is None else each.ends
+        if each.begins < until:
+            yield SpeakerGap(each.begins, Samples(until - each.begins), each.user_id, each.why)
 
 
 def _followed(stems: Iterable[Stem]) -> dict[int, int | None]:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot.recording import chunks as on_chunks
-from bot.recording.call import stems, times
+from bot.recording.call import stems, times, unheard
 from bot.recording.call.layout import lay_out
 from bot.recording.life import by_this_clock, tombstone
 from bot.recording.model import (
@@ -28,7 +28,9 @@ from bot.recording.model import (
     Erase,
     Forget,
     Forgotten,
+    Heard,
     LookAgain,
+    NotHeard,
     NoticeSent,
     Outcome,
     RecordingEvent,
@@ -156,6 +158,10 @@ def _noted(outcome: Outcome, event: RecordingEvent) -> Outcome:
             return times.away(outcome, at)
         case CameBack(at=at):
             return times.back(outcome, at)
+        case NotHeard():
+            return unheard.began(outcome, event)
+        case Heard():
+            return unheard.ended(outcome, event)
         case Spoken():
             return _spoken(outcome, event)
     return outcome
@@ -183,7 +189,8 @@ def _told(outcome: Outcome, event: NoticeSent) -> Outcome:
 
 
 def _forgotten(outcome: Outcome, sender: UserId) -> Outcome:
-    """Take a speaker out: their sound is silence, and their name goes. Their stems stay, without a file."""
+    """Take a speaker out: their sound is silence, and their name goes. Their stems stay, without a file.
+    When they were not heard is no gap any more."""
     after = on_chunks.redacted(outcome, Forgotten(sender))
     after = stems.with_stems(
         after,
@@ -192,7 +199,8 @@ def _forgotten(outcome: Outcome, sender: UserId) -> Outcome:
     recording = after.recording
     remaining = tuple(credit for credit in recording.speakers if credit.user_id != sender)
     turns = tuple(turn for turn in recording.turns if turn.user_id != sender)
-    return replace(after, recording=_led(replace(recording, speakers=remaining, turns=turns)))
+    nameless = unheard.without(replace(recording, speakers=remaining, turns=turns), sender)
+    return replace(after, recording=_led(nameless))
 
 
 def _spoken(outcome: Outcome, event: Spoken) -> Outcome:

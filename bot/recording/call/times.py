@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from bot.recording import chunks as on_chunks
 from bot.recording import life
+from bot.recording.call import unheard
 from bot.recording.model import LookAgain, Outcome, Tell
 from bot.recording.policy import Limits
 from storage.records import SAMPLE_RATE, Away, EndedBy, Recording, RecordingState, Samples, Stem
@@ -27,10 +28,11 @@ def clock(recording: Recording, at: datetime) -> Samples:
 def away(outcome: Outcome, at: Samples) -> Outcome:
     """Note that the bot is out of the call, and whether it leaves an open stem. It is out once at a time."""
     recording = outcome.recording
-    company = any(stem.left is None for stem in recording.stems)
+    company = any(stem.left is None for stem in recording.stems) or any(map(unheard.lasts, recording.unheard))
     last = recording.aways[-1] if recording.aways else None
     if recording.state is not RecordingState.LIVE or (last and last.ends is None):
         return outcome
+    recording = unheard.all_ended(recording, at)
     if last is not None and last.ends is not None and at <= last.ends:  # it was hardly back
         again = Away(last.begins, company=last.company or company)
         return replace(outcome, recording=replace(recording, aways=(*recording.aways[:-1], again)))
@@ -62,8 +64,9 @@ def ended(outcome: Outcome, by: EndedBy, now: datetime, limits: Limits) -> Outco
     """End a live recording, and a time away that lasts."""
     if outcome.recording.state is not RecordingState.LIVE:
         return outcome
-    over = back(outcome, clock(outcome.recording, now))
-    over = replace(over, recording=life.ended(over.recording, by, now, now, limits))
+    at = clock(outcome.recording, now)
+    over = back(outcome, at)
+    over = replace(over, recording=life.ended(unheard.all_ended(over.recording, at), by, now, now, limits))
     return over.also(Tell(on_chunks.LIMIT)) if by is EndedBy.LIMIT else over
 
 

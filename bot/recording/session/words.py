@@ -13,6 +13,7 @@ def _trouble(code: str, what: str, count: int) -> str:
 
 
 MESSAGES = Words(
+    name=N_("Voice messages"),
     begun=N_("I am recording: {who} has sent a voice message. Those that soon follow it go into the same episode."),
     told={
         "empty": N_(
@@ -37,6 +38,7 @@ MESSAGES = Words(
 )
 
 TRANSMISSIONS = Words(
+    name=N_("Walkie-talkie"),
     begun=N_("I am recording: {who} has begun to speak over the walkie-talkie."),
     told={
         "empty": N_(

@@ -15,6 +15,8 @@ from bot.recording.model import (
     Ended,
     Forget,
     Forgotten,
+    Heard,
+    NotHeard,
     NoticeSent,
     RecordingEvent,
     Silenced,
@@ -26,6 +28,8 @@ from bot.recording.model import (
     WentAway,
 )
 from storage.records import (
+    UNHEARD,
+    CallEventKind,
     Credit,
     EndedBy,
     EventId,
@@ -72,6 +76,14 @@ def spoken(who: UserId, at: int) -> Spoken:
     return Spoken((Credit(who, "Name", WINDOW),), (Turn(who, "Name", Samples(at * SECOND), WINDOW),))
 
 
+def not_heard(who: UserId, why: CallEventKind, at: int) -> NotHeard:
+    return NotHeard(who, "DEV", why, Samples(at * SECOND))
+
+
+def heard(who: UserId, at: int) -> Heard:
+    return Heard(who, "DEV", Samples(at * SECOND))
+
+
 events: st.SearchStrategy[RecordingEvent] = st.one_of(
     st.builds(opened, numbers, st.integers(0, 3)),
     ends(),
@@ -79,6 +91,8 @@ events: st.SearchStrategy[RecordingEvent] = st.one_of(
     slices(),
     st.builds(WentAway, seconds.map(lambda at: Samples(at * SECOND))),
     st.builds(CameBack, seconds.map(lambda at: Samples(at * SECOND))),
+    st.builds(not_heard, users, st.sampled_from(sorted(UNHEARD)), seconds),
+    st.builds(heard, users, seconds),
     st.builds(Silenced, positions, st.sampled_from([*USERS, None])),
     st.builds(Ended, st.sampled_from([EndedBy.STOPPED, EndedBy.SWITCHED_OFF, EndedBy.LIMIT]), positions | st.none()),
     st.builds(Forgotten, users),
@@ -125,6 +139,14 @@ def check(call: Call) -> None:
     assert all(away.ends is None or away.begins < away.ends for away in aways)
     assert all(first.ends is not None and first.ends < second.begins for first, second in pairwise(aways))
     assert recording.state is RecordingState.LIVE or all(away.ends is not None for away in aways)
+    for who in USERS:
+        times = [each for each in recording.unheard if each.user_id == who]
+        assert all(first.ends is not None and first.ends <= second.begins for first, second in pairwise(times))
+        assert all(each.ends is None or each.begins < each.ends for each in times)
+    is_out = bool(aways) and aways[-1].ends is None
+    lasting = [each for each in recording.unheard if each.ends is None]
+    assert not lasting or (recording.state is RecordingState.LIVE and not is_out)
+    assert not (recording.unheard and recording.state is RecordingState.COMPLETE)
     removed = {each.user_id for each in recording.stems if each.removed}
     present = {each.user_id for each in recording.stems if not each.removed}
     named = {credit.user_id for credit in recording.speakers} | {turn.user_id for turn in recording.turns}

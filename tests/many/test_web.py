@@ -1,0 +1,139 @@
+"""`aircheck web`: processes that serve beside the bot, and know at once what it has written."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from bot.feeds.addresses import look_up_hash, personal_shelf, public_shelf, token_for
+from storage import owner, rooms
+from storage.records import Listener, Visibility
+from tests.many.town import Process, Town, town, until
+from tests.postgresql import Server
+from tests.world import ALICE, ROOM, state
+
+OF_THE_BOT_ALONE = ("nio", "simplematrixbotlib", "vodozemac", "aiortc", "av", "livekit", "numpy", "soxr")
+PARTS_OF_THE_BOT = ("bot.matrix", "bot.calls", "bot.worker", "bot.recorder", "bot.intake", "bot.commands", "bot.app")
+
+
+@pytest.fixture
+async def here(postgresql: Server, tmp_path: Path) -> AsyncIterator[Town]:
+    async with town(postgresql, tmp_path, web={"public_url": "https://pod.example"}) as here:
+        yield here
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[ClientSession]:
+    async with ClientSession() as client:
+        yield client
+
+
+class Web:
+    """A web process, asked on its own port."""
+
+    def __init__(self, process: Process, port: int, client: ClientSession) -> None:
+        self.process = process
+        self._base = f"http://127.0.0.1:{port}"
+        self._client = client
+
+    async def status(self, address: str) -> int:
+        """Return how it answers for an address of the podcast."""
+        async with self._client.get(self._base + address.removeprefix("https://pod.example")) as answer:
+            return answer.status
+
+    async def says(self, address: str, status: int) -> None:
+        """Wait until it answers so; the bot's commit is on its way."""
+
+        async def answered() -> bool:
+            return await self.status(address) == status
+
+        async with asyncio.timeout(3):
+            await until(answered)
+
+
+async def served(here: Town, client: ClientSession) -> Web:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = int(taken.getsockname()[1])
+    return Web(await here.start("web", ready="serving: https", AIRCHECK_WEB__PORT=str(port)), port, client)
+
+
+async def publish(here: Town, visibility: Visibility) -> str:
+    """Make the room's podcast public or private; return the address of its feed."""
+    async with here.world.store.write() as db:
+        room = await rooms.room(db, ROOM)
+        assert room is not None
+        await rooms.save_room(db, replace(room, visibility=visibility))
+    return public_shelf("https://pod.example", room.key).feed
+
+
+async def test_any_number_serve_what_the_bot_writes(here: Town, client: ClientSession) -> None:
+    """A podcast becomes public or private in each process at once, also where it was answered from memory; one that is
+    killed takes none with it, and SIGTERM ends one with 0."""
+    one, other = await asyncio.gather(served(here, client), served(here, client))
+    assert await one.status("/healthz") == 200
+    feed = await publish(here, Visibility.PUBLIC)
+    for web in (one, other):
+        await web.says(feed, 200)
+        assert [await web.status(feed) for _ in range(3)] == [200, 200, 200]
+    await publish(here, Visibility.PRIVATE)
+    for web in (one, other):
+        await web.says(feed, 404)
+    await one.process.kill()
+    assert await other.status("/healthz") == 200
+    assert await other.process.stop() == 0
+
+
+async def test_personal_addresses_open_once_the_bot_has_read_the_rooms(here: Town, client: ClientSession) -> None:
+    """Until the bot of now has read the rooms' state nobody hears anything; who leaves hears nothing more, and a new
+    secret ends all addresses in each process."""
+    store = here.world.store
+    address = personal_shelf("https://pod.example", token_for(store.secret(), ROOM, ALICE, 1)).feed
+    async with store.write() as db:
+        await rooms.save_listener(db, Listener(ROOM, ALICE, 1, look_up_hash(address.split("/")[-2])))
+    web = await served(here, client)
+    assert await web.status(address) == 503
+    async with store.write() as db:
+        current = await owner.last(db)
+        assert current is not None
+        await owner.note_ready(db, current.epoch)
+    await web.says(address, 200)
+    assert await web.status(address) == 200
+    await here.world.hear(before=(state("m.room.member", {"membership": "leave"}, ALICE, event_id="$left"),))
+    await web.says(address, 410)
+    await here.world.hear(before=(state("m.room.member", {"membership": "join"}, ALICE, event_id="$again"),))
+    await web.says(address, 200)
+    before = store.secret()
+    await store.secret.replace()
+    async with store.write() as db:
+        await rooms.forget_listeners(db, here.world.clock())
+    await web.says(address, 410)
+    assert store.secret() != before
+
+
+async def test_what_is_not_heard_is_not_remembered(here: Town, client: ClientSession, postgresql: Server) -> None:
+    """While the connection that hears of commits is lost, or only silent, an address closes within a second all the
+    same."""
+    web = await served(here, client)
+    feed = await publish(here, Visibility.PUBLIC)
+    await web.says(feed, 200)
+    listening = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query = 'SELECT 1'"
+    )
+    await postgresql.execute(listening, database=here.database)
+    await publish(here, Visibility.PRIVATE)
+    async with asyncio.timeout(1.5):
+        await web.says(feed, 404)
+
+
+def test_nothing_of_the_session_is_loaded() -> None:
+    """A web process has no part of the bot that speaks Matrix, records, or carries out jobs, nor its libraries."""
+    code = "import sys, bot.serving; print(' '.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {name.split(".")[0] for name in loaded} & set(OF_THE_BOT_ALONE)
+    assert not [name for name in loaded if name.startswith(PARTS_OF_THE_BOT)]

@@ -17,7 +17,7 @@ from bot.commands.replies import consent as replies
 from bot.commands.replies import general
 from bot.commands.replies.manual import Form, Group, Who
 from bot.event_types import ROOM_NAME
-from bot.intake import calls, consent, unrecorded
+from bot.intake import calls, consent, portraying, unrecorded
 from bot.intake.consent import Refused
 from bot.intake.naming import names_of
 from bot.language import N_
@@ -68,6 +68,9 @@ async def _note_word(context: Context, *, out: bool, everywhere: bool) -> None:
     user_id, room_id = context.asker.user_id, EVERYWHERE if everywhere else context.room.room_id
     word = OptOut(user_id, room_id, context.position, out, context.said.sent_at or context.now, context.command)
     await optouts.add(context.db, word)
+    if out:
+        line = None if everywhere else await heirs.line(context.db, room_id)
+        await portraying.remove(context.db, user_id, line, context.now)
     before, after = (IN, OUT) if out else (OUT, IN)
     await context.note("optout", before, after, subject=user_id, everywhere=everywhere)
 

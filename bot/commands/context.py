@@ -3,7 +3,7 @@
 Rights are read from the room's current state in the same transaction as the change. Unknown state gives no rights.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,14 +20,14 @@ from storage import archive, heirs, rooms
 from storage.database import Connection
 from storage.records import CallProtocol, Change, EventId, Position, Recording, Room, RoomId, UserId
 
-CallsIn = Callable[[Connection, RoomId], Awaitable[Sequence[CallProtocol]]]
-"""The protocols of the calls that go on in a room with somebody in them who may be recorded, the one that counts
-first."""
+CallsIn = Callable[[Connection, RoomId], Awaitable[Mapping[CallProtocol, bool | None]]]
+"""The protocols of the calls that go on in a room with somebody in them who may be recorded, the one that counts first;
+of each whether the bot is shown in it by a sticky event, None: not known yet."""
 
 
-async def no_calls(_db: Connection, _room_id: RoomId) -> Sequence[CallProtocol]:
+async def no_calls(_db: Connection, _room_id: RoomId) -> Mapping[CallProtocol, bool | None]:
     """Find no calls: for a program that was installed without what calls need."""
-    return ()
+    return {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
 """`feed`, `feed renew`: the address of a room's podcast.
 
-A personal address is never part of an answer: a job sends it in the direct chat. In a direct chat that has no podcast
-of its own, `feed` stands for all rooms that the asker and the bot share.
+A personal address is never part of an answer: a job sends it in the direct chat. In a public room it is sent too where
+it reaches more than the public one. In a direct chat that has no podcast of its own, `feed` stands for all rooms that
+the asker and the bot share.
 """
+
+from collections.abc import Sequence
 
 from bot import orders
 from bot.commands.context import Action, Context, Verb, always
@@ -10,10 +13,12 @@ from bot.commands.parse import Words
 from bot.commands.replies import feed as replies
 from bot.commands.replies import general
 from bot.commands.replies.manual import Form, Group, Who
+from bot.event_types import MEMBER
 from bot.feeds.addresses import look_up_hash, token_for
 from bot.intake import chats
 from bot.language import N_
-from storage import heirs, jobs, rooms
+from bot.rules import deciding_member, may_hear
+from storage import ended_addresses, heirs, jobs, private_episodes, rooms
 from storage.records import Listener, RoomId, Visibility
 
 MOST_ROOMS = 20
@@ -24,9 +29,23 @@ async def _feed(context: Context) -> str:
     if await _is_about_all(context):
         return await _feeds_of_shared_rooms(context)
     if context.room.visibility is Visibility.PUBLIC:
-        return replies.public_address(context.public.feed)
+        more = await _hears_more(context)
+        if more:
+            await _send_address(context, context.room.room_id)
+        return replies.public_address(context.public.feed, more=more)
     await _send_address(context, context.room.room_id)
     return replies.address_is_coming(renewed=False)
+
+
+async def _hears_more(context: Context) -> bool:
+    """Return whether the asker may hear episodes that the public feed lacks, such as those of before it was public."""
+    line = await heirs.line(context.db, context.room.room_id)
+    members = [await rooms.state(context.db, room_id, MEMBER, context.asker.user_id) for room_id in line]
+    for room_id, member in zip(line, members, strict=True):
+        for visibility, began in (await private_episodes.newest(context.db, room_id)).items():
+            if may_hear(visibility, began, deciding_member(visibility, member, members[-1])):
+                return True
+    return False
 
 
 async def _is_about_all(context: Context) -> bool:
@@ -51,7 +70,13 @@ async def _feeds_of_shared_rooms(context: Context) -> str:
 
 
 async def _send_address(context: Context, room_id: RoomId, *, renew: bool = False) -> None:
-    """Make sure that the asker has an address of this room's podcast, the same one unless renewed, and have it sent.
+    """Make sure that the asker has an address of this room's podcast, the same one unless renewed, and have it sent."""
+    line = await keep_address(context, room_id, renew=renew)
+    await jobs.add(context.db, orders.Direct.address(context.asker.user_id, line[0]).job(), context.now)
+
+
+async def keep_address(context: Context, room_id: RoomId, *, renew: bool = False) -> Sequence[RoomId]:
+    """Make sure that the asker has an address of this room's podcast, the same one unless renewed; return its rooms.
 
     The address belongs to the first room of the line, so that it outlives upgrades. A later room may have had an
     address of its own before it became the heir: renewing ends that too. The old ones work until the new one was sent.
@@ -61,7 +86,7 @@ async def _send_address(context: Context, room_id: RoomId, *, renew: bool = Fals
         listener = await rooms.listener(context.db, each, context.asker.user_id)
         if each == line[0] or (renew and listener is not None):
             await _save_address(context, each, listener, renew=renew)
-    await jobs.add(context.db, orders.Direct.address(context.asker.user_id, line[0]).job(), context.now)
+    return line
 
 
 async def _save_address(context: Context, room_id: RoomId, known: Listener | None, *, renew: bool) -> None:
@@ -80,8 +105,12 @@ async def _save_address(context: Context, room_id: RoomId, known: Listener | Non
         next_generation=next_generation,
         next_sha256=None if next_generation is None else digest(next_generation),
     )
-    if listener != known:
-        await rooms.save_listener(context.db, listener)
+    if listener == known:
+        return
+    await rooms.save_listener(context.db, listener)
+    if known is not None:  # made with a secret that was lost: the address that was given out ends
+        ended = {known.token_sha256, known.next_sha256} - {listener.token_sha256, listener.next_sha256, None}
+        await ended_addresses.note(context.db, {each for each in ended if each}, context.now)
 
 
 def _read(words: Words) -> Action | None:

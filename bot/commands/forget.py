@@ -22,12 +22,12 @@ async def _forget(context: Context) -> str | ToConfirm:
     traces = await forgotten.traces(context.db, context.asker.user_id, line)
     alone, shared = len(traces.alone), len(traces.shared)
     if not alone and not shared:
-        await forgotten.remove_the_rest(context.db, traces)
+        await forgotten.remove_the_rest(context.db, traces, context.now)
         return replies.nothing(everywhere=everywhere)
     if not context.confirmed:
         return ToConfirm(replies.question(alone, shared, everywhere=everywhere), (ME,))
     await context.note("forget", None, str(alone + shared), everywhere=everywhere)
-    await forgotten.remove_the_rest(context.db, traces)
+    await forgotten.remove_the_rest(context.db, traces, context.now)
     await _tell_other_rooms(context, traces)
     report = replies.forgotten(context.prefix, alone, shared, everywhere=everywhere)
     return replies.under_way(alone + shared) if await _remove(context, traces, report) else report

@@ -16,10 +16,12 @@ from bot.event_types import CREATE
 from bot.intake import calls
 from bot.language import N_, _
 from bot.recording import account, wrong_lengths
+from bot.recording.call import words as call_words
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from bot.recording.wording import words_of
 from storage import archive, heirs, orphans, rooms, tracks
+from storage import calls as call_rows
 from storage.records import Loss, Recorded, Recording, RecordingState, to_ms
 
 LIST_COUNT = 5
@@ -81,6 +83,9 @@ async def _problems(context: Context) -> list[str]:
     if await rooms.state(context.db, context.room.room_id, CREATE) is None:
         problems.append(_(replies.STATE_UNKNOWN))
     problems += await _hindrances(context)
+    lost = await archive.lost(context.db, await heirs.line(context.db, context.room.room_id))
+    if lost:
+        problems.append(replies.audio_lost(lost))
     for recording in await newest(
         context.db, context.room.room_id, LOOKED_AT, lambda state: state is not RecordingState.DELETED
     ):
@@ -92,6 +97,8 @@ async def _problems(context: Context) -> list[str]:
             *(account.troubles(ledger) if recording.state is not RecordingState.COMPLETE else ()),
         )
         problems += [words_of(recording).trouble(recording.code, told, chunks) for told, chunks in troubles]
+        unheard = await call_rows.unheard(context.db, recording.id)
+        problems += [f"{recording.code}: {reason}" for reason in call_words.unheard(unheard)]
         if recording.state is not RecordingState.COMPLETE:
             problems += await _candidates(context, recording)
     return problems[:MOST_PROBLEMS]
@@ -102,7 +109,10 @@ async def _hindrances(context: Context) -> list[str]:
     if Recorded.CALLS not in context.room.switched_on:
         return []
     going_on = await context.calls_in(context.db, context.room.room_id)
-    told = [await calls.hindrance(context.db, context.room, protocol, context.us) for protocol in going_on]
+    told = [
+        await calls.hindrance(context.db, context.room, protocol, context.us, sticky=sticky)
+        for protocol, sticky in going_on.items()
+    ]
     return list(dict.fromkeys(hindrance for hindrance in told if hindrance is not None))
 
 

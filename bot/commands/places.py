@@ -18,6 +18,7 @@ from bot.commands.replies import places as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.event_types import CANONICAL_ALIAS, ROOM_NAME
 from bot.feeds.shown import SHOWN_CHARACTERS, shown
+from bot.feeds.text import without_isolates
 from bot.intake import chats
 from bot.language import N_
 from storage import heirs, rooms
@@ -69,7 +70,7 @@ def name_key(name: str) -> str:
 
 
 def _compared(name: str) -> str:
-    return " ".join(name.casefold().split())
+    return " ".join(without_isolates(name).casefold().split())
 
 
 def fit(text: str, shared: Sequence[Shared]) -> Fit:

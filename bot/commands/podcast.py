@@ -1,4 +1,4 @@
-"""`podcast`, `podcast FIELD TEXT`, `podcast cover`, `podcast reset [FIELD]`: how a room's podcast is described.
+"""`podcast`, `podcast FIELD TEXT`, `podcast stems|cover`, `podcast reset [FIELD]`: how a room's podcast is described.
 
 Addresses and GUIDs never change with them: subscribers keep the podcast.
 """
@@ -24,6 +24,7 @@ from storage import jobs, rooms
 from storage.records import PodcastTexts, Room
 
 WORDS_BEFORE = 2  # the verb and the field
+ON_OR_OFF = {"on": True, "off": False}
 YES_OR_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 
@@ -63,7 +64,12 @@ def _explicit(text: str, _: frozenset[str]) -> Value | _Refused:
     return _Refused(replies.YES_OR_NO) if explicit is None else explicit
 
 
-READERS: dict[str, _Read] = {
+def _switch(text: str, _: frozenset[str]) -> Value | _Refused:
+    on = ON_OR_OFF.get(text.lower())
+    return _Refused(replies.ON_OR_OFF) if on is None else on
+
+
+TEXTS: dict[str, _Read] = {
     "title": partial(_text, most=TITLE_MOST, too_long=describe.TITLE_TOO_LONG),
     "description": partial(_text, most=DESCRIPTION_MOST, too_long=describe.DESCRIPTION_TOO_LONG, lines=True),
     "author": partial(_text, most=TITLE_MOST, too_long=replies.AUTHOR_TOO_LONG),
@@ -72,6 +78,7 @@ READERS: dict[str, _Read] = {
     "explicit": _explicit,
 }
 """The fields that are texts."""
+READERS = {**TEXTS, "stems": _switch}
 COVER = "cover"
 FIELDS = (*READERS, COVER)
 
@@ -158,7 +165,7 @@ VERBS = (
                 Group.PODCAST,
             ),
             Form(
-                f"podcast {'|'.join(READERS)} TEXT",
+                f"podcast {'|'.join(TEXTS)} TEXT",
                 Who.MODERATORS,
                 N_("sets what the podcast's feed, pages and files say"),
                 "podcast title The Kitchen Table",
@@ -169,6 +176,13 @@ VERBS = (
                 Who.MODERATORS,
                 N_("makes the picture that you reply to the podcast's cover"),
                 "podcast cover",
+                Group.PODCAST,
+            ),
+            Form(
+                "podcast stems on|off",
+                Who.MODERATORS,
+                N_("offers the sound of each speaker of a call in the feed, beside the episode"),
+                "podcast stems on",
                 Group.PODCAST,
             ),
             Form(

@@ -5,6 +5,7 @@ recordings that began in between are corrected in the same transaction. `publish
 public, in every room of the podcast: a later `publish public` opens none of it.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,9 +17,11 @@ from bot.commands.replies import general
 from bot.commands.replies import publish as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.commands.replies.review import waits
+from bot.feeds.addresses import public_shelf
+from bot.feeds.guids import podcast_guid
 from bot.language import N_
 from storage import archive, heirs, rooms
-from storage.records import Recording, Visibility
+from storage.records import Recording, RoomId, Visibility
 
 _REFUSALS = {
     "nobody": general.NOBODY_PUBLISHES,
@@ -41,11 +44,21 @@ async def _publish_room(context: Context) -> str:
         await archive.close(context.db, line)
     for recording in await archive.begun_after(context.db, context.room.room_id, context.position):
         await archive.save_recording(context.db, replace(recording, public=True))
+    await _name(context, line)
     await rooms.touch(context.db, context.room.room_id, context.now)
     begun = await archive.count_public(context.db, line)
     if again:
         return replies.public_again(context.asker.name, context.public.feed, context.public.page, begun)
     return replies.now_public(context.asker.name, context.public.feed, context.public.page, context.prefix, begun)
+
+
+async def _name(context: Context, line: Sequence[RoomId]) -> None:
+    """Give the podcast, and each room of its line for the time after it, a GUID of its present address for ever."""
+    for room_id in line:
+        room = await rooms.room(context.db, room_id)
+        assert room is not None, "a line is of known rooms"
+        feed = public_shelf(context.settings.web.address, room.key).feed
+        await rooms.name_podcast(context.db, room_id, podcast_guid(feed))
 
 
 async def _unpublish_room(context: Context) -> str:

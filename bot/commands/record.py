@@ -134,13 +134,17 @@ async def _record_call(context: Context) -> str:
     going_on = await context.calls_in(context.db, room.room_id)
     if not going_on:
         return replies.NO_CALL
-    hindrances = [await calls.hindrance(context.db, room, protocol, context.us) for protocol in going_on]
-    if all(hindrances):
-        return hindrances[0] or ""
+    hindrances = {
+        protocol: await calls.hindrance(context.db, room, protocol, context.us, sticky=sticky)
+        for protocol, sticky in going_on.items()
+    }
+    joined = [protocol for protocol, hindrance in hindrances.items() if hindrance is None]
+    if not joined:
+        return next(iter(hindrances.values())) or ""
     await rooms.save_room(context.db, replace(room, call_wanted=True, changed_at=context.now))
     await context.note(disclosure.RECORD_CALL, logged.switch(False), logged.switch(True))
     await calls.order(context.db, room.room_id, context.now)
-    return replies.call_wanted(context.asker.name)
+    return replies.call_wanted(context.asker.name, joined)
 
 
 async def _tell(context: Context) -> str:

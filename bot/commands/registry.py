@@ -5,6 +5,7 @@ from types import MappingProxyType
 from bot.commands import (
     announce,
     backfill,
+    check,
     confirm,
     consent,
     delete,
@@ -36,6 +37,7 @@ VERBS = MappingProxyType(
             *overview.VERBS,
             *feed.VERBS,
             *listeners.VERBS,
+            *check.VERBS,
             *record.VERBS,
             *replay.VERBS,
             *walkie.VERBS,

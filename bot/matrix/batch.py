@@ -20,7 +20,8 @@ class LimitedTimeline:
 
 @dataclass(frozen=True, slots=True)
 class RoomBatch:
-    """A joined or left room. `before` is the state before `timeline`, which is in the room's order.
+    """A joined or left room. `before` is the state before `timeline`, which is in the room's order. `sticky`: events
+    that are sticky (MSC4354), in the timeline or beside it.
 
     Events are plain or decrypted; those that could not be decrypted carry their session id.
     """
@@ -30,6 +31,7 @@ class RoomBatch:
     before: tuple[Json, ...] = ()
     timeline: tuple[HeardEvent, ...] = ()
     limited: LimitedTimeline | None = None
+    sticky: tuple[HeardEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Signal:
 
     sender: UserId
     type: str
-    content: Json
+    content: Json = field(repr=False)  # it may hold a key
     encrypted: bool = False  # it came sealed by Olm, or (`room_id`) by Megolm
     device_id: DeviceId | None = None  # Olm: the sender's device whose keys sealed it; None: not looked up yet
     sealed_by: tuple[str, str] | None = None  # Olm: its Curve25519 key, and the Ed25519 key that it claims

@@ -1,9 +1,10 @@
-"""Delayed events (MSC4140): state that the homeserver writes by itself later, unless it is cancelled before."""
+"""Delayed events (MSC4140): events that the homeserver sends by itself later, unless they are cancelled before."""
 
 import logging
 from collections.abc import Collection
 
 from bot.errors import GiveUp
+from bot.matrix import sticky as sticky_events
 from bot.matrix.sending import state_path
 from bot.matrix.sync import section
 from bot.matrix.wire import Refused, Wire, path
@@ -13,6 +14,7 @@ log = logging.getLogger(__name__)
 
 API = "client/unstable/org.matrix.msc4140"
 FEATURE = "org.matrix.msc4140"
+DELAY = "org.matrix.msc4140.delay"
 CAPABILITY = "org.matrix.msc4140.delayed_events"
 ANY_DELAY = 1 << 53
 """The longest delay where the homeserver names none, in milliseconds."""
@@ -34,9 +36,20 @@ class DelayedEvents:
 
     async def schedule(self, room_id: RoomId, kind: str, content: Json, delay_ms: int, *, key: str = "") -> str | None:
         """Schedule a state event under a state key, and return its id; None where the homeserver refuses."""
-        query = {"org.matrix.msc4140.delay": str(delay_ms)}
+        return await self._schedule(room_id, kind, state_path(room_id, kind, key), content, {DELAY: str(delay_ms)})
+
+    async def schedule_sticky(
+        self, room_id: RoomId, kind: str, content: Json, delay_ms: int, duration_ms: int, *, txn_id: str
+    ) -> str | None:
+        """Schedule an event in clear that is sticky for so long (MSC4354), as `schedule` does."""
+        query = {DELAY: str(delay_ms), sticky_events.DURATION: str(duration_ms)}
+        return await self._schedule(room_id, kind, path("rooms", room_id, "send", kind, txn_id), content, query)
+
+    async def _schedule(
+        self, room_id: RoomId, kind: str, where: str, content: Json, query: dict[str, str]
+    ) -> str | None:
         try:
-            answer = await self._wire.call("PUT", state_path(room_id, kind, key), body=dict(content), query=query)
+            answer = await self._wire.call("PUT", where, body=dict(content), query=query)
         except GiveUp as refused:
             log.warning("event not scheduled: room=%s type=%s reason=%s", room_id, kind, refused.reason)
             return None
@@ -69,14 +82,29 @@ class DelayedEvents:
 
     async def scheduled(self, room_id: RoomId, kinds: Collection[str]) -> list[str]:
         """Return the ids of all events of the bot's of these types that are scheduled in a room."""
+        return [delay_id for delay_id, event in await self._waiting(room_id) if event.get("type") in kinds]
+
+    async def scheduled_at(self, room_id: RoomId, kind: str, key: str, *, sticky: bool = False) -> list[str]:
+        """Return the ids of all events of the bot's that are scheduled in a room under a state key, or (`sticky`) a
+        sticky key. Where the homeserver names none, all of the type are."""
+        return [
+            delay_id
+            for delay_id, event in await self._waiting(room_id)
+            if event.get("type") == kind
+            and (section(event, "content").get(sticky_events.KEY, key) if sticky else event.get("state_key", key))
+            == key
+        ]
+
+    async def _waiting(self, room_id: RoomId) -> list[tuple[str, Json]]:
+        """List the events of the bot's that are scheduled in a room, with their ids."""
         try:
             answer = await self._wire.call("GET", path("delayed_events", api=API))
         except Refused:
             return []
         events = answer.get("delayed_events", answer.get("scheduled"))
         waiting = [event for event in events if isinstance(event, dict)] if isinstance(events, list) else []
-        theirs = [event for event in waiting if event.get("room_id") == room_id and event.get("type") in kinds]
-        return [delay_id for event in theirs if isinstance(delay_id := event.get("delay_id"), str)]
+        theirs = [event for event in waiting if event.get("room_id") == room_id]
+        return [(delay_id, event) for event in theirs if isinstance(delay_id := event.get("delay_id"), str)]
 
     async def _ask(self) -> int:
         """Look for the feature where newer homeservers name it, then where older ones do."""

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from nio.crypto.sessions import InboundGroupSession
 
 from bot.errors import ConfigError
+from storage.records import Json
 
 HEADER = "-----BEGIN MEGOLM SESSION DATA-----"
 FOOTER = "-----END MEGOLM SESSION DATA-----"
@@ -78,20 +79,22 @@ def read(file: Path, passphrase: str) -> Export:
     return _sort_out(entries)
 
 
+def entry_of(session: Any) -> Json:
+    """Return nio's session as an entry of an export, from the first message on that it opens."""
+    return {
+        "algorithm": MEGOLM,
+        "room_id": session.room_id,
+        "session_id": session.id,
+        "session_key": session.export_session(session.first_known_index),
+        "sender_key": session.sender_key,
+        "sender_claimed_keys": {"ed25519": session.ed25519},
+        "forwarding_curve25519_key_chain": session.forwarding_chain,
+    }
+
+
 def write(file: Path, passphrase: str, sessions: Iterable[Any], *, rounds: int) -> None:
     """Write nio's sessions as an export, mode 0600."""
-    entries = [
-        {
-            "algorithm": MEGOLM,
-            "room_id": session.room_id,
-            "session_id": session.id,
-            "session_key": session.export_session(session.first_known_index),
-            "sender_key": session.sender_key,
-            "sender_claimed_keys": {"ed25519": session.ed25519},
-            "forwarding_curve25519_key_chain": session.forwarding_chain,
-        }
-        for session in sessions
-    ]
+    entries = [entry_of(session) for session in sessions]
     salt, counter = os.urandom(16), bytearray(os.urandom(16))
     counter[8] &= 0x7F  # bit 63, as the specification wants
     aes, mac = _derived(passphrase, salt, rounds)
@@ -151,13 +154,13 @@ def _sort_out(entries: list[Any]) -> Export:
     sessions, refused = {}, []
     for number, entry in enumerate(entries, 1):
         try:
-            sessions[number] = _session(entry)
+            sessions[number] = session_of(entry)
         except RefusedError as error:
             refused.append(Refusal(number, _named(entry), str(error)))
     return Export(sessions, tuple(refused))
 
 
-def _session(entry: Any) -> Any:
+def session_of(entry: Any) -> Any:
     """Make a session of an entry. Raises RefusedError with the reason."""
     if not isinstance(entry, dict):
         raise RefusedError("it is not a JSON object")

@@ -12,7 +12,6 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,12 +19,14 @@ from typing import Any
 
 from nio.events import ForwardedRoomKeyEvent, RoomKeyEvent, ToDeviceEvent
 
+from bot import facts
 from bot.errors import StartError, TryLater
-from bot.event_types import CALL_MESSAGES, ENCRYPTED
+from bot.event_types import CALL_MESSAGES, ENCRYPTED, STICKY_FIELD
 from bot.matrix import key_export, nesting
 from bot.matrix.batch import Signal
 from bot.matrix.key_export import MEGOLM, Refusal, RefusedError
-from bot.matrix.olm import CarefulOlm, KeyStore
+from bot.matrix.key_store import KeyStore
+from bot.matrix.olm import CarefulOlm
 from storage.private import FILE_MODE, narrow, sync
 from storage.records import EventId, HeardEvent, Json, Message, RoomId, SessionId, UserId, Withheld
 
@@ -50,10 +51,12 @@ class Imported:
 
 
 class Keys:
-    """The device's keys. While it is closed, every encrypted event counts as not readable yet."""
+    """The device's keys. While it is closed, every encrypted event counts as not readable yet. `epoch`: the owner's, by
+    which the store refuses its predecessors; None where nobody else can have the session."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
+    def __init__(self, clock: Callable[[], datetime], epoch: int | None = None) -> None:
         self._clock = clock
+        self._epoch = epoch
         self._olm: Any | None = None
         self._owners: dict[KeyPair, UserId] | None = None  # by the devices' published keys; None: rebuild
         self._olm_senders: dict[KeyPair, UserId] = {}  # by the Olm messages that brought room keys
@@ -78,9 +81,9 @@ class Keys:
         file = Path(client.store_path) / client.config.store_name
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its side files the same mode
         narrow(file, FILE_MODE)
-        store = KeyStore(
-            client.user_id, client.device_id, client.store_path, client.config.pickle_key, client.config.store_name
-        )
+        config = client.config
+        device = (client.user_id, client.device_id, client.store_path, config.pickle_key, config.store_name)
+        store = KeyStore(*device, epoch=self._epoch)
         try:
             client.olm = CarefulOlm(client.user_id, client.device_id, store)
             client.store = store
@@ -99,13 +102,19 @@ class Keys:
             raise TryLater("the bot is not logged in yet")
         return self._olm
 
-    async def settle(self) -> None:
-        """Write new keys to the disk, so that the sync token may move past them."""
-        if not self._unsettled or self._olm is None:
+    async def settle(self, *, sealed: bool = False) -> None:
+        """Write new keys to the disk, so that the sync token may move past them; `sealed`: the state of ratchets, so
+        that what they sealed may be sent. After a power cut, none seals another message in the same state."""
+        if not (self._unsettled or sealed) or self._olm is None:
             return
-        with suppress(FileNotFoundError):  # all of it is in the database already
-            await asyncio.to_thread(sync, Path(f"{self._olm.store.database_path}-wal"))
         self._unsettled = False
+        try:
+            await asyncio.to_thread(sync, Path(f"{self._olm.store.database_path}-wal"))
+        except FileNotFoundError:  # all of it is in the database already
+            return
+        except OSError:
+            self._unsettled = True
+            raise TryLater("the end-to-end keys could not be written") from None
 
     # ---- receiving keys
 
@@ -220,9 +229,9 @@ class Keys:
     # ---- decrypting
 
     def hear(self, room_id: RoomId, event: Json, *, history: bool = False) -> HeardEvent | None:
-        """Read a raw event, decrypted if its key is there. None if it has no event id or is nested too deep."""
+        """Read a raw event, decrypted if its key is there. None if it has no id that is one, or is nested too deep."""
         event_id = event.get("event_id")
-        if not isinstance(event_id, str) or not event_id:
+        if not isinstance(event_id, str) or not event_id or not facts.is_id(event_id):
             return None
         if nesting.is_too_deep(event):
             log.info("event ignored: nested too deep: room=%s", room_id)
@@ -237,7 +246,7 @@ class Keys:
             heard,
             encrypted=True,
             clear_relation=relation if isinstance(relation, dict) else None,
-            session_id=SessionId(session_id) if isinstance(session_id, str) else SessionId(""),
+            session_id=SessionId(session_id if isinstance(session_id, str) and facts.is_id(session_id) else ""),
         )
         return self.open_sealed(sealed) or sealed
 
@@ -297,7 +306,8 @@ class Keys:
 
 def _clear_event(wrapper: Json, payload: Any) -> dict[str, Any]:
     """Build the event as if it had come in clear: type and content from the payload, the rest from the wrapper."""
-    clear = {key: wrapper[key] for key in ("event_id", "sender", "origin_server_ts", "unsigned") if key in wrapper}
+    kept = ("event_id", "sender", "origin_server_ts", "unsigned", STICKY_FIELD)
+    clear = {key: wrapper[key] for key in kept if key in wrapper}
     inner = payload if isinstance(payload, dict) and not nesting.is_too_deep(payload) else {}
     kind, content = inner.get("type"), inner.get("content")
     clear["type"] = kind if isinstance(kind, str) else ENCRYPTED

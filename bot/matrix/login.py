@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import simplematrixbotlib as botlib
 from nio import AsyncClient, AsyncClientConfig
 
 from bot.errors import ConfigError, StartError, TryLater
+from bot.matrix.library import botlib
 from bot.matrix.probe import why_refused
 from bot.matrix.wire import NotMatrix, Refused, Wire, path
 from bot.settings import Settings
@@ -60,6 +60,10 @@ def read_session(directory: Path) -> StoredSession | None:
         ) from None
 
 
+def write_session(directory: Path, session: StoredSession) -> None:
+    write_whole(matrix_folder(directory) / SESSION_FILE, json.dumps(asdict(session)).encode())
+
+
 def new_device_id() -> DeviceId:
     """Choose a device id. It is stored before the login, so that an interrupted start leaves no second device."""
     return DeviceId("".join(secrets.choice(string.ascii_uppercase) for _ in range(10)))
@@ -97,7 +101,7 @@ class Credentials(botlib.Creds):
 
     def session_write_file(self) -> None:
         session = StoredSession(UserId(self.username), DeviceId(self.device_id), self.access_token)
-        write_whole(matrix_folder(self._directory) / SESSION_FILE, json.dumps(asdict(session)).encode())
+        write_session(self._directory, session)
 
 
 def store_key(directory: Path) -> str:

@@ -24,6 +24,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from yarl import URL
 
+from bot import counted
 from bot.addresses import is_public
 from bot.errors import GiveUp, TryLater, WrongBytes
 from bot.matrix.address import parse_mxc
@@ -72,6 +73,12 @@ class PublicResolver(AbstractResolver):
 
     async def close(self) -> None:
         await self._system.close()
+
+
+def strangers(*, private: bool) -> aiohttp.TCPConnector:
+    """Make a connector to hosts that strangers name: into the public Internet alone, unless they may be `private`. It
+    connects to the address that was judged; one that is no name is the caller's to judge (`is_literal`)."""
+    return aiohttp.TCPConnector(resolver=None if private else PublicResolver(None), use_dns_cache=False)
 
 
 class Decryption:
@@ -128,6 +135,25 @@ class Media:
 
         Raises TryLater, DiskFullError, WrongBytes, or GiveUp: not_found, too_large, bad_address, forbidden, bad_key.
         """
+        outcome = "refused"
+        try:
+            with counted.DOWNLOAD_S.timing():
+                fetched = await self._fetch(source, part, max_bytes)
+            outcome = "done"
+            counted.DOWNLOADED.add(by=fetched.bytes)
+            return fetched
+        except WrongBytes:
+            outcome = "wrong"
+            raise
+        except GiveUp:
+            raise
+        except BaseException:
+            outcome = "later"
+            raise
+        finally:
+            counted.DOWNLOADS.add(outcome)
+
+    async def _fetch(self, source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
         server, media_id = parse_mxc(source.mxc)
         decryption = Decryption(source.file)
         try:
@@ -184,7 +210,7 @@ class Media:
         target = _target(url, response.headers.get("Location", ""))
         if target.scheme not in ("http", "https") or not target.host or target.user or target.password:
             raise GiveUp("the media's redirect is malformed", reason="forbidden")
-        if _is_literal(target.host) and target.host != own_host and not is_public(target.host):
+        if is_literal(target.host) and target.host != own_host and not is_public(target.host):
             raise PrivateAddress("the redirect names a private address")
         connector = aiohttp.TCPConnector(resolver=PublicResolver(own_host), use_dns_cache=False)
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
@@ -243,9 +269,25 @@ def _discard(part: Path) -> None:
     part.unlink(missing_ok=True)
 
 
-def _is_literal(host: str) -> bool:
+def is_literal(host: str) -> bool:
     """Tell whether aiohttp connects without the resolver, as it also does for shorthands such as 127.1."""
     return ":" in host or host.replace(".", "").isdigit()
+
+
+def address_of_stranger(text: str, secure: str, *, private: bool) -> URL:
+    """Check an address that a stranger gave, of the scheme `secure` (`https`, `wss`), or where it may be private of
+    that without TLS too. A name in it is judged when it is connected to.
+
+    Raises ValueError where it makes no sense, PrivateAddress where it may not be private and is, or is without TLS.
+    """
+    url = URL(text)
+    if url.scheme not in (secure, secure.removesuffix("s")) or not url.host or url.port == 0:
+        raise ValueError("no such address")
+    if url.user is not None or url.password is not None:
+        raise ValueError("an address with a password")
+    if not private and (url.scheme != secure or (is_literal(url.host) and not is_public(url.host))):
+        raise PrivateAddress("the address is not of the public Internet, by TLS")
+    return url
 
 
 def _is_unknown_endpoint(error: Exception) -> bool:

@@ -1,58 +1,22 @@
-"""nio's Olm machine and its key store, changed where nio would lose a room key or write to the wrong device's store.
-
-nio replaces a room key by a later, poorer one of the same session, and shares its database binding between threads.
+"""nio's Olm machine, changed where nio would lose a room key: it replaces one by a later, poorer one of the same
+session.
 """
 
 import asyncio
 import logging
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from nio.crypto.olm_machine import Olm
 from nio.crypto.sessions import InboundGroupSession
-from nio.store import SqliteStore
-from nio.store.database import SqliteDatabase, use_database
-from nio.store.models import ForwardedChains
 
-from bot.event_types import CALL_MESSAGES
+from bot.event_types import SEALED_MESSAGES
 from bot.matrix.key_export import RefusedError
-from storage.records import Json, SessionId, UserId
+from bot.matrix.key_store import KeyStore
+from storage.records import Json, RoomId, SessionId, UserId
 
 log = logging.getLogger(__name__)
-
-
-class KeyDatabase(SqliteDatabase):  # type: ignore[misc]  # the library is untyped
-    """A database whose tables one thread uses at a time.
-
-    nio binds its tables, which all stores of a process share, to a database for each query: a second thread would read
-    or fill the wrong device's.
-    """
-
-    _bound = threading.RLock()
-
-    @contextmanager
-    def bind_ctx(self, *args: Any, **more: Any) -> Iterator[None]:
-        with self._bound, super().bind_ctx(*args, **more):
-            yield
-
-
-class KeyStore(SqliteStore):  # type: ignore[misc]  # the library is untyped
-    """nio's SQLite store, safe beside others in one process.
-
-    In WAL mode a commit is no fsync; `Keys.settle` makes it durable before the sync token moves on.
-    """
-
-    def _create_database(self) -> Any:
-        pragmas = {"foreign_keys": 1, "secure_delete": 1, "journal_mode": "wal", "synchronous": "normal"}
-        return KeyDatabase(self.database_path, pragmas=pragmas)
-
-    @use_database  # type: ignore[untyped-decorator]
-    def forget_chain(self, session_id: str) -> None:
-        """Forget that the session's key was forwarded: its owner sent it too."""
-        ForwardedChains.delete().where(ForwardedChains.session == session_id).execute()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +28,7 @@ class OlmMessage:
     curve25519: str
     ed25519: str
     type: str
-    content: Json
+    content: Json = field(repr=False)  # it may hold a key
 
 
 class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
@@ -77,7 +41,7 @@ class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
         super().__init__(user_id, device_id, store)
 
     def _handle_olm_event(self, sender: str, sender_key: str, payload: dict[str, Any]) -> Any:
-        if not payload["type"].startswith(CALL_MESSAGES):
+        if not payload["type"].startswith(SEALED_MESSAGES):
             return super()._handle_olm_event(sender, sender_key, payload)
         claimed = payload["keys"].get("ed25519")
         if isinstance(claimed, str):
@@ -89,6 +53,19 @@ class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
         session = self.session_store.get(device.curve25519)
         sealed = self._olm_encrypt(session, device, kind, dict(content)) if session is not None else None
         return sealed if isinstance(sealed, dict) else None
+
+    def share(self, room_id: RoomId, members: Sequence[UserId]) -> Iterator[tuple[set[tuple[str, str]], Json]]:
+        """Seal the room key for devices that lack it, some at a time: those receivers, and the message to them.
+
+        Each part is one transaction of the store, and is given when the store has written it.
+        """
+        parts = self.share_group_session_parallel(room_id, list(members), ignore_unverified_devices=True)
+        while True:
+            with self.store.database.atomic():
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part
 
     def device_of(self, user_id: str, curve25519: str, ed25519: str) -> Any | None:
         """Find the device of a user that published both keys."""
@@ -134,7 +111,7 @@ class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
         known = self.find(session.room_id, session.id)
         if known is None:
             session.forwarding_chain = [*session.forwarding_chain, self.account.identity_keys["curve25519"]]
-            self._keep(session)
+            self.keep(session)
             return True
         if not fits(known, session):
             raise RefusedError("it contradicts the known key of this session")
@@ -146,9 +123,10 @@ class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
 
     def _replace(self, known: Any, better: Any) -> None:
         better.forwarding_chain = known.forwarding_chain
-        self._keep(better)
+        self.keep(better)
 
-    def _keep(self, session: Any) -> None:
+    def keep(self, session: Any) -> None:
+        """Store a room key as it is."""
         self.inbound_group_store[session.room_id][session.sender_key][session.id] = session
         self.save_inbound_group_session(session)
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from bot import facts
-from bot.errors import TryLater
-from bot.event_types import CALL_SIGNAL
+from bot import counted, facts
+from bot.errors import AircheckError, TryLater
+from bot.event_types import CALL_SIGNAL, STICKY_FIELD
 from bot.matrix import sync
 from bot.matrix.batch import LimitedTimeline, RoomBatch, Signal, SyncBatch
 from bot.matrix.keys import MOST_OF_A_SENDER, MOST_SIGNALS, Keys
@@ -78,13 +78,20 @@ class Poll:
             )
         except TooLong:
             self._size = size.smaller()
+            counted.SYNCS.add("failed")
             raise
         except Refused as refused:
+            counted.SYNCS.add("refused")
             self._standing.refused(errcode=refused.errcode, with_token=since is not None)
             raise
+        except AircheckError:
+            counted.SYNCS.add("failed")
+            raise
         if sync.token(answer.get("next_batch")) is None:
+            counted.SYNCS.add("failed")
             raise TryLater("the homeserver's answer to /sync has no next_batch")
         self._size = sync.Size.LIVE
+        counted.SYNCS.add("answered")
         self.heard_at = self._clock()
         return answer
 
@@ -100,7 +107,9 @@ class Poll:
             is_limited = anew or (since is not None and room.limited)
             limited = LimitedTimeline(start, None if anew else since) if is_limited else None
             timeline = await self._keys.hear_all(room.room_id, room.timeline)
-            rooms.append(RoomBatch(room.room_id, room.joined, room.state, timeline, limited))
+            beside = await self._keys.hear_all(room.room_id, room.sticky)
+            sticky = (*beside, *(heard for heard in timeline if STICKY_FIELD in heard.event))
+            rooms.append(RoomBatch(room.room_id, room.joined, room.state, timeline, limited, sticky))
         return SyncBatch(
             next_batch=next_batch,
             rooms=tuple(rooms),

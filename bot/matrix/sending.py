@@ -221,8 +221,7 @@ class Sending:
             session = None
         if session is not None:
             session.shared = False  # or nio would start a new session for each new device
-        shares = olm.share_group_session_parallel(room_id, sorted(members), ignore_unverified_devices=True)
-        for receivers, body in shares:
+        for receivers, body in olm.share(room_id, sorted(members)):
             await self._upkeep.send_to_device(ENCRYPTED, body)
             olm.outbound_group_sessions[room_id].users_shared_with.update(receivers)
         olm.outbound_group_sessions[room_id].shared = True

@@ -14,18 +14,19 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-import simplematrixbotlib as botlib
-
+from bot import counted
 from bot.errors import AircheckError, ConfigError, StartError, TryLater
 from bot.matrix.batch import SyncBatch
 from bot.matrix.delayed import DelayedEvents
 from bot.matrix.history import History
 from bot.matrix.identity import Identity, IdentityState
 from bot.matrix.keys import Keys
+from bot.matrix.library import botlib
 from bot.matrix.login import Api, Credentials
 from bot.matrix.media import Media
 from bot.matrix.poll import Poll
 from bot.matrix.sending import Sending
+from bot.matrix.sticky import StickyRequests
 from bot.matrix.to_device import ToDevice
 from bot.matrix.upkeep import Upkeep
 from bot.matrix.uploads import Uploads
@@ -62,17 +63,24 @@ class NotWritten(TryLater):
 
 class Session(botlib.Bot):
     """The session: `run` until `stop`. `ready` is set when the first batch of this process is stored; `before_sync` is
-    awaited once, between the login and the first sync."""
+    awaited once, between the login and the first sync; `share_token` is given the access token after each login, and
+    None when it has ended. `owns` tells whether this process owns the session."""
 
     def __init__(
-        self, settings: Settings, directory: Path, sink: Sink, keys: Keys, clock: Callable[[], datetime]
+        self,
+        settings: Settings,
+        directory: Path,
+        sink: Sink,
+        keys: Keys,
+        clock: Callable[[], datetime],
+        owns: Callable[[], bool] = lambda: True,
     ) -> None:
         config = botlib.Config()
         config.encryption_enabled = True
         super().__init__(Credentials(settings, directory), config)
         self.user_id = UserId(settings.matrix.user_id)
         self.ready = asyncio.Event()
-        self.wire = Wire(settings.matrix.homeserver)
+        self.wire = Wire(settings.matrix.homeserver, owns)
         self.keys = keys
         self.upkeep = Upkeep(self.wire, self.keys)
         self.identity = Identity(self.wire, self.keys, directory)
@@ -81,8 +89,10 @@ class Session(botlib.Bot):
         self.media = Media(self.wire)
         self.uploads = Uploads(self.wire)
         self.delayed = DelayedEvents(self.wire)
+        self.sticky = StickyRequests(self.wire)
         self.to_device = ToDevice(self.keys, self.upkeep)
         self.before_sync: Callable[[], Awaitable[None]] | None = None
+        self.share_token: Callable[[str | None], Awaitable[None]] | None = None
         self.api = Api(self.creds, config, settings=settings, directory=directory, wire=self.wire)
         self._settings = settings
         self._sink = sink
@@ -90,6 +100,7 @@ class Session(botlib.Bot):
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._ended.set()
+        self.refused = False  # by the homeserver, when it was last asked for news
         self._away = False
         self._behind = False
         self._unwritten: type[Exception] | None = None
@@ -163,6 +174,8 @@ class Session(botlib.Bot):
         if await self.api.login():
             self.upkeep.publish_anew()
             log.info("logged in: user=%s device=%s", self.user_id, self.creds.device_id)
+        if self.share_token is not None:
+            await self.share_token(self.wire.token)
         await self.upkeep.upload_keys()
         await self._look_at_identity()
 
@@ -187,6 +200,8 @@ class Session(botlib.Bot):
         self._relogin_at = now
         log.warning("the homeserver has ended the session%s: logging in again", " for now" if revoked.soft else "")
         await asyncio.to_thread(self.api.forget_token)
+        if self.share_token is not None:
+            await self.share_token(None)
         if not await asyncio.to_thread(self._settings.password):
             raise ConfigError(f"the homeserver has ended the session of {self.user_id}: matrix.password is needed")
         await self._persist(lambda: self._unless_stopped(self._log_in()))
@@ -205,6 +220,7 @@ class Session(botlib.Bot):
                 await self._log_in_again(revoked)
                 continue
             except NotWritten:
+                counted.SYNCS.add("not_stored")
                 await pause(backoff.next(), self._stopping)
                 continue
             except TryLater as error:
@@ -215,6 +231,7 @@ class Session(botlib.Bot):
                 raise
             except AircheckError as error:  # a refusal, which may be temporary
                 self._note_away(error.sentence)
+                self.refused = True
                 await pause(backoff.next(), self._stopping)
                 continue
             self._note_back()
@@ -237,6 +254,7 @@ class Session(botlib.Bot):
             log.warning("no news from the homeserver, trying again: %s", why)
 
     def _note_back(self) -> None:
+        self.refused = False
         if self._away:
             self._away = False
             log.info("the homeserver is back")
@@ -278,7 +296,7 @@ class Session(botlib.Bot):
         self._unwritten = None
         self.keys.forget_new(batch.new_keys)
         self.keys.forget_signals()
-        self.to_device.hand(batch.signals)
+        await self.to_device.hand(batch.signals)
         if batch.anew:
             log.warning("the homeserver did not know the sync token any more: synced anew without one")
         await pause(pause_s, self._stopping)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from bot.event_types import ENCRYPTION, MEMBER
+from bot import facts
+from bot.event_types import ENCRYPTION, MEMBER, STICKY_FIELD
 from bot.matrix.batch import Invite
 from storage.records import Json, RoomId, UserId
 
@@ -55,7 +56,8 @@ def brings_nothing(sync: Json) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RawRoom:
-    """A joined or left room of an answer, with raw events."""
+    """A joined or left room of an answer, with raw events. `sticky`: events that are sticky yet, and that the timeline
+    leaves out (MSC4354); a homeserver that has them sends them without being asked."""
 
     room_id: RoomId
     joined: bool
@@ -63,6 +65,7 @@ class RawRoom:
     timeline: tuple[dict[str, Any], ...]
     limited: bool
     prev_batch: str | None  # the token at which the history before the timeline begins
+    sticky: tuple[dict[str, Any], ...] = ()
 
 
 def token(value: Any) -> str | None:
@@ -86,7 +89,7 @@ def section(tree: Any, *names: str) -> Mapping[str, Any]:
 
 def _rooms(sync: Json, kind: str) -> Iterator[tuple[RoomId, Mapping[str, Any]]]:
     for room_id, room in section(sync, "rooms", kind).items():
-        if room_id.startswith("!") and isinstance(room, dict):
+        if room_id.startswith("!") and facts.is_id(room_id) and isinstance(room, dict):
             yield RoomId(room_id), room
 
 
@@ -103,7 +106,8 @@ def rooms(sync: Json, user_id: UserId) -> tuple[RawRoom, ...]:
             events = events_of(timeline.get("events"))
             limited = timeline.get("limited") is True
             prev_batch = token(timeline.get("prev_batch"))
-            raw_rooms.append(RawRoom(room_id, kind == "join", state, events, limited, prev_batch))
+            sticky = events_of(section(room, STICKY_FIELD).get("events"))
+            raw_rooms.append(RawRoom(room_id, kind == "join", state, events, limited, prev_batch, sticky))
     return tuple(raw_rooms)
 
 
@@ -114,7 +118,7 @@ def invites(sync: Json, user_id: UserId) -> tuple[Invite, ...]:
         state = events_of(section(room, "invite_state").get("events"))
         own = next((event for event in reversed(state) if _is_own_membership(event, user_id)), None)
         inviter = own.get("sender") if own else None
-        if own is None or not isinstance(inviter, str):
+        if own is None or not isinstance(inviter, str) or not facts.is_id(inviter):
             continue
         direct = section(own, "content").get("is_direct") is True
         encrypted = any(event.get("type") == ENCRYPTION for event in state)

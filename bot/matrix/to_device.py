@@ -5,7 +5,7 @@ Users of unencrypted rooms count too, whose devices nio would never query.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -31,7 +31,7 @@ Listener = Callable[[tuple[Signal, ...]], None]
 
 class ToDevice:
     """Messages to devices, and those that came, which go to `listener` once their batch is stored. `heeds` tells whose
-    devices are worth a request: anybody, on any homeserver, can send messages."""
+    count: anybody, on any homeserver, can send messages."""
 
     def __init__(self, keys: Keys, upkeep: Upkeep) -> None:
         self.listener: Listener | None = None
@@ -99,16 +99,28 @@ class ToDevice:
 
     # ---- receiving
 
-    def hand(self, signals: Iterable[Signal]) -> None:
-        """Hand messages on, each with the device that sealed it. Returns at once: those of a device that is not known
-        follow when its user's devices were looked up, or are dropped."""
+    async def hand(self, signals: Sequence[Signal]) -> None:
+        """Hand messages on of whose senders count, each with the device that sealed it. Those of a device that is not
+        known follow when its user's devices were looked up, or are dropped."""
+        senders = dict.fromkeys(signal.sender for signal in signals if signal.room_id is None)
+        strangers = {user_id for user_id in senders if not await self._is_heeded(user_id)}
         attributed = []
         for signal in signals:
+            if signal.room_id is None and signal.sender in strangers:
+                continue
             if (known := self._attributed(signal)) is not None:
                 attributed.append(known)
             else:
                 self._look_up_later(signal)
         self._give(attributed)
+
+    async def _is_heeded(self, user_id: UserId) -> bool:
+        """Return whether messages of a user count; where the store fails, they do: what takes them is bounded too."""
+        try:
+            return self.heeds is not None and await self.heeds(user_id)
+        except StoreError as error:
+            log.warning("senders of messages about calls not looked up (%s)", error)
+            return True
 
     def _attributed(self, signal: Signal) -> Signal | None:
         if signal.sealed_by is None:
@@ -139,8 +151,6 @@ class ToDevice:
     async def _look_up(self, user_id: UserId, waiting: list[Signal]) -> None:
         """Query the devices of a user until no message of theirs waits, or one is of no device."""
         try:
-            if self.heeds is None or not await self.heeds(user_id):
-                return
             while waiting and user_id not in self._unknown:
                 asked, waiting[:] = list(waiting), []
                 await self._query(user_id)
@@ -149,7 +159,7 @@ class ToDevice:
                     self._unknown.note(user_id)
                     log.info("messages about calls dropped: no device has their keys: sender=%s", user_id)
                 self._give(attributed)
-        except (AircheckError, StoreError) as error:
+        except AircheckError as error:
             log.info("messages about calls dropped: sender=%s (%s)", user_id, error)
         finally:
             del self._waiting[user_id]

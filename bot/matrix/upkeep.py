@@ -14,6 +14,8 @@ from typing import Any
 import vodozemac
 from nio.responses import KeysClaimResponse, KeysQueryResponse
 
+from bot.errors import NotOwner
+from bot.event_types import ENCRYPTED
 from bot.matrix.keys import Keys
 from bot.matrix.wire import Refused, Wire, path
 from storage.records import Json
@@ -104,6 +106,7 @@ class Upkeep:
                 return
             # Stored before they are sent: the homeserver must never hand out a key that the bot has lost.
             olm.save_account()
+            await self._keys.settle(sealed=True)
             try:
                 answer = await self._wire.call("POST", path("keys", "upload"), body=body)
             except Refused as refused:
@@ -164,6 +167,8 @@ class Upkeep:
         sane = {name: dict(device) for name, device in devices.items() if _is_sane(user, name, device)}
         try:
             self._keys.olm.handle_response(KeysQueryResponse({user: sane}, {}))
+        except NotOwner:
+            raise
         except Exception as error:  # nio raises many types for keys that their owner made up
             log.warning("devices refused: user=%s (%s)", user, type(error).__name__)
             return
@@ -195,10 +200,14 @@ class Upkeep:
     def _take_claimed(self, user: str, device: str, key: Any) -> None:
         try:
             self._keys.olm.handle_response(KeysClaimResponse({user: {device: key}}, {}))
+        except NotOwner:
+            raise
         except Exception as error:  # as above: the owner may have uploaded anything
             log.warning("one-time key refused: user=%s (%s)", user, type(error).__name__)
 
     async def send_to_device(self, kind: str, body: Json, *, txn_id: str | None = None) -> None:
+        if kind == ENCRYPTED:
+            await self._keys.settle(sealed=True)
         await self._wire.call("PUT", path("sendToDevice", kind, txn_id or uuid.uuid4().hex), body=body)
 
 

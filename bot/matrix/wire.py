@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +12,8 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from bot.errors import GiveUp, TryLater
+from bot import counted
+from bot.errors import GiveUp, NotOwner, TryLater
 from bot.matrix import nesting
 from storage.records import Json
 
@@ -87,20 +88,24 @@ def path(*parts: str, api: str = "client/v3") -> str:
 
 
 class Wire:
-    """Requests to one homeserver with one token. The pool opens at the first call; close it."""
+    """Requests to one homeserver with one token. The pool opens at the first call; close it. `owns` tells whether this
+    process owns the session: if not, no request leaves it."""
 
-    def __init__(self, homeserver: str) -> None:
+    def __init__(self, homeserver: str, owns: Callable[[], bool] = lambda: True) -> None:
         self.homeserver = homeserver.rstrip("/")
         self.token: str | None = None
+        self._owns = owns
         self._http: aiohttp.ClientSession | None = None
         self._exchanges = 0
         self._closing = False
 
     @asynccontextmanager
     async def using(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """Give the pool for one exchange. Raises TryLater once the wire is closing."""
+        """Give the pool for one exchange. Raises TryLater once the wire is closing, NotOwner."""
         if self._closing:
             raise TryLater("the Matrix session has ended")
+        if not self._owns():
+            raise NotOwner
         if self._http is None:
             timeout = aiohttp.ClientTimeout(total=60, sock_connect=CONNECT_S)
             self._http = aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": USER_AGENT})
@@ -115,6 +120,12 @@ class Wire:
         """Refuse new exchanges; those under way may end, and the last one closes the pool."""
         self._closing = True
         await self._close_when_idle()
+
+    async def cut(self) -> None:
+        """Refuse new exchanges, and break off those under way."""
+        self._closing = True
+        if self._http is not None:
+            await self._http.close()
 
     async def _close_when_idle(self) -> None:
         if self._closing and not self._exchanges and self._http is not None:
@@ -166,6 +177,7 @@ class Wire:
             url = url.with_query(query)
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
         headers = self.authorization() if auth else {}
+        outcome = "failed"
         try:
             async with (
                 self.using() as http,
@@ -174,10 +186,16 @@ class Wire:
                 ) as response,
             ):
                 if response.status == 200:
-                    return await read_json(response, max_bytes)
-                raise failure(response.status, response.headers, await error_body(response), auth=auth)
+                    answer = await read_json(response, max_bytes)
+                    outcome = "answered"
+                    return answer
+                error = failure(response.status, response.headers, await error_body(response), auth=auth)
+                outcome = "refused" if isinstance(error, Refused | TokenRevoked) else "failed"
+                raise error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TryLater(f"the homeserver can't be reached ({type(error).__name__})") from None
+        finally:
+            counted.HOMESERVER.add(outcome)
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:

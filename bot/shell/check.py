@@ -10,15 +10,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from bot.audio.ffmpeg import Ffmpeg
+from bot.check.finding import Finding, Level
 from bot.errors import AircheckError, ConfigError
 from bot.feeds import categories
 from bot.matrix.probe import probing
 from bot.pictures.own import own_picture
 from bot.settings import Settings
-from bot.shell.check_homeserver import check_calls, check_homeserver, check_login, check_signing
+from bot.shell.check_homeserver import check_calls, check_element_call, check_homeserver, check_login, check_signing
+from bot.shell.check_media import check_media
 from bot.shell.check_storage import check_database, check_disk_space, check_private_files, check_rooms
 from bot.shell.check_web import check_public_address, check_web_server
-from bot.shell.finding import Finding, Level
 
 
 async def findings(settings: Settings, config: Path) -> AsyncIterator[Finding]:
@@ -32,6 +33,8 @@ async def findings(settings: Settings, config: Path) -> AsyncIterator[Finding]:
             yield finding
             yield await check_signing(probe, session)
             yield await check_calls(probe, session)
+            for finding in await check_element_call(settings, session):
+                yield finding
         else:
             yield Finding(Level.FAIL, "login", "can't be checked without the homeserver")
             yield Finding(Level.WARN, "device cross-signed", "can't be checked without the homeserver")
@@ -41,6 +44,9 @@ async def findings(settings: Settings, config: Path) -> AsyncIterator[Finding]:
     if waiting is not None:
         yield waiting
     yield await asyncio.to_thread(check_private_files, settings, config)
+    media = await check_media(settings)
+    if media is not None:
+        yield media
     yield check_disk_space(settings)
     yield await check_web_server(settings)
     yield await check_public_address(settings)

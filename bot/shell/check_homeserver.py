@@ -1,18 +1,20 @@
 """Findings of `aircheck check` on the homeserver, the account and its device."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from bot.calls import checking
 from bot.calls.media import late
+from bot.check.finding import Finding, Level
 from bot.errors import ConfigError, GiveUp, StartError, TryLater
 from bot.intake.calls import installed
 from bot.matrix.login import StoredSession, read_session
 from bot.matrix.probe import Probe, Signing, why_refused
-from bot.matrix.wire import Refused, TokenRevoked
+from bot.matrix.wire import Refused, TokenRevoked, Wire
 from bot.settings import Settings
-from bot.shell.check_web import health_of
-from bot.shell.finding import Finding, Level
-from storage.store import is_owned
+from bot.shell.check_storage import records_calls
+from bot.shell.check_web import health_of, runs
 
 SILENT_FOR = timedelta(minutes=3)  # several long polls
 
@@ -25,7 +27,7 @@ async def check_homeserver(probe: Probe, settings: Settings) -> Finding:
         return Finding(Level.FAIL, "homeserver", f"matrix.homeserver {settings.matrix.homeserver}: {error.sentence}")
     newest = versions[-1] if versions else "nothing"
     text = f"{settings.matrix.homeserver} speaks Matrix up to {newest}"
-    if not await asyncio.to_thread(is_owned, settings.storage.path):
+    if not await runs(settings):
         return Finding(Level.OK, "homeserver", text)
     health = await health_of(settings.web.local_address)
     if health is None:
@@ -131,3 +133,17 @@ async def check_calls(probe: Probe, session: StoredSession | None) -> Finding:
         "calls",
         "the homeserver offers no TURN server: members behind strict firewalls may not be heard in recorded calls",
     )
+
+
+async def check_element_call(settings: Settings, session: StoredSession | None) -> Sequence[Finding]:
+    """Check that calls of Element Call can be recorded: token services and media servers, and how the bot stays listed.
+    Nothing is found where no call can be recorded at all."""
+    if not installed() or session is None or session.access_token is None:
+        return ()
+    wire = Wire(settings.matrix.homeserver)
+    wire.token = session.access_token
+    try:
+        wanted = await records_calls(settings)
+        return await checking.check(wire, session.user_id, session.device_id, wanted=wanted)
+    finally:
+        await wire.close()

@@ -9,16 +9,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from bot.check.finding import Finding, Level
 from bot.log import one_line
 from bot.settings import Settings
-from bot.shell.finding import Finding, Level
-from storage import migrate
+from storage import calls, migrate
 from storage.database import FILE_NAME
 from storage.errors import StoreError
 from storage.rooms import all_rooms
 from storage.store import Store, is_owned
 
-GIB = 1024**3
+MIB, GIB = 1024**2, 1024**3
 SHOWN = 3
 """Paths or rooms that one line names."""
 
@@ -59,13 +59,16 @@ async def check_database(settings: Settings) -> Finding:
     path = directory / FILE_NAME
     if not await asyncio.to_thread(_can_write, directory):
         return Finding(Level.FAIL, "database", f"storage.directory {directory} can't be written")
-    if not path.exists():
+    address = settings.storage.place.database_url
+    if address is None and not path.exists():
         return Finding(Level.OK, "database", f"will be created in {directory} at the first start")
     try:
-        revision = await asyncio.to_thread(migrate.revision_of, path)
+        where, revision = await _found(path, address)
         if revision is None or revision < migrate.HEAD:
-            return Finding(Level.OK, "database", f"{path}, of an older version: `aircheck run` upgrades it")
-        store = await Store.look(directory)
+            how = "of an older version: `aircheck run` upgrades it" if revision else "empty: `aircheck run` fills it"
+            return Finding(Level.OK, "database", f"{where}, {how}")
+        running = ", in use by a running Aircheck" if await is_owned(settings.storage.place) else ""
+        store = await Store.look(settings.storage.place)
         try:
             await asyncio.to_thread(store.secret.check)
             async with store.read() as db:
@@ -74,8 +77,30 @@ async def check_database(settings: Settings) -> Finding:
             await store.close()
     except (StoreError, OSError) as error:
         return Finding(Level.FAIL, "database", str(error))
-    running = ", in use by a running Aircheck" if is_owned(directory) else ""
-    return Finding(Level.OK, "database", f"{path}, {len(rooms)} rooms{running}")
+    return Finding(Level.OK, "database", f"{where}, {len(rooms)} rooms{running}")
+
+
+async def _found(path: Path, address: str | None) -> tuple[str, str | None]:
+    """Return what a database is, and the revision of its tables. Raises StoreError."""
+    if address is None:
+        return str(path), await asyncio.to_thread(migrate.revision_of, path)
+    from storage.postgresql_schema import describe  # here, for it takes memory that others need not spend
+
+    database = await describe(address)
+    return f"PostgreSQL {database.version}, {database.bytes / MIB:.0f} MiB", database.revision
+
+
+async def records_calls(settings: Settings) -> bool:
+    """Tell whether calls of any room are to be recorded; False where the database can't be read yet."""
+    try:
+        store = await Store.look(settings.storage.place)
+    except (StoreError, OSError):
+        return False
+    try:
+        async with store.read() as db:
+            return bool(await calls.rooms_of(db))
+    finally:
+        await store.close()
 
 
 async def check_rooms(settings: Settings) -> Finding | None:
@@ -84,7 +109,7 @@ async def check_rooms(settings: Settings) -> Finding | None:
     None if there are none, or if the database can't be read, which `check_database` reports.
     """
     try:
-        store = await Store.look(settings.storage.path)
+        store = await Store.look(settings.storage.place)
         try:
             async with store.read() as db:
                 waiting = [room.room_id for room in await all_rooms(db) if room.waits]

@@ -37,6 +37,9 @@ ConfigFile = Annotated[
     typer.Option("--config", "-c", metavar="FILE", help="The settings; config.yaml in this folder by default."),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Log everything and show tracebacks.")]
+Profile = Annotated[
+    bool, typer.Option("--profile", help="Log once a minute what is slow, and write storage.directory/profile.folded.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -55,7 +58,7 @@ def _root(
     debug: Debug = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        single = [command.callback.__name__ for command in app.registered_commands if command.callback]
+        single = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
         commands = ", ".join([*single, *(group.name for group in app.registered_groups if group.name)])
         raise ConfigError(f"name a command: {commands} (`aircheck --help` explains them)")
 
@@ -72,7 +75,7 @@ def _settings(config: Path | None, debug: bool) -> "Settings":
 
 
 @app.command()
-def run(config: ConfigFile = None, debug: Debug = False) -> None:
+def run(config: ConfigFile = None, profile: Profile = False, debug: Debug = False) -> None:
     """Run the bot and its web server.
 
     SIGTERM or SIGINT stops them; everything is written within 5 s.
@@ -80,7 +83,7 @@ def run(config: ConfigFile = None, debug: Debug = False) -> None:
     settings = _settings(config, debug)
     from bot import app as application
 
-    asyncio.run(application.run(settings))
+    asyncio.run(application.run(settings, profile=profile))
 
 
 @app.command()
@@ -148,20 +151,30 @@ def init(
 
 
 @app.command()
-def check(config: ConfigFile = None, debug: Debug = False) -> int:
-    """Test the settings and everything that they name.
+def check(
+    config: ConfigFile = None,
+    feed: Annotated[
+        str | None,
+        typer.Option("--feed", metavar="ROOM", help="Test this room's feed, by the room's id, as directories would."),
+    ] = None,
+    debug: Debug = False,
+) -> int:
+    """Test the settings and everything that they name; with --feed, a room's feed.
 
-    Prints one line for each: ok, warn or FAIL. Exit code 1 if there is a FAIL.
+    Prints one line for each: ok, warn or FAIL. Exit code 1 if there is a FAIL. A feed is fetched through
+    web.public_url, as Apple, Spotify and podcast apps fetch it.
     """
     settings = _settings(config, debug)
+    from bot.check.finding import Level
     from bot.shell.check import findings
-    from bot.shell.finding import Level
+    from bot.shell.check_feed import feed_findings
     from bot.sources import DEFAULT_FILE
 
     async def print_findings() -> bool:
         failed = False
-        async for finding in findings(settings, config or DEFAULT_FILE):
-            print(finding)
+        found = findings(settings, config or DEFAULT_FILE) if feed is None else feed_findings(settings, feed)
+        async for finding in found:
+            print(finding, flush=True)
             failed |= finding.level is Level.FAIL
         return failed
 
@@ -243,6 +256,37 @@ def _day(option: str, text: str, settings: "Settings") -> datetime:
     )
 
 
+@app.command("move-store")
+def move_store(
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="URL",
+            envvar="AIRCHECK_MOVE_TO",
+            show_envvar=False,
+            help="An empty database: postgresql+asyncpg://…, or sqlite; else AIRCHECK_MOVE_TO.",
+        ),
+    ] = None,
+    media_to: Annotated[
+        str | None,
+        typer.Option("--media-to", metavar="URL", help="A bucket: s3://BUCKET/PREFIX?…, or folder."),
+    ] = None,
+    config: ConfigFile = None,
+    debug: Debug = False,
+) -> None:
+    """Move the archive's rows to PostgreSQL, or back to SQLite, or its media to a bucket, or back, while no bot runs.
+
+    Compares what was written, then says which setting to change; what was there before stays as it is.
+    """
+    if (to is None) == (media_to is None):
+        raise ConfigError("give --to or --media-to: rows and media are moved one after the other")
+    settings = _settings(config, debug)
+    from bot.shell import move_media, move_store
+
+    print(asyncio.run(move_store.move_store(settings, to) if to else move_media.move_media(settings, media_to or "")))
+
+
 addresses = typer.Typer(help="Listeners' personal addresses.", no_args_is_help=True)
 app.add_typer(addresses, name="addresses")
 
@@ -291,6 +335,59 @@ def import_keys(
 
 
 @app.command()
+def verify(
+    config: ConfigFile = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended, and print what is left.")] = False,
+    debug: Debug = False,
+) -> int:
+    """Compare every file with its hash, every ledger with its files, every row with its file.
+
+    Prints one line for each fault; exit code 1 if one is left. With --repair, episodes, frames and pictures are made
+    again, chunks are requested from the homeserver again, and files that nothing names are removed.
+    """
+    settings = _settings(config, debug)
+    from bot.shell import verify as verifying
+
+    return int(asyncio.run(verifying.verify(settings, repair=repair)) > 0)
+
+
+@app.command()
+def backup(
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="New, empty, or an earlier backup.")],
+    config: ConfigFile = None,
+    debug: Debug = False,
+) -> None:
+    """Copy everything into a folder, also while the bot runs.
+
+    Into an earlier backup only what changed is copied, and what was deleted is deleted there too. The folder then holds
+    decrypted audio, room keys and the secret of personal addresses: keep it as private as the data folder.
+    """
+    settings = _settings(config, debug)
+    from bot.shell import backup as backing_up
+
+    print(asyncio.run(backing_up.backup(settings, directory)))
+
+
+@app.command()
+def restore(
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="The folder of a backup.")],
+    renew_addresses: Annotated[
+        bool, typer.Option("--renew-addresses", help="End all personal addresses: ended ones would work again.")
+    ] = False,
+    config: ConfigFile = None,
+    debug: Debug = False,
+) -> None:
+    """Make the data folder out of a backup; it must be empty.
+
+    The next `run` logs in as a new device. Podcasts stay closed until it has read what happened since the backup.
+    """
+    settings = _settings(config, debug)
+    from bot.shell import restore as restoring
+
+    print(asyncio.run(restoring.restore(settings, directory, renew=renew_addresses)))
+
+
+@app.command()
 def recordings(
     config: ConfigFile = None,
     room: Annotated[str | None, typer.Option(metavar="ROOM", help="Only this room, by its id.")] = None,
@@ -334,6 +431,41 @@ def export(
     from bot.shell import export as exporting
 
     print(asyncio.run(exporting.export(settings, what, to)))
+
+
+@app.command()
+def web(config: ConfigFile = None, debug: Debug = False) -> None:
+    """Serve feeds, pages and audio beside a running bot.
+
+    Any number of times, on any machine that reaches the database and the media store; needs PostgreSQL. SIGTERM or
+    SIGINT stops it.
+    """
+    settings = _settings(config, debug)
+    from bot import serving
+
+    asyncio.run(serving.run(settings))
+
+
+@app.command()
+def work(
+    config: ConfigFile = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", metavar="N", min=1, max=64, help="Jobs of a kind at once; one for each core by default."
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Carry out jobs of sound and pictures beside a running bot.
+
+    Any number of times, on any machine that reaches the database, the media store and the homeserver; needs
+    PostgreSQL. SIGTERM or SIGINT stops it; jobs that are not done go to others.
+    """
+    settings = _settings(config, debug)
+    from bot import working
+
+    asyncio.run(working.run(settings, jobs or len(os.sched_getaffinity(0))))
 
 
 def call(arguments: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typer.exceptions import Abort, TyperException
 
 from bot.errors import AircheckError
-from storage.errors import StoreError
+from storage.errors import MediaHeldError, StoreError
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -26,7 +26,7 @@ def explain(error: BaseException) -> tuple[int, str]:
         if isinstance(leaf, AircheckError):
             return leaf.exit_code, leaf.sentence
         if isinstance(leaf, StoreError):
-            return 1, str(leaf)
+            return (2 if isinstance(leaf, MediaHeldError) else 1), str(leaf)
         if isinstance(leaf, TyperException):
             return leaf.exit_code, " ".join(leaf.format_message().split())
         if isinstance(leaf, Abort | KeyboardInterrupt | EOFError):

@@ -19,7 +19,7 @@ from bot.commands.find import find_recording
 from bot.commands.parse import recording_name
 from bot.consent_log import consent_json
 from bot.errors import AircheckError, ConfigError
-from bot.event_types import ROOM_NAME
+from bot.event_types import ROOM_NAME, ROOM_TOPIC
 from bot.feeds.catalog import Face
 from bot.pictures.cover import drawn_cover
 from bot.settings import Settings
@@ -48,7 +48,7 @@ async def export(settings: Settings, what: str, target: Path) -> str:
     target = await asyncio.to_thread(target.resolve)
     if not await asyncio.to_thread(_is_free, target):
         raise ConfigError(f"--to: {target} is not an empty folder")
-    async with closing_store(await Store.look(settings.storage.path)) as store:
+    async with closing_store(await Store.look(settings.storage.place)) as store:
         if what == CONSENT:
             return await _export_consent(store, target)
         podcast, recordings = await _named(store, what)
@@ -109,7 +109,7 @@ async def _named(store: Store, what: str) -> tuple[Podcast, tuple[Recording, ...
 async def _podcast(db: Connection, line: Sequence[RoomId]) -> Podcast:
     first = (await archive.recordings(db, line))[-1:]
     name = facts.room_name(await rooms.state(db, line[-1], ROOM_NAME))
-    topic = facts.topic(await rooms.state(db, line[-1], "m.room.topic"))
+    topic = facts.topic(await rooms.state(db, line[-1], ROOM_TOPIC))
     speaker = first[0].broadcaster_name if first else None
     room = await heirs.podcast(db, line)
     return Podcast(room, Face(name, topic, speaker, room.podcast), tuple(line))
@@ -155,9 +155,10 @@ async def _describe(
         log = await consent_log.read(db, podcast.room.room_id)
     speakers = frozenset[UserId]().union(*(each.speakers for each in exported))
 
+    picture = await store.blobs.read(cover) if cover else None
+
     def write() -> None:
-        picture = store.blobs.read(cover) if cover else drawn_cover(podcast.face.title, podcast.room.key)
-        write_whole(folder / COVER, picture)
+        write_whole(folder / COVER, picture or drawn_cover(podcast.face.title, podcast.room.key))
         _write_json(folder / "recordings.json", [each.json for each in exported])
         _write_json(folder / CONSENT_FILE, _consent(_of_speakers(log, speakers)))
         write_whole(folder / "feed.xml", feed_of(podcast, exported, settings.feeds))

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bot.feeds.addresses import Shelf
-from bot.feeds.catalog import Face, channel_of, item_of, show_notes
+from bot.feeds.catalog import Face, built_at, channel_of, item_of, show_notes
 from bot.feeds.rss import render
 from bot.feeds.text import clean_text
 from bot.feeds.titles import date_and_time, episode_title, speakers
@@ -20,7 +20,7 @@ from bot.recording.lengths import player_clock, spoken_length
 from bot.settings import FeedsSettings, Settings
 from bot.shell.listings import recording_entry
 from bot.web.access import may_serve_audio
-from storage import archive, calls, rooms
+from storage import archive, calls, originals, rooms
 from storage.cache import Edition
 from storage.private import FILE_MODE, make_folder
 from storage.records import (
@@ -76,14 +76,15 @@ class Exported:
 
     def remove(self, folder: Path) -> None:
         """Remove the recording's files. Blocking."""
-        (folder / AUDIO / f"{self.recording.code}.mp3").unlink(missing_ok=True)
+        for ending in ("mp3", "opus"):
+            (folder / AUDIO / f"{self.recording.code}.{ending}").unlink(missing_ok=True)
         for files in (CHUNKS, STEMS):
             shutil.rmtree(folder / files / self.recording.code, ignore_errors=True)
 
 
 async def copy_recording(store: Store, settings: Settings, recording_id: RecordingId, folder: Path) -> Exported:
-    """Copy a recording's episode, chunks and stems, as they stand now. A file may be replaced at any time, so a copy
-    that misses one begins anew; a file that the store lacks is named. Raises OSError."""
+    """Copy a recording's episode, original sound, chunks and stems, as they stand now. A file may be replaced at any
+    time, so a copy that misses one begins anew; a file that the store lacks is named. Raises OSError."""
     for attempt in range(1, TRIES + 1):
         exported, files = await _read(store, settings, recording_id)
         missing = []
@@ -114,6 +115,7 @@ async def _read(
         chunks = await archive.chunks(db, recording_id)
         episode = await archive.episode(db, recording_id)
         events = await calls.events(db, recording_id)
+        kept = await originals.current(db, [recording_id])
         language = await rooms.language(db, recording.room_id)
     if episode and not await asyncio.to_thread(may_serve_audio, recording, episode, chunks):
         episode = None
@@ -126,6 +128,7 @@ async def _read(
         )
     several = kind_of(recording).several_speakers
     files = [(episode.blob, audio)] if episode and audio else []
+    files += [(each.blob, f"{AUDIO}/{recording.code}.opus") for each in kept.values() if episode]
     files += [
         (chunk.blob, f"{CHUNKS}/{recording.code}/{_file_name(chunk, number if several else chunk.sequence)}")
         for number, chunk in enumerate(chunks, start=1)
@@ -166,7 +169,16 @@ def _rendered(podcast: Podcast, exported: Sequence[Exported], settings: FeedsSet
     published = [
         (each.recording, each.episode) for each in exported if each.audio and each.episode and each.episode.published_at
     ]
-    channel = channel_of(podcast.room, podcast.face, published, settings, HERE, private=True, cover=HERE.cover(COVER))
+    channel = channel_of(
+        podcast.room,
+        podcast.face,
+        settings,
+        HERE,
+        private=True,
+        cover=HERE.cover(COVER),
+        built_at=built_at(podcast.room, published),
+        published=published,
+    )
     items = [
         replace(
             item_of((recording, episode), settings, HERE, explicit=channel.explicit),

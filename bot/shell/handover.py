@@ -34,10 +34,9 @@ async def at_work(settings: Settings) -> AsyncIterator[Store]:
 
     Raises AircheckError.
     """
-    directory = settings.storage.path
     try:
-        if is_owned(directory):
-            async with closing_store(await Store.look(directory)) as store:
+        if await is_owned(settings.storage.place):
+            async with closing_store(await Store.look(settings.storage.place)) as store:
                 yield store
             return
     except StoreError as error:
@@ -176,14 +175,14 @@ def shown() -> Progress:
 
 async def renew_addresses(settings: Settings) -> str:
     """End all personal addresses; give the result as a sentence. Needs no homeserver. Raises AircheckError."""
-    directory, order = settings.storage.path, orders.RenewAddresses()
+    order = orders.RenewAddresses()
     try:
-        if is_owned(directory):
-            async with closing_store(await Store.look(directory)) as store:
+        if await is_owned(settings.storage.place):
+            async with closing_store(await Store.look(settings.storage.place)) as store:
                 async for _ in watch(store, order):
                     pass
         else:
-            async with closing_store(await Store.own(directory)) as store:
+            async with closing_store(await Store.own(settings.storage.place)) as store:
                 await _renew_here(store, order)
     except StoreError as error:
         raise StartError(str(error)) from None
@@ -197,7 +196,7 @@ async def _renew_here(store: Store, order: orders.Order) -> None:
         await jobs.add(db, job, datetime.now(UTC))
         row = await jobs.find(db, job.name)
     assert row is not None
-    await RenewingAddresses(store)(row)
+    await RenewingAddresses(store, lambda: datetime.now(UTC))(row)
     async with store.write() as db:
         await jobs.done(db, row.id, datetime.now(UTC))
 

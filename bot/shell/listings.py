@@ -40,7 +40,7 @@ MIB = 1024 * 1024
 
 @asynccontextmanager
 async def _reading(settings: Settings) -> AsyncIterator[tuple[Store, Connection]]:
-    store = await Store.look(settings.storage.path)
+    store = await Store.look(settings.storage.place)
     try:
         async with store.read() as db:
             yield store, db

@@ -32,7 +32,7 @@ async def prune(settings: Settings, *, dry_run: bool) -> None:
 
     Deleted files are gone when it returns. Raises AircheckError, StoreError.
     """
-    async with closing_store(await Store.look(settings.storage.path)) as store:
+    async with closing_store(await Store.look(settings.storage.place)) as store:
         work = await _work(store, settings)
     if not dry_run:
         async with at_work(settings) as store:

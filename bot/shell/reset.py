@@ -36,9 +36,9 @@ async def connected(settings: Settings) -> AsyncIterator[Session]:
 
     Raises ConfigError, StartError, TryLater, and StoreError while another process runs on the same data.
     """
-    store = await Store.own(settings.storage.path)
-    keys = Keys(_utc_now)
-    session = Session(settings, settings.storage.path, _NothingHeard(), keys, _utc_now)
+    store = await Store.own(settings.storage.place)
+    keys = Keys(_utc_now, store.epoch)
+    session = Session(settings, settings.storage.path, _NothingHeard(), keys, _utc_now, store.owns)
     try:
         await session.connect()
         yield session

@@ -1,13 +1,16 @@
 """`feed`, `feed renew`: who gets which address, and where it is sent."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from bot import orders
 from bot.commands.replies import feed as replies
 from bot.commands.replies import general
 from bot.feeds.addresses import look_up_hash, token_for
-from storage import rooms
-from storage.records import Listener, RoomId, Visibility
+from storage import archive, ended_addresses, rooms
+from storage.records import HistoryVisibility, Listener, Position, RoomId, Visibility
 from tests.commands.world import BASE, BOT, MEMBER, MOD, ROOM, SECRET, SPEAKER, World
 
 CHAT = RoomId("!chat:hs")
@@ -42,6 +45,11 @@ async def works(world: World, generation: int) -> bool:
         return await rooms.listener_by_hash(db, expected(generation).token_sha256) is not None
 
 
+async def has_ended(world: World, generation: int) -> bool:
+    async with world.store.read() as db:
+        return await ended_addresses.has(db, expected(generation).token_sha256)
+
+
 async def test_renew_makes_a_new_address_and_keeps_the_old_one_until_it_is_said(world: World) -> None:
     """Renewed twice before it was sent, the new address is the same one; after that the old token is unknown."""
     await world.say(MEMBER, "!aircheck feed")
@@ -51,19 +59,22 @@ async def test_renew_makes_a_new_address_and_keeps_the_old_one_until_it_is_said(
             assert answer == replies.address_is_coming(renewed=command != "feed")
         assert [await works(world, one) for one in (generation - 1, generation, generation + 1)] == [True, True, False]
         async with world.store.write() as db:
-            await rooms.end_old_address(db, ROOM, MEMBER)
+            await rooms.end_old_address(db, ROOM, MEMBER, world.clock())
         assert await listener(world) == expected(generation)
+        assert [await has_ended(world, one) for one in (generation - 1, generation)] == [True, False]
         assert not await works(world, generation - 1)
     await world.say(MEMBER, "!aircheck feed")
     assert await listener(world) == expected(3)
 
 
 async def test_an_address_made_with_another_secret_is_put_right(world: World) -> None:
-    """After the secret file was lost, `feed` sends an address that works."""
+    """After the secret file was lost, `feed` sends an address that works, and the one before is known to have ended."""
     async with world.store.write() as db:
         await rooms.save_listener(db, Listener(ROOM, MEMBER, 4, "of another secret"))
     await world.say(MEMBER, "!aircheck feed")
     assert await listener(world) == expected(4)
+    async with world.store.read() as db:
+        assert await ended_addresses.has(db, "of another secret")
 
 
 async def test_in_a_public_room_the_address_is_said_aloud(world: World) -> None:
@@ -76,6 +87,40 @@ async def test_in_a_public_room_the_address_is_said_aloud(world: World) -> None:
     assert await sent(world) == []
     await world.say(MEMBER, "!aircheck feed renew")
     assert len(await sent(world)) == 1
+
+
+async def private_episode(world: World, **fields: Any) -> None:
+    """Make an episode of the speaker that the public feed does not list."""
+    recording = await world.recording(public=False, **fields)
+    async with world.store.write() as db:
+        episode = await archive.episode(db, recording.id)
+        assert episode is not None
+        await archive.save_episode(db, replace(episode, published_at=world.clock()))
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent_too"),
+    [
+        ({}, True),
+        ({"history_visibility": HistoryVisibility.JOINED}, True),
+        ({"history_visibility": HistoryVisibility.JOINED, "position": Position(0)}, False),
+        ({"unreviewed": True}, False),
+        ({"room_id": OTHER}, False),
+    ],
+    ids=["of before", "heard as a member", "from before the asker came", "waits for approval", "another room's"],
+)
+async def test_in_a_public_room_older_episodes_come_by_the_personal_address(
+    world: World, fields: dict[str, Any], *, sent_too: bool
+) -> None:
+    """A member who may hear what the public feed lacks gets the personal address too, in the direct chat only."""
+    await world.open(room_id=OTHER)
+    await private_episode(world, **fields)
+    await world.say(MOD, "!aircheck publish public")
+    answer = await world.say(MEMBER, "!aircheck feed") or ""
+    feed = f"{BASE}/r/{(await world.room()).key}/feed.xml"
+    assert answer == replies.public_address(feed, more=sent_too)
+    assert answer.count("http") == 1
+    assert [subject for subject, _ in await sent(world)] == ([f"{MEMBER}|{ROOM}"] if sent_too else [])
 
 
 async def open_chat(world: World, *, direct: bool = True, recorded: bool = False) -> None:

@@ -273,7 +273,7 @@ async def test_renewing_ends_every_address_of_the_podcast(world: World) -> None:
     await world.say(MEMBER, "!aircheck feed renew", room_id=NEW)
     async with world.store.write() as db:  # the new one was said
         for room in (ROOM, NEW):
-            await rooms.end_old_address(db, room, MEMBER)
+            await rooms.end_old_address(db, room, MEMBER, world.clock())
     assert await listeners(world) == [listener(ROOM, 2), listener(NEW, 2)]
 
 

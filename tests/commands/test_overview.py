@@ -4,8 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 from bot.settings import FeedsSettings
+from storage import calls
 from storage.records import (
     BlobKey,
+    CallEvent,
+    CallEventKind,
+    CallProtocol,
     ChunkFacts,
     ChunkState,
     Container,
@@ -14,6 +18,7 @@ from storage.records import (
     EndedBy,
     RecordingKind,
     RecordingState,
+    Samples,
     Timing,
     to_samples,
 )
@@ -236,3 +241,12 @@ async def test_a_session_is_told_with_all_who_speak(world: World) -> None:
     assert told[3] == f"1 message of {session.code} arrived damaged."
     listed = (await world.say(MEMBER, "!aircheck list") or "").split("\n")
     assert listed[-1].startswith(f"{session.code} · Mira, 20 November 2026, 14:05, with Jonas · ")
+
+
+async def test_status_tells_of_members_of_a_call_who_were_not_heard(world: World) -> None:
+    """A call whose media server refused the bot, or whose key did not come, is a problem with its code."""
+    call = await world.recording(kind=RecordingKind.CALL, protocol=CallProtocol.MATRIXRTC)
+    async with world.store.write() as db:
+        await calls.note(db, call.id, [CallEvent(Samples(0), MEMBER, CallEventKind.UNREADABLE)])
+    reason = "Some sound of 1 member is silence: it was not encrypted, or the key did not come."
+    assert (await status(world))[-1].endswith(f"{call.code}: {reason}")

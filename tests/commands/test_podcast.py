@@ -33,6 +33,8 @@ async def logged(world: World) -> list[tuple[str, str | None, str | None]]:
         ("category Society & Culture", {"category": "Society & Culture"}),
         ("explicit YES", {"explicit": True}),
         ("explicit no", {"explicit": False}),
+        ("stems ON", {"stems": True}),
+        ("stems off", {"stems": False}),
     ],
 )
 async def test_a_moderator_describes_the_podcast(world: World, said: str, kept: dict[str, Any]) -> None:
@@ -59,6 +61,7 @@ async def test_a_moderator_describes_the_podcast(world: World, said: str, kept: 
         ("language 12", replies.no_language(None)),
         ("category Society and culture", replies.no_category("Society & Culture", ())),
         ("explicit maybe", replies.YES_OR_NO),
+        ("stems yes", replies.ON_OR_OFF),
     ],
 )
 async def test_texts_that_do_not_fit_are_refused_with_a_way_out(world: World, said: str, answer: str) -> None:
@@ -96,10 +99,11 @@ async def test_everybody_may_ask_what_is_said_of_the_podcast(world: World) -> No
 
 async def test_reset_takes_back_one_field_or_all(world: World) -> None:
     """Fields that were reset follow the room and the settings again; the log holds no text that somebody wrote."""
-    for said in ("title Soup", "author Mira", "language de", "explicit yes"):
+    for said in ("title Soup", "author Mira", "language de", "explicit yes", "stems on"):
         await world.say(MOD, f"!aircheck podcast {said}")
     assert await world.say(MOD, "!aircheck podcast reset Title") == replies.reset("@mod:hs", "title")
-    assert (await world.room()).podcast == PodcastTexts(author="Mira", language="de", explicit=True)
+    assert (await world.room()).podcast == PodcastTexts(author="Mira", language="de", explicit=True, stems=True)
+    assert "`podcast stems`: on" in (await world.say(MOD, "!aircheck settings") or "")
     assert await world.say(MOD, "!aircheck podcast reset") == replies.reset("@mod:hs", None)
     assert (await world.room()).podcast == PodcastTexts()
     assert await logged(world) == [
@@ -107,10 +111,12 @@ async def test_reset_takes_back_one_field_or_all(world: World) -> None:
         ("podcast author", "default", "given"),
         ("podcast language", "default", "de"),
         ("podcast explicit", "default", "yes"),
+        ("podcast stems", "default", "on"),
         ("podcast title", "given", "default"),
         ("podcast author", "given", "default"),
         ("podcast language", "de", "default"),
         ("podcast explicit", "yes", "default"),
+        ("podcast stems", "on", "default"),
     ]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from bot.commands.replies import general
 from bot.commands.replies import publish as replies
+from bot.feeds.guids import podcast_guid
 from storage import heirs, rooms
 from storage.records import EventId, Position, Recording, RecordingState, RoomId, Visibility
 from tests.commands.world import BASE, MEMBER, MOD, ROOM, SPEAKER, World
@@ -38,6 +39,20 @@ async def test_public_is_announced_and_counts_from_the_command(world: World) -> 
     assert after.revision > before.revision
     assert after.key == before.key
     assert [(await world.look(one)).public for one in (earlier, later, gone, elsewhere)] == [False, True, False, False]
+
+
+async def test_the_first_publication_gives_the_podcast_its_guid(world: World) -> None:
+    """A podcast's GUID is made of its feed's address when it is first public, and stays when it is closed and opened
+    again, or had another one before."""
+    assert (await world.room()).podcast_guid == ""
+    await world.say(MOD, "!aircheck publish public")
+    first = (await world.room()).podcast_guid
+    assert first == podcast_guid(f"{BASE}/r/{(await world.room()).key}/feed.xml")
+    async with world.store.write() as db:
+        await rooms.save_room(db, replace(await world.room(), podcast_guid="given before"))
+    await world.say(MOD, "!aircheck publish private")
+    await world.say(MOD, "!aircheck publish public")
+    assert (await world.room()).podcast_guid == "given before"
 
 
 async def test_public_twice_keeps_the_first_time(world: World) -> None:

@@ -8,8 +8,9 @@ import pytest
 from bot import orders
 from bot.event_types import CALL_MEMBER, CALL_STATE
 from bot.intake import calls
-from storage import rooms
+from storage import archive, rooms
 from storage.records import (
+    CallEventKind,
     CallProtocol,
     EndedBy,
     Position,
@@ -19,6 +20,7 @@ from storage.records import (
     RoomId,
     Samples,
     Stem,
+    Unheard,
     UserId,
 )
 from tests.commands.world import BOT, MEMBER, MOD, ROOM, SPEAKER, World
@@ -57,7 +59,10 @@ async def test_calls_are_switched_on_and_off_by_themselves(world: World) -> None
     """`record calls on` leaves the rest as it is, is logged by its name, and has the room's calls looked at."""
     await world.member(MOD, name="Mo")
     answer = await world.say(MOD, "!aircheck record calls on")
-    assert answer == "Recording is on: Mo switched it on. I join the calls of this room, also one that runs now."
+    assert answer == (
+        "Recording is on: Mo switched it on. I join the calls of this room (Group call, Voice channel, Element Call), "
+        "also one that runs now."
+    )
     assert await looked_at(world) == [ROOM]
     assert await world.recorded() == ["broadcasts", "calls"]
     assert "Calls: switched on by Mo" in (await world.say(MEMBER, "!aircheck record") or "")
@@ -76,7 +81,7 @@ async def test_without_what_calls_need_nothing_changes(
 ) -> None:
     """An Aircheck that was installed without the extra says so."""
     monkeypatch.setattr(calls, "find_spec", lambda _name: None)
-    world.going_on, before = (CallProtocol.MSC3401,), await world.room()
+    world.going_on, before = {CallProtocol.MSC3401: False}, await world.room()
     assert "installed without the extra `calls`" in (await world.say(MOD, f"!aircheck {command}") or "")
     assert (await world.room(), await looked_at(world)) == (before, [])
 
@@ -104,9 +109,9 @@ async def test_one_call_is_recorded_at_the_wish_of_a_moderator(world: World) -> 
     await world.member(MOD, name="Mo")
     assert await world.say(MOD, "!aircheck record call") == "There is no call here now that I could join."
     assert not (await world.room()).call_wanted
-    world.going_on = (CallProtocol.MSC3401,)
+    world.going_on = {CallProtocol.MATRIXRTC: False}
     answer = await world.say(MOD, "!aircheck record call")
-    assert answer == "I join the call that runs now and record it, and no other: Mo asked for it."
+    assert answer == "I join the call that runs now (Element Call) and record it, and no other: Mo asked for it."
     assert await looked_at(world) == [ROOM]
     assert ((await world.room()).call_wanted, await world.recorded()) == (True, ["broadcasts"])
     assert await world.say(MOD, "!aircheck record call") == "I am recording the call here already."
@@ -119,7 +124,7 @@ async def test_one_call_is_recorded_at_the_wish_of_a_moderator(world: World) -> 
 
 async def test_a_call_is_not_recorded_twice(world: World) -> None:
     """The answer to `record call` says that one is recorded."""
-    world.going_on = (CallProtocol.MSC3401,)
+    world.going_on = {CallProtocol.MSC3401: False}
     await a_call(world, MEMBER)
     assert await world.say(MOD, "!aircheck record call") == "I am recording the call here already."
     assert not (await world.room()).call_wanted
@@ -155,10 +160,21 @@ async def test_the_bot_joins_no_call_in_which_it_can_not_be_seen(
     await world.power_levels(levels)
     async with world.store.write() as db:
         await rooms.save_room(db, replace(await world.room(), encrypted=encrypted))
-    world.going_on = (protocol,)
+    world.going_on = {protocol: False}
     assert lacks in (await world.say(MOD, "!aircheck record call", encrypted=True) or "")
     assert not (await world.room()).call_wanted
     assert lacks in (await world.say(MEMBER, "!aircheck status", encrypted=True) or "")
+
+
+@pytest.mark.parametrize("sticky", [True, None])
+async def test_the_bot_joins_a_call_in_which_a_sticky_event_shows_it(world: World, *, sticky: bool | None) -> None:
+    """Neither `record call` nor `status` tells of power that the bot does not need, or perhaps does not."""
+    await world.say(MOD, "!aircheck record calls on")
+    await world.power_levels(LEVELS)
+    world.going_on = {CallProtocol.MATRIXRTC: sticky}
+    assert CALL_MEMBER not in (await world.say(MEMBER, "!aircheck status") or "")
+    assert "I join the call" in (await world.say(MOD, "!aircheck record call") or "")
+    assert (await world.room()).call_wanted
 
 
 async def test_status_tells_of_a_running_call(world: World) -> None:
@@ -227,6 +243,21 @@ async def test_to_be_forgotten_takes_a_stem_out_of_a_running_call(world: World) 
     after = await world.look(call)
     assert (after.state, [stem.removed for stem in after.stems]) == (RecordingState.LIVE, [True, False])
     assert await looked_at(world) == [ROOM]
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_to_be_forgotten_ends_the_list_of_when_one_was_not_heard(world: World, *, ends: bool) -> None:
+    """A member who was in a call and never received is named in it no more; the others' sound stays."""
+    unheard = tuple(
+        Unheard(user, "DEV", CallEventKind.UNREACHABLE, Samples(0), Samples(9)) for user in (MEMBER, SPEAKER)
+    )
+    call = await a_call(world, SPEAKER, unheard=unheard, broadcaster=SPEAKER)
+    if ends:
+        async with world.store.write() as db:
+            await archive.save_recording(db, replace(call, state=RecordingState.EMPTY, ended_by=EndedBy.STOPPED))
+    await world.confirmed(MEMBER, "!aircheck forget me")
+    after = await world.look(call)
+    assert ([each.user_id for each in after.unheard], after.stems[0].removed) == ([SPEAKER], False)
 
 
 async def test_a_call_is_no_trace_of_who_is_not_in_it(world: World) -> None:

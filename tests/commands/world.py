@@ -61,7 +61,7 @@ class World:
         self.clock = Clock()
         self.feeds = FeedsSettings()
         self.retention = RetentionSettings()
-        self.going_on: tuple[CallProtocol, ...] = ()
+        self.going_on: dict[CallProtocol, bool | None] = {}
         self._count = itertools.count(100)
 
     @property
@@ -157,7 +157,7 @@ class World:
         )
         await (commands.confirm if job.kind == orders.Confirm.kind else commands)(job)
 
-    async def _calls(self, _db: Connection, _room_id: RoomId) -> tuple[CallProtocol, ...]:
+    async def _calls(self, _db: Connection, _room_id: RoomId) -> dict[CallProtocol, bool | None]:
         return self.going_on
 
     async def say(self, sender: UserId, body: str, **fields: Any) -> str | None:

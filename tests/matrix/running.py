@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from bot.app import utc_now
 from bot.demo.people import Person
 from bot.matrix.batch import Invite, SyncBatch
 from bot.matrix.keys import Keys
 from bot.matrix.session import Session
+from bot.process import utc_now
 from bot.settings import MatrixSettings, Settings
 from storage.records import HeardEvent, RoomId
 from tests.lab import PASSWORD

@@ -35,6 +35,8 @@ async def test_the_homeserver_removes_a_dead_bot_from_a_call(bots: Bots) -> None
     assert await delayed.restart(first)
     assert await delayed.scheduled(room_id, {CALL_MEMBER}) == [first]
     assert await delayed.scheduled(room_id, {"m.room.power_levels"}) == []
+    assert await delayed.scheduled_at(room_id, CALL_MEMBER, user) == [first]
+    assert await delayed.scheduled_at(room_id, CALL_MEMBER, f"_{user}_DEVICE_m.call") == []
     await delayed.cancel(first)
     assert not await delayed.restart(first)
 

@@ -16,7 +16,7 @@ leaf = st.one_of(
 )
 NAMES = (
     "rooms join leave invite !r timeline state events invite_state to_device type "
-    "prev_batch limited content sender state_key unsigned prev_content membership"
+    "prev_batch limited content sender state_key unsigned prev_content membership msc4354_sticky"
 )
 names = st.sampled_from(NAMES.split())
 json_tree: st.SearchStrategy[Any] = st.recursive(
@@ -29,10 +29,17 @@ def test_no_answer_is_stumbled_over(answer: dict[str, Any], inner: Any) -> None:
     """Any JSON is parsed without an error, and every event is an object."""
     for tree in (answer, {"rooms": {kind: {"!r": inner} for kind in ("join", "leave", "invite")}}):
         for room in sync.rooms(tree, BOT):
-            assert all(isinstance(event, dict) for event in (*room.state, *room.timeline))
+            assert all(isinstance(event, dict) for event in (*room.state, *room.timeline, *room.sticky))
         assert all(invite.room_id == "!r" for invite in sync.invites(tree, BOT))
         assert set(sync.retracted(tree, BOT)) <= {RoomId("!r")}
         assert all(isinstance(event, dict) for event in sync.to_device(tree))
+
+
+def test_sticky_events_beside_the_timeline_are_read() -> None:
+    """Events that are sticky and not in the timeline come in a section of their own."""
+    events = [{"type": "m.rtc.member", "event_id": "$sticky"}, "junk"]
+    (room,) = sync.rooms({"rooms": {"join": {"!r": {"msc4354_sticky": {"events": events}}}}}, BOT)
+    assert ([event["event_id"] for event in room.sticky], room.timeline) == (["$sticky"], ())
 
 
 @pytest.mark.parametrize("kind", [["m.room.message"], {"m.room.message": 1}, None, 7])

@@ -12,7 +12,7 @@ import pytest
 from nio.responses import KeysClaimResponse, KeysQueryResponse
 
 from bot.errors import GiveUp, TryLater
-from bot.event_types import CALL_SIGNAL
+from bot.event_types import CALL_SIGNAL, RTC_KEYS
 from bot.matrix.batch import RoomBatch, Signal
 from bot.matrix.keys import MOST_OF_A_SENDER, MOST_SIGNALS, Keys
 from bot.matrix.poll import signals_of
@@ -161,7 +161,7 @@ class Device:
         contents = [messages[self.user_id][self.keys.olm.device_id] for messages in sealed]
         event = {"type": "m.room.encrypted", "sender": sender}
         await self.keys.take_to_device([{**event, "content": content} for content in contents])
-        self.device.hand(self.keys.signals())
+        await self.device.hand(self.keys.signals())
         self.keys.forget_signals()
 
 
@@ -238,8 +238,22 @@ async def test_a_message_that_no_device_can_have_sealed_is_dropped(
     assert len(bot.directory.queries) == queries + (why == "away")
 
 
+async def test_keys_of_calls_are_heard_if_they_are_sealed(pair: tuple[Device, Device]) -> None:
+    """A key of a device's sound in a call is heard with the device that sealed it, and in clear not at all."""
+    ann, bot = pair
+    ann.publish(bot)
+    heard = Heard(bot.device)
+    await ann.device.send(BOT, "BOTDEV", RTC_KEYS, {"keys": {}}, encrypted=True, txn_id="t")
+    await bot.receive(ANN, ann.directory.sent[-1][1])
+    signal = await heard.next()
+    assert (signal.type, signal.device_id, signal.content) == (RTC_KEYS, "ANNDEV", {"keys": {}})
+    await bot.keys.take_to_device([{"type": RTC_KEYS, "sender": ANN, "content": {"keys": {}}}])
+    assert bot.keys.signals() == ()
+
+
 async def test_devices_of_strangers_are_not_looked_up(pair: tuple[Device, Device]) -> None:
-    """A message from somebody who can't be in a call of the bot's costs no request."""
+    """A message from somebody who can't be in a call of the bot's costs no request, and is not handed on, whether their
+    device is known or not."""
     ann, bot = pair
     ann.publish(bot)
     heard = Heard(bot.device)
@@ -247,6 +261,13 @@ async def test_devices_of_strangers_are_not_looked_up(pair: tuple[Device, Device
     await bot.receive(ANN, await call(ann))
     await asyncio.gather(*bot.device._tasks)
     assert (heard.signals, bot.directory.queries) == ([], [])
+    await bot.directory.query([ANN])
+    await bot.receive(ANN, await call(ann))
+    await asyncio.gather(*bot.device._tasks)
+    assert heard.signals == []
+    heard.heeded = True
+    await bot.receive(ANN, await call(ann))
+    assert (await heard.next()).device_id == "ANNDEV"
 
 
 async def test_a_message_for_somebody_else_is_none(pair: tuple[Device, Device]) -> None:

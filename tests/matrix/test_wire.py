@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from bot.errors import GiveUp, TryLater
+from bot.errors import GiveUp, NotOwner, TryLater
 from bot.matrix.wire import LONGEST_WISH_S, Backoff, NotMatrix, Refused, TokenRevoked, Wire, path, pause, wished_pause
 from tests.matrix.running import WAIT_S
 from tests.matrix.stub import Stub
@@ -175,3 +175,35 @@ async def test_a_pause_ends_with_the_stop() -> None:
     asyncio.get_running_loop().call_later(0.01, stopping.set)
     async with asyncio.timeout(WAIT_S):
         await pause(3600, stopping)
+
+
+async def test_a_process_that_no_longer_owns_the_session(stub: Stub) -> None:
+    """No request of a process leaves it once another may have taken over the session."""
+    owns = [True]
+    wire = Wire(stub.address, lambda: owns[0])
+    stub.gives("/_matrix/client/versions", b"{}")
+    await wire.call("GET", "/_matrix/client/versions", auth=False)
+    owns[0] = False
+    with pytest.raises(NotOwner):
+        await wire.call("GET", "/_matrix/client/versions", auth=False)
+    assert len(stub.asked) == 1
+    await wire.close()
+
+
+async def test_requests_under_way_are_broken_off(stub: Stub) -> None:
+    """A request that waits for its answer fails when the wire is cut."""
+    asked, never = asyncio.Event(), asyncio.Event()
+
+    async def wait(_: web.Request) -> web.Response:
+        asked.set()
+        await never.wait()
+        return web.json_response({})
+
+    stub.answers["/_matrix/client/versions"] = wait
+    wire = Wire(stub.address)
+    request = asyncio.create_task(wire.call("GET", "/_matrix/client/versions", auth=False))
+    await asked.wait()
+    await wire.cut()
+    with pytest.raises(TryLater):
+        await request
+    never.set()

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from bot.calls.media import late
+from bot.check.finding import Finding, Level
 from bot.demo.synapse import Homeserver
 from bot.matrix.login import SESSION_FILE, StoredSession, read_session
 from bot.matrix.probe import Probe
@@ -18,11 +20,14 @@ from bot.settings import Settings, validate
 from bot.shell import check_homeserver, reset
 from bot.shell.check import check_ffmpeg, check_settings, findings
 from bot.shell.check_homeserver import judge_hearing
-from bot.shell.check_storage import check_database, check_disk_space, check_private_files
+from bot.shell.check_storage import check_database, check_disk_space, check_private_files, records_calls
 from bot.shell.check_web import check_public_address, check_web_server
-from bot.shell.finding import Finding, Level
+from storage import rooms
+from storage.place import Place
 from storage.records import DeviceId, UserId
 from storage.store import Store
+from tests.factories import a_room
+from tests.postgresql import Server
 
 PASSWORD = "correct horse"
 _numbers = itertools.count(1)
@@ -101,6 +106,8 @@ async def test_the_stored_session_is_asked_and_lives_on(
     assert findings["login"].level is Level.OK
     assert findings["device cross-signed"].level is Level.OK
     assert (findings["calls"].level, "offers no TURN server" in findings["calls"].text) == (Level.WARN, True)
+    assert findings["Element Call"].level is Level.OK
+    assert "names no media server" in findings["Element Call"].text
     assert await devices(homeserver, account) == before
 
 
@@ -204,7 +211,7 @@ async def test_the_public_address(web: dict[str, Any], level: Level, text: str, 
 
 async def test_a_public_address_that_leads_elsewhere(tmp_path: Path) -> None:
     """While Aircheck runs, its public address is asked, and a warning says when it leads elsewhere."""
-    store = await Store.own(tmp_path / "data")
+    store = await Store.own(Place(tmp_path / "data"))
     try:
         web = {"public_url": "http://127.0.0.1:1"}
         finding = await check_public_address(local_settings(tmp_path / "data", web=web))
@@ -216,7 +223,7 @@ async def test_a_public_address_that_leads_elsewhere(tmp_path: Path) -> None:
 
 async def test_the_database_beside_a_running_bot(tmp_path: Path) -> None:
     """The database is opened beside the process that owns it; junk in its place is a FAIL."""
-    store = await Store.own(tmp_path / "data")
+    store = await Store.own(Place(tmp_path / "data"))
     try:
         finding = await check_database(local_settings(tmp_path / "data"))
     finally:
@@ -225,6 +232,36 @@ async def test_the_database_beside_a_running_bot(tmp_path: Path) -> None:
     assert "running" in finding.text
     (tmp_path / "aircheck.db").write_bytes(b"no database at all" * 100)
     assert (await check_database(local_settings(tmp_path))).level is Level.FAIL
+
+
+async def test_a_database_by_address_says_what_it_is(tmp_path: Path, postgresql: Server) -> None:
+    """Its version and size, and whether `run` has something to make in it; one that does not answer fails."""
+    directory = str(tmp_path / "data")
+    for empty, text in ((True, "empty: `aircheck run` fills it"), (False, "0 rooms")):
+        address = await postgresql.new(empty=empty)
+        settings = local_settings(tmp_path, storage={"directory": directory, "database_url": address})
+        finding = await check_database(settings)
+        assert finding.level is Level.OK
+        assert re.search(rf"^PostgreSQL \d+\.\d+.*, \d+ MiB, {text}$", finding.text)
+        await postgresql.drop(address)
+    finding = await check_database(settings)
+    assert (finding.level, finding.text) == (
+        Level.FAIL,
+        "the database that storage.database_url names does not exist",
+    )
+
+
+async def test_calls_are_to_be_recorded_where_a_room_says_so(tmp_path: Path) -> None:
+    """Only then is it a fault that they can't be; before the first start nobody has said anything."""
+    assert not await records_calls(local_settings(tmp_path / "data"))
+    store = await Store.own(Place(tmp_path / "data"))
+    try:
+        assert not await records_calls(local_settings(tmp_path / "data"))
+        async with store.write() as db:
+            await rooms.save_room(db, a_room(calls_on=True))
+        assert await records_calls(local_settings(tmp_path / "data"))
+    finally:
+        await store.close()
 
 
 async def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
@@ -297,7 +334,7 @@ async def test_a_folder_on_a_full_or_read_only_disk(tmp_path: Path, monkeypatch:
 
 async def test_the_port_of_a_running_aircheck(tmp_path: Path) -> None:
     """While Aircheck runs on the folder, its port is in use by itself, which is no fault."""
-    store = await Store.own(tmp_path)
+    store = await Store.own(Place(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = local_settings(tmp_path, web={"port": taken.getsockname()[1]})
         assert (await check_web_server(settings)).level is Level.OK

@@ -16,7 +16,7 @@ from bot.recording.policy import Limits
 from bot.settings import Settings, validate
 from bot.shell import export as exporting
 from bot.shell import exported
-from storage import archive, calls, changes, optouts, rooms
+from storage import archive, calls, changes, optouts, originals, rooms
 from storage.records import (
     EVERYWHERE,
     BlobKey,
@@ -30,6 +30,7 @@ from storage.records import (
     Episode,
     EventId,
     OptOut,
+    Original,
     Position,
     Recording,
     RecordingKind,
@@ -43,6 +44,7 @@ from storage.records import (
     to_samples,
 )
 from storage.store import Store
+from tests.blobs import folder_of
 from tests.factories import a_chunk, a_recording, a_room
 
 NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
@@ -67,7 +69,7 @@ async def add(store: Store, event: str, *, at: datetime = NOW, room_id: RoomId =
     for key, content in zip(keys, (mp3, ogg), strict=True):
         part = store.blobs.part("file")
         part.write_bytes(content)
-        store.blobs.add(part, key)
+        folder_of(store).add(part, key)
     facts = ChunkFacts(Container.OGG_OPUS, Timing.EXACT, to_samples(2_000), sample_rate=48_000, channels=1)
     async with store.write() as db:
         made = a_recording(at=at, room_id=room_id, event_id=EventId(event), broadcaster_name="Alice", **fields)
@@ -83,7 +85,7 @@ async def add(store: Store, event: str, *, at: datetime = NOW, room_id: RoomId =
 
 async def filled(settings: Settings) -> tuple[Recording, Recording]:
     """Make a room with two recordings, the older one first, and another room with one."""
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     async with store.write() as db:
         await rooms.save_room(db, a_room(ROOM))
         await rooms.save_room(db, a_room(OTHER))
@@ -127,13 +129,13 @@ async def test_a_session_names_its_speakers(settings: Settings, tmp_path: Path) 
     """The copy of a session names all who speak on its page, in its feed and in its list; the files of its messages
     stand in their order."""
     heard = (Credit(UserId("@alice:hs"), "Alice"), Credit(UserId("@ben:hs"), "Ben"))
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     async with store.write() as db:
         await rooms.save_room(db, a_room(ROOM, at=NOW))
     session = await add(store, "$first", kind=RecordingKind.VOICE_MESSAGES, speakers=heard)
     part, key = store.blobs.part("second"), BlobKey(sha256(b"second").hexdigest())
     part.write_bytes(b"second")
-    store.blobs.add(part, key)
+    folder_of(store).add(part, key)
     facts = ChunkFacts(Container.OGG_OPUS, Timing.EXACT, to_samples(3_000), sample_rate=48_000, channels=1)
     async with store.write() as db:
         second = a_chunk(recording_id=session.id, event_id=EventId("$second"), sequence=None, position=Position(9),
@@ -155,7 +157,7 @@ async def test_a_session_names_its_speakers(settings: Settings, tmp_path: Path) 
 async def test_a_call_is_exported_with_its_stems(settings: Settings, tmp_path: Path) -> None:
     """A stem is one file, named in recordings.json; the slices of one without a file are there instead."""
     await filled(settings)
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     call = await add(store, "$call", kind=RecordingKind.CALL, protocol=CallProtocol.MSC3401, call_id="c")
     slice_ = BlobKey(sha256(OGG + b"$call").hexdigest())
     whole = Stem(1, SPEAKER, "DEV", "Alice", Samples(0), Position(1), serial=1, left=Samples(9), blob=slice_, bytes=9)
@@ -188,6 +190,19 @@ async def test_one_recording_is_exported_alone(settings: Settings, tmp_path: Pat
     assert older.code not in (tmp_path / "copy" / "index.html").read_text()
 
 
+async def test_the_original_sound_is_in_the_copy(settings: Settings, tmp_path: Path) -> None:
+    """The file of a recording that is one Opus stream lies beside the episode's."""
+    _, newer = await filled(settings)
+    data = OGG + b"$new"
+    store = await Store.own(settings.storage.place)
+    async with store.write() as db:
+        original = Original(newer.id, "", BlobKey(sha256(data).hexdigest()), len(data), "digest")
+        await originals.save(db, original)
+    await store.close()
+    await exporting.export(settings, newer.code, tmp_path / "copy")
+    assert (tmp_path / "copy" / "audio" / f"{newer.code}.opus").read_bytes() == data
+
+
 async def test_nothing_deleted_is_in_the_copy(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +213,7 @@ async def test_nothing_deleted_is_in_the_copy(
     async def copy_and_delete(*arguments: object) -> object:
         copied = await copy_one(*arguments)  # type: ignore[arg-type]
         if copied.recording.state is not RecordingState.DELETED:
-            store = await Store.look(settings.storage.path)
+            store = await Store.look(settings.storage.place)
             recorder = Recorder(store, Limits(60, 1800, 14400, 21600, 1 << 20), lambda: NOW)
             async with store.write() as db:
                 await recorder.apply(db, copied.recording.id, Deleted())
@@ -216,7 +231,7 @@ async def test_nothing_deleted_is_in_the_copy(
 async def test_the_log_of_consent_names_nobody_who_was_merely_there(settings: Settings, tmp_path: Path) -> None:
     """The log says who switched what and who opted out, and lists no members."""
     await filled(settings)
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     async with store.write() as db:
         await optouts.add(db, OptOut(ALICE, ROOM, Position(3), out=True, at=NOW))
         present = StateEvent(ROOM, "m.room.member", "@present:hs.example", MOD, {"membership": "join"}, Position(2))
@@ -260,11 +275,11 @@ async def test_a_file_that_is_missing_is_named(
     part.mkdir()
     (part / exporting.MARK).touch()
     (part / "old").touch()
-    store = await Store.look(settings.storage.path)
+    store = await Store.look(settings.storage.place)
     async with store.read() as db:
         episode = await archive.episode(db, newer.id)
     assert episode is not None
-    store.blobs.remove(episode.blob)
+    folder_of(store).remove(episode.blob)
     await store.close()
     assert "1 episode " in await exporting.export(settings, ROOM, tmp_path / "copy")
     assert f"audio/{newer.code}.mp3" in capsys.readouterr().err
@@ -283,7 +298,7 @@ async def test_a_folder_that_cannot_be_written_is_an_error(settings: Settings, t
 async def test_removed_sound_is_not_in_the_copy(settings: Settings, tmp_path: Path) -> None:
     """An episode that still holds a redacted chunk is left out, as the web leaves it out."""
     _, newer = await filled(settings)
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     async with store.write() as db:
         (chunk,) = await archive.chunks(db, newer.id)
         gone = replace(chunk, state=ChunkState.REDACTED, reason="redacted", blob=None, bytes=None)
@@ -296,7 +311,7 @@ async def test_removed_sound_is_not_in_the_copy(settings: Settings, tmp_path: Pa
 async def test_a_copy_tells_nothing_of_those_who_do_not_speak_in_it(settings: Settings, tmp_path: Path) -> None:
     """Opt-outs for everywhere are in the copy of a room only if their member speaks in it."""
     await filled(settings)
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     async with store.write() as db:
         for number, user in enumerate((SPEAKER, STRANGER)):
             await optouts.add(db, OptOut(user, EVERYWHERE, Position(number), out=True, at=NOW))

@@ -10,6 +10,7 @@ from bot import orders
 from bot.errors import AircheckError
 from bot.shell import handover
 from storage import jobs
+from storage.place import Place
 from storage.records import Job, RecordingId, RoomId
 from storage.store import Store
 
@@ -18,7 +19,7 @@ ROOM = RoomId("!r:hs")
 
 async def test_work_that_is_under_way_is_watched_and_not_begun_anew(tmp_path: Path) -> None:
     """A job under way is watched with its progress; after its end the next call adds a new one."""
-    store = await Store.own(tmp_path / "data")
+    store = await Store.own(Place(tmp_path / "data"))
     now = datetime.now(UTC)
     begun = orders.Backfill(ROOM)
     async with store.write() as db:
@@ -45,7 +46,7 @@ async def test_work_that_is_under_way_is_watched_and_not_begun_anew(tmp_path: Pa
 
 async def test_what_comes_after_it_is_not_waited_for(tmp_path: Path) -> None:
     """A new job replaces a waiting one at once; jobs that come after it are not watched."""
-    store = await Store.own(tmp_path / "data")
+    store = await Store.own(Place(tmp_path / "data"))
     now = datetime.now(UTC)
     anew = orders.Finish(RecordingId(1), anew=True)
     later = orders.Finish(RecordingId(1)).job(now + timedelta(hours=1))
@@ -64,7 +65,7 @@ async def test_what_comes_after_it_is_not_waited_for(tmp_path: Path) -> None:
 
 async def test_work_that_was_given_up_says_why(tmp_path: Path) -> None:
     """The error of a failed job becomes the error of the command."""
-    store = await Store.own(tmp_path / "data")
+    store = await Store.own(Place(tmp_path / "data"))
     now = datetime.now(UTC)
 
     async def give_up() -> None:

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Self
 
@@ -51,7 +52,17 @@ class Terminal:
         os.write(self._ours, f"{text}\n".encode())
 
     def interrupt(self, question: str) -> None:
+        """Send Ctrl-C once the program waits for the answer.
+
+        Python looks for signals between its steps, and one that comes after the last step before the system's `read`
+        is seen after that `read` only. A person who is that fast presses twice.
+        """
         self._read_until(question)
+        status = Path(f"/proc/{self._process.pid}/stat")
+        until = time.monotonic() + PATIENCE_S
+        while status.read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < until, self.seen
+            time.sleep(0.01)  # nobody tells when a process begins to wait
         self._process.send_signal(signal.SIGINT)
 
     def end(self) -> int:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bot.check.finding import Level
 from bot.errors import ConfigError
 from bot.settings import Settings, validate
 from bot.shell import listings
 from bot.shell.check_storage import check_rooms
-from bot.shell.finding import Level
 from storage import archive, calls, heirs, rooms
 from storage.errors import StoreError
 from storage.records import (
@@ -57,7 +57,7 @@ def recording(event: str, started: datetime) -> Recording:
 
 async def filled(settings: Settings, *, room_name: str = "The Studio") -> None:
     """Make a room with two recordings, the newer one with a chunk and an episode."""
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     async with store.write() as db:
         await rooms.save_room(db, a_room(ROOM))
         name = StateEvent(ROOM, "m.room.name", "", ALICE, {"name": room_name}, Position(1))
@@ -88,7 +88,7 @@ async def test_recordings_for_machines(settings: Settings, capsys: pytest.Captur
 async def test_a_call_for_machines(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """A call is listed with the paths of its stems, and its events."""
     await filled(settings)
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     stem = Stem(1, ALICE, "DEV", "Alice", Samples(0), Position(1), serial=1, left=Samples(48), blob=BLOB, bytes=7)
     async with store.write() as db:
         begun = replace(recording("$call", NOW + timedelta(days=1)), kind=RecordingKind.CALL, stems=(stem,))
@@ -125,7 +125,7 @@ async def test_direct_chats_are_listed_only_when_they_are_recorded(
 ) -> None:
     """A direct chat is listed only if it is recorded."""
     await filled(settings)
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     async with store.write() as db:
         for name, on in (("!mere:hs.example", False), ("!recorded:hs.example", True)):
             room = rooms.new_room(RoomId(name), NOW)
@@ -169,7 +169,7 @@ async def test_policies_that_are_not_the_usual_ones_are_listed(
 ) -> None:
     """The table names them in one column, --json each under its own key."""
     await filled(settings)
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     async with store.write() as db:
         chosen = a_room(ROOM, announce=Announce.ON, language="de", review=True, replay=True, speakers=(ALICE,))
         await rooms.save_room(db, chosen)
@@ -190,7 +190,7 @@ async def test_a_room_that_was_not_told_yet_is_listed_as_waiting(
     """A room that waits for its notice is marked in table and JSON, and `aircheck check` warns of it."""
     await filled(settings)
     assert await check_rooms(settings) is None
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     async with store.write() as db:
         room = a_room(ROOM, told_at=None)
         await rooms.save_room(db, room)
@@ -208,7 +208,7 @@ async def test_a_room_that_was_upgraded_names_its_heir(settings: Settings, capsy
     """An upgraded room is listed with its heir and the podcast's current visibility, and keeps its recordings."""
     await filled(settings)
     new = RoomId("!zoo:hs.example")
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     async with store.write() as db:
         heir = a_room(new, visibility=Visibility.PUBLIC)
         await rooms.save_room(db, heir)
@@ -237,7 +237,7 @@ async def test_a_hostile_room_name_stays_in_its_cell(settings: Settings, capsys:
 
 async def test_an_empty_archive(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """A new store gives `[]` to machines; people read a sentence on standard error."""
-    await (await Store.own(settings.storage.path)).close()
+    await (await Store.own(settings.storage.place)).close()
     await listings.print_rooms(settings, as_json=True)
     assert json.loads(capsys.readouterr().out) == []
     await listings.print_recordings(settings, room_id=None, as_json=False)
@@ -247,7 +247,7 @@ async def test_an_empty_archive(settings: Settings, capsys: pytest.CaptureFixtur
 async def test_they_read_beside_the_owner(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """The listings work while another process owns the store."""
     await filled(settings)
-    owner = await Store.own(settings.storage.path)
+    owner = await Store.own(settings.storage.place)
     try:
         await listings.print_recordings(settings, room_id=None, as_json=True)
     finally:

@@ -22,6 +22,7 @@ from storage import archive, jobs, rooms
 from storage.errors import StoreError
 from storage.records import BlobKey, EventId, JobKind, Recording, RecordingState, Retention
 from storage.store import Store
+from tests.blobs import folder_of
 from tests.factories import ROOM, a_chunk, a_recording, a_room
 
 DAY = timedelta(days=1)
@@ -35,7 +36,7 @@ def settings_of(tmp_path: Path, **retention: int) -> Settings:
 
 @contextlib.asynccontextmanager
 async def a_store(settings: Settings) -> AsyncIterator[Store]:
-    store = await Store.own(settings.storage.path)
+    store = await Store.own(settings.storage.place)
     try:
         yield store
     finally:
@@ -54,7 +55,7 @@ async def filled(store: Store) -> tuple[Recording, ...]:
             key = BlobKey(sha256(str(days).encode()).hexdigest())
             part = store.blobs.part(f"chunk{days}")
             await asyncio.to_thread(part.write_bytes, str(days).encode())
-            await asyncio.to_thread(store.blobs.add, part, key)
+            await asyncio.to_thread(folder_of(store).add, part, key)
             chunk = a_chunk(recording_id=recording.id, event_id=EventId(f"$c{days}"), blob=key)
             await archive.save_chunks(db, [chunk])
             made.append(recording)

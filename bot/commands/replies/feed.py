@@ -3,7 +3,14 @@
 from bot.language import _, plural
 
 
-def public_address(feed: str) -> str:
+def public_address(feed: str, *, more: bool) -> str:
+    """Tell the public address. `more`: the asker's own address is sent too."""
+    if more:
+        return _(
+            "This room's podcast is public. Its address: {feed}\n"
+            "Some episodes are not public, such as those of before. I am sending you your own address, which has all "
+            "that you may hear, in our direct chat. If there is none yet, please accept my invite to it."
+        ).format(feed=feed)
     return _("This room's podcast is public. Its address: {feed}").format(feed=feed)
 
 

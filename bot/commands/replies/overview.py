@@ -27,6 +27,18 @@ MOST_TIMES = 5
 MOST_LIVE = 10
 
 
+def audio_lost(codes: Sequence[str]) -> str:
+    """Tell of episodes whose files are gone or cut, with some of their codes."""
+    named = ", ".join([*codes[:MOST_TIMES], *(["…"] if len(codes) > MOST_TIMES else [])])
+    return plural(
+        "{codes}: the audio file is gone from my disk, or damaged. It is in no feed until it is made again.",
+        "{count} audio files are gone from my disk, or damaged ({codes}). They are in no feed until they are made "
+        "again.",
+        len(codes),
+        codes=named,
+    )
+
+
 def candidates(code: str, count: int, times: Sequence[datetime], zone: ZoneInfo) -> str:
     """Tell of voice messages that may belong to a recording, with the times that are known."""
     spoken = [f"{moment.astimezone(zone):%H:%M}" for moment in times[:MOST_TIMES]] + ["…"] * (len(times) > MOST_TIMES)

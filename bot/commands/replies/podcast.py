@@ -10,6 +10,7 @@ from storage.records import Room
 
 AUTHOR_TOO_LONG = N_("An author has at most {most} characters; yours has {characters}. Nothing was changed.")
 YES_OR_NO = N_("Please say `yes` or `no`.")
+ON_OR_OFF = N_("Please say `on` or `off`.")
 FETCHING_COVER = N_("I am fetching that picture, and will tell you when it is the podcast's cover.")
 SHOWN_CHARACTERS = 200
 
@@ -23,7 +24,8 @@ def told(prefix: str, room: Room, settings: FeedsSettings) -> str:
         "author": settings.author or _("the same as the title"),
         "language": settings.language,
         "category": settings.category,
-        "explicit": written(settings.explicit),
+        "explicit": written("explicit", settings.explicit),
+        "stems": written("stems", value=False),
     }
     lines = [_("This room's podcast:")]
     for field, default in defaults.items():
@@ -31,7 +33,7 @@ def told(prefix: str, room: Room, settings: FeedsSettings) -> str:
         if value is None:
             lines.append(_("• {field}: {default} (default)").format(field=field, default=shown(default)))
         else:
-            lines.append(f"• {field}: {shown(written(value), SHOWN_CHARACTERS)}")
+            lines.append(f"• {field}: {shown(written(field, value), SHOWN_CHARACTERS)}")
     cover = _("the administrator's picture") if settings.image else _("the room's picture, or one with its name")
     if room.own_cover is not None:
         lines.append(_("• cover: a picture that a moderator chose"))
@@ -49,10 +51,21 @@ def reply_to_a_picture(prefix: str) -> str:
 
 def changed(field: str, who: str, value: str | bool) -> str:
     """Answer `podcast FIELD TEXT`."""
+    if field == "stems":
+        return _stems(who, on=bool(value))
     if field == "description":
         return _("The podcast has a new description: {who} wrote it.").format(who=who)
     told = _("The podcast's `{field}` is now “{value}”: {who} set it.")
-    return told.format(field=field, value=shown(written(value)), who=who)
+    return told.format(field=field, value=shown(written(field, value)), who=who)
+
+
+def _stems(who: str, *, on: bool) -> str:
+    if on:
+        return _(
+            "From now on the feed offers the sound of each speaker of a call beside the episode, to apps that show "
+            "such files: {who} set it."
+        ).format(who=who)
+    return _("The feed offers the episodes alone, without the sound of each speaker: {who} set it.").format(who=who)
 
 
 def reset(who: str, field: str | None) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bot.feeds.shown import shown
 from bot.language import N_, _, plural, spoken_size
+from bot.logged import SWITCHES
 from bot.words import without_ping
 from storage.records import Change, PodcastTexts, Retention
 
@@ -62,15 +63,17 @@ def speakers(names: Sequence[str] | None) -> str:
 
 def podcast(texts: PodcastTexts, *, own_cover: bool) -> list[Policy]:
     """Return what was set of the podcast's description; one line where nothing was."""
-    fields = ("title", "description", "author", "language", "category", "explicit")
+    fields = ("title", "description", "author", "language", "category", "explicit", "stems")
     given = {field: getattr(texts, field) for field in fields if getattr(texts, field) is not None}
-    policies = [Policy(f"podcast {field}", _text(value), default=False) for field, value in given.items()]
+    policies = [Policy(f"podcast {field}", _text(field, value), default=False) for field, value in given.items()]
     if own_cover:
         policies.append(Policy("podcast cover", _("a picture of your own"), default=False))
     return policies or [Policy("podcast", _("as the room is called"), default=True)]
 
 
-def _text(value: str | bool) -> str:
+def _text(field: str, value: str | bool) -> str:
+    if isinstance(value, bool) and field in SWITCHES:
+        return switch(value)
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     return f"“{shown(value)}”"

@@ -4,7 +4,8 @@ from collections.abc import Collection
 
 from bot import disclosure
 from bot.language import N_, _, plural
-from storage.records import Recorded
+from bot.recording.call.words import kind_of_call
+from storage.records import CallProtocol, Recorded
 
 NO_CALLS_HERE = N_(
     "This Aircheck can't join calls: it was installed without the extra `calls`. Its administrator can change that."
@@ -14,9 +15,10 @@ NO_CALL = N_("There is no call here now that I could join.")
 CALL_ALREADY = N_("I am recording the call here already.")
 
 
-def call_wanted(who: str) -> str:
-    """Tell that the call that runs now is recorded."""
-    return _("I join the call that runs now and record it, and no other: {who} asked for it.").format(who=who)
+def call_wanted(who: str, protocols: Collection[CallProtocol]) -> str:
+    """Tell that the call that runs now is recorded, and of which kind it is."""
+    form = _("I join the call that runs now ({kind}) and record it, and no other: {who} asked for it.")
+    return form.format(kind=", ".join(map(kind_of_call, protocols)), who=who)
 
 
 def told(recorded: Collection[Recorded], waiting: Collection[Recorded], prefix: str, *, call: str | None) -> list[str]:
@@ -70,8 +72,11 @@ def recording_on(who: str, kinds: Collection[Recorded], *, changed: bool) -> str
     if not changed:
         return _("Recording is already on: {kind}.").format(kind=kind)
     if Recorded.CALLS in kinds:
-        form = _("Recording is on: {who} switched it on. I join the calls of this room, also one that runs now.")
-        return form.format(who=who)
+        joined = ", ".join(kind_of_call(protocol) for protocol in CallProtocol)
+        form = _(
+            "Recording is on: {who} switched it on. I join the calls of this room ({joined}), also one that runs now."
+        )
+        return form.format(who=who, joined=joined)
     form = _("Recording is on: {who} switched it on. I keep the {kind} that begin here from now on.")
     return form.format(who=who, kind=kind)
 

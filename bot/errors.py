@@ -47,6 +47,13 @@ class TryLater(AircheckError):
         self.at_most_s = at_most_s
 
 
+class NotOwner(TryLater):
+    """A use of the Matrix session by a process that no longer owns it: another may have taken it over."""
+
+    def __init__(self) -> None:
+        super().__init__("this process no longer owns the Matrix session")
+
+
 class GiveUp(AircheckError):
     """A failure for good; `reason` is a short code for the ledger (not_found, hash_mismatch, not_audio, …)."""
 

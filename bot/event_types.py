@@ -10,6 +10,7 @@ CREATE = "m.room.create"
 POWER_LEVELS = "m.room.power_levels"
 MEMBER = "m.room.member"
 ROOM_NAME = "m.room.name"
+ROOM_TOPIC = "m.room.topic"
 ROOM_AVATAR = "m.room.avatar"
 CANONICAL_ALIAS = "m.room.canonical_alias"
 ENCRYPTION = "m.room.encryption"
@@ -25,8 +26,19 @@ CALL_MEMBER = "org.matrix.msc3401.call.member"
 """Members of a call, of MSC3401 and in another shape of MatrixRTC."""
 CALL_STATE = "de.mtorials.test.callstate"
 """A device that is in an MXVC voice channel, or was."""
-CALLS = frozenset({CALL, CALL_MEMBER, CALL_STATE})
+RTC_SLOT = "org.matrix.msc4143.rtc.slot"
+"""A place for MatrixRTC calls of a kind in a room: open, or closed."""
+CALLS = frozenset({CALL, CALL_MEMBER, CALL_STATE, RTC_SLOT})
 """All types of state that tell who is in a call."""
+RTC_MEMBER = "org.matrix.msc4143.rtc.member"
+"""A member of a MatrixRTC call, in a sticky event of the timeline. Kept among a room's state while it is sticky."""
+SEALED_STICKY = "org.aircheck.sticky.sealed"
+"""A sticky event whose key has not come, as it is kept among a room's state."""
+STICKY_FIELD = "msc4354_sticky"
+"""The field of an event that says for how long it is sticky (MSC4354)."""
+STICKY = frozenset({RTC_MEMBER, SEALED_STICKY})
+"""Types under which sticky events are kept among a room's state. State of these types, which anybody could send, is
+not."""
 SHOWN_IN_CALL: Mapping[CallProtocol, str] = {
     CallProtocol.MSC3401: CALL_MEMBER,
     CallProtocol.MATRIXRTC: CALL_MEMBER,
@@ -57,3 +69,7 @@ CALL_METADATA_UNSTABLE = "org.matrix.call.sdp_stream_metadata_changed"
 CALL_MESSAGES = ("m.call.", "org.matrix.call.")
 """The beginnings of all types of messages between devices about a call, also of those that the bot has no use for: they
 are numbered with the others."""
+RTC_KEYS = "io.element.call.encryption_keys"
+"""A key of a device's sound in a MatrixRTC call; sealed by Olm."""
+SEALED_MESSAGES = (*CALL_MESSAGES, RTC_KEYS)
+"""The beginnings of all types of messages between devices that are heard if they are sealed."""

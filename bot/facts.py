@@ -12,9 +12,16 @@ WALKIE_MADE = "org.aircheck.walkie.made"
 """The field of m.room.create that marks a room which the bot made for a walkie-talkie."""
 JOIN = "join"
 """The membership of a user who is in the room."""
+MAX_ID = 255
+"""The most bytes of an id (Client-Server API, size limits)."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_TIME_MS = 253_402_300_799_999
 """The last millisecond that a datetime can say."""
+
+
+def is_id(text: str) -> bool:
+    """Return whether a text of the homeserver's may be an id: short, without control characters and lone surrogates."""
+    return text.isprintable() and len(text.encode()) <= MAX_ID
 
 
 def sent_at(event: Json) -> datetime | None:
@@ -48,6 +55,11 @@ def display_name(member: StateEvent | None) -> str | None:
     return None if name is None else name.encode("utf-8", "replace").decode()
 
 
+def room_version(create: StateEvent | None) -> str | None:
+    """Return the version that an m.room.create event names."""
+    return _text(create.content, "room_version") if create else None
+
+
 def room_name(name: StateEvent | None) -> str | None:
     """Return the name that an m.room.name event gives, as it came."""
     return _text(name.content, "name") if name else None
@@ -71,6 +83,13 @@ def topic(topic: StateEvent | None) -> str | None:
 def avatar(avatar: StateEvent | None) -> str | None:
     """Return the address of the picture that an m.room.avatar event gives, unchecked; None for an empty one."""
     return (_text(avatar.content, "url") if avatar else None) or None
+
+
+def member_avatar(member: StateEvent | None) -> str | None:
+    """Return the address of the avatar that a joined member chose, unchecked; None without one."""
+    if member is None or not is_joined(member) or member.sender != member.state_key:
+        return None
+    return _text(member.content, "avatar_url") or None
 
 
 def history_visibility(state: StateEvent | None) -> HistoryVisibility:

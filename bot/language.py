@@ -12,14 +12,14 @@ where it is used. Dates and numbers in sentences are written as the language wri
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from babel.core import Locale, UnknownLocaleError
-from babel.dates import format_date
+from babel.dates import format_date, get_month_names
 from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
@@ -146,6 +146,17 @@ def spoken_date(moment: datetime, zone: ZoneInfo) -> str:
     spoken = locale()
     day_first = _locale("en-GB") if spoken.language == ENGLISH else spoken
     return str(format_date(moment.astimezone(zone), "long", day_first))
+
+
+def spoken_month(year: int, number: int) -> str:
+    """Write a month as the language does: `November 2026`."""
+    return str(format_date(date(year, number, 1), "LLLL y", locale()))
+
+
+def month_names() -> tuple[tuple[str, str], ...]:
+    """Return the months from January on, each with its letter and its whole name."""
+    letters, names = (get_month_names(width, "stand-alone", locale()) for width in ("narrow", "wide"))
+    return tuple((letters[number], names[number]) for number in range(1, 13))
 
 
 def spoken_moment(moment: datetime, zone: ZoneInfo) -> str:

@@ -9,6 +9,8 @@ from storage.records import PodcastTexts, Room, UserId
 GIVEN, DEFAULT = "given", "default"
 NOT_LOGGED = frozenset({"title", "description", "author"})
 """The fields of a podcast that hold what people wrote."""
+SWITCHES = frozenset({"stems"})
+"""The fields of a podcast that are switched on and off."""
 
 
 def policies(room: Room) -> dict[str, str | None]:
@@ -42,14 +44,16 @@ def cover(room: Room) -> str:
     return GIVEN if room.own_cover else DEFAULT
 
 
-def written(value: str | bool) -> str:
+def written(field: str, value: str | bool) -> str:
     """Return a field of a podcast as the command takes it."""
     if isinstance(value, str):
         return value
+    if field in SWITCHES:
+        return switch(value)
     return "yes" if value else "no"
 
 
 def _text(name: str, value: str | bool | None) -> str:
     if value is None:
         return DEFAULT
-    return GIVEN if name in NOT_LOGGED else written(value)
+    return GIVEN if name in NOT_LOGGED else written(name, value)

@@ -47,6 +47,9 @@ class Order:
     """The field that is the job's subject; the others are its payload."""
     lasting: ClassVar[bool] = False
     """Tried again for ever after a mistake of ours: what would be lost, or stay, may still come right."""
+    anywhere: ClassVar[bool] = False
+    """Taken by `aircheck work` too: its handler needs the store, ffmpeg and media of the homeserver, but neither the
+    Matrix session nor anything that the bot's process has in memory."""
 
     @property
     def subject(self) -> str:
@@ -153,6 +156,7 @@ class Fetch(Order):
     `judged_at` is when the last verdict was first given."""
 
     kind = JobKind("fetch")
+    anywhere = True
     subject_field = "chunk_id"
     lasting = True
     chunk_id: ChunkId
@@ -179,10 +183,14 @@ class Tick(_OfRecording):
 
 @dataclass(frozen=True, slots=True)
 class Encode(_OfRecording):
-    """Bring the track of a running recording up to its chunks."""
+    """Bring the track of a running recording up to its chunks. A live track waits at a missing chunk, behind so many
+    pieces (`held`), `until` then."""
 
     kind = JobKind("encode")
+    anywhere = True
     lasting = True
+    held: int | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +198,7 @@ class Finish(_OfRecording):
     """Make a recording's episode and publish it; `anew`: also where its audio is right already."""
 
     kind = JobKind("finish")
+    anywhere = True
     lasting = True
     anew: bool = False
 
@@ -238,8 +247,39 @@ class Cover(_OfRoom):
     """Make a room's picture. `tries` counts those of the `avatar` that could not be used so far."""
 
     kind = JobKind("cover")
+    anywhere = True
     avatar: str | None = None
     tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeepOriginal(_OfRecording):
+    """Join the original sound of a recording, where it is one Opus stream, to the file that feeds offer beside its
+    episode."""
+
+    kind = JobKind("keep_original")
+    anywhere = True
+
+
+@dataclass(frozen=True, slots=True)
+class MakePortrait(Order):
+    """Make the portrait of a speaker of a room of their avatar there, or remove it. `tries` counts those of the
+    `avatar` that could not be used so far."""
+
+    kind = JobKind("make_portrait")
+    anywhere = True
+    room_id: RoomId
+    user_id: UserId
+    avatar: str | None = None
+    tries: int = 0
+
+    @property
+    def subject(self) -> str:
+        return f"{self.room_id}|{self.user_id}"
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,10 +313,49 @@ class Refresh(_OfRoom):
 
 
 @dataclass(frozen=True, slots=True)
+class CatchUp(_OfRoom):
+    """Read what happened in a room since the backup that it was restored from, then open its podcast. `read`: the
+    room's state was read."""
+
+    kind = JobKind("catch_up")
+    lasting = True
+    read: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ShowRoom(_OfRoom):
     """Bring the room's state event `org.aircheck.room` up to its settings."""
 
     kind = JobKind("show_room")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFeed(_OfRoom):
+    """Test the feed of a room's podcast, the personal one of the `asker` where it is private, and answer their
+    `command`, which was said in `said_in`."""
+
+    kind = JobKind("check_feed")
+    command: EventId
+    said_in: RoomId
+    asker: UserId
+    thread: EventId | None = None
+
+    @property
+    def turn(self) -> str:
+        return self.asker
+
+
+@dataclass(frozen=True, slots=True)
+class PingHub(_OfRoom):
+    """Tell the WebSub hub that a public podcast has changed, the first time at `since`; all changes of a podcast until
+    then are the same order. `room_id` is the present room."""
+
+    kind = JobKind("ping_hub")
+    since: datetime
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -689,6 +768,16 @@ class Direct(Order):
         return cls(f"{user_id}|disk|{now:%Y-%m-%d}", user_id, body=body)
 
     @classmethod
+    def files_lost(cls, user_id: UserId, now: datetime, body: str) -> Self:
+        """Make an order to warn an administrator that files are lost; all of one day are the same order."""
+        return cls(f"{user_id}|files|{now:%Y-%m-%d}", user_id, body=body)
+
+    @classmethod
+    def restored(cls, user_id: UserId, now: datetime, body: str) -> Self:
+        """Make an order to tell an administrator of a restore."""
+        return cls(f"{user_id}|restored|{now.isoformat()}", user_id, body=body)
+
+    @classmethod
     def closed(cls, user_id: UserId, command: EventId, body: str) -> Self:
         """Make an order to tell a member, once, which recordings their `optout` has closed."""
         return cls(f"{user_id}|closed|{command}", user_id, body=body)
@@ -768,6 +857,32 @@ class Forget(Order):
 
 
 @dataclass(frozen=True, slots=True)
+class CheckEpisode(_OfRecording):
+    """Compare the file of an episode with its row: where it is gone or cut, list it nowhere until it is made again, and
+    tell its room. The web orders it when it meets such a file."""
+
+    kind = JobKind("check_episode")
+    anywhere = True
+    lasting = True
+
+
+@dataclass(frozen=True, slots=True)
+class Mend(_OfRecording):
+    """Bring back the files of a recording that are lost or damaged: fetch its chunks, make everything else again.
+    `track`: rows of its track can't be read, so the track is made again too."""
+
+    kind = JobKind("mend")
+    track: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MendRoom(_OfRoom):
+    """Make the pictures of a room again that are lost or damaged."""
+
+    kind = JobKind("mend_room")
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetStems(_OfRecording):
     """Remove the files into which the stems of a deleted call were written."""
 
@@ -800,6 +915,17 @@ class RenewAddresses(Order):
         return "all"
 
 
+@dataclass(frozen=True, slots=True)
+class NoteEnded(Order):
+    """Note the personal addresses that had ended before ended ones were noted."""
+
+    kind = JobKind("note_ended")
+
+    @property
+    def subject(self) -> str:
+        return "all"
+
+
 def of_recording(
     recording: Recording, chunks: Iterable[ChunkId], told: Iterable[str], parts: Iterable[EventId] = ()
 ) -> list[JobName]:
@@ -809,7 +935,7 @@ def of_recording(
     return [
         *map(Fetch.about, chunks),
         *(order.about(part) for order in (HandBackPart, Reread) for part in parts),
-        *(order.about(recording.id) for order in (Encode, Finish, HandBack, Tick, End)),
+        *(order.about(recording.id) for order in (Encode, Finish, HandBack, KeepOriginal, CheckEpisode, Tick, End)),
         Reread.about(event_id),
         React.about(event_id),
         Notice.about(topics.recording_begun(event_id)),
@@ -826,6 +952,7 @@ ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, HandBackPart, Unsend,
     Pin, ChooseCover, Leave, ForgetMember, React, CloseRefused, KeepFloor, MakeEpisode, BackfillMessages,
-    TakeAway, PutButtons, MakeWalkie, HearAgain, ForgetStems, KeepCalls,
+    TakeAway, PutButtons, MakeWalkie, HearAgain, ForgetStems, KeepCalls, PingHub,
+    KeepOriginal, MakePortrait, CheckEpisode, CheckFeed, NoteEnded, CatchUp, Mend, MendRoom,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
-from bot.event_types import HISTORY_VISIBILITY, SHOWN_IN_CALL
+from bot.event_types import HISTORY_VISIBILITY, RTC_MEMBER, SHOWN_IN_CALL
 from bot.facts import JOIN, is_joined, membership
 from storage.records import CallProtocol, HistoryVisibility, Json, Position, RoomPower, StateEvent, UserId
 
@@ -77,9 +77,10 @@ def may_send_state(user: UserId, kind: str, room: RoomPower) -> bool:
     return power_of(user, room) >= _state_default(room)
 
 
-def may_show_in_call(user: UserId, protocol: CallProtocol, room: RoomPower) -> bool:
-    """Return whether the user may be shown in a call of the room, and so take part in it."""
-    return may_send_state(user, SHOWN_IN_CALL[protocol], room)
+def may_show_in_call(user: UserId, protocol: CallProtocol, room: RoomPower, *, sticky: bool = False) -> bool:
+    """Return whether the user may be shown in a call of the room, and so take part in it: by state, or by a sticky
+    event."""
+    return may_send(user, RTC_MEMBER, room) if sticky else may_send_state(user, SHOWN_IN_CALL[protocol], room)
 
 
 def may_send(user: UserId, kind: str, room: RoomPower) -> bool:
@@ -103,6 +104,14 @@ def may_hear(visibility: HistoryVisibility, started: Position, member: StateEven
     if member is None or not is_joined(member):
         return False
     return shows_the_past(visibility) or member.position < started
+
+
+def deciding_member(
+    visibility: HistoryVisibility, there: StateEvent | None, present: StateEvent | None
+) -> StateEvent | None:
+    """Return the membership that decides on a recording of a room that was upgraded since: the one there, unless the
+    whole world may read it; then the one in the present room."""
+    return present if visibility is HistoryVisibility.WORLD_READABLE else there
 
 
 def shows_the_past(visibility: HistoryVisibility) -> bool:

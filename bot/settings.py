@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from bot.errors import ConfigError
+from storage.place import Place
 
 DATABASE_FILE = "aircheck.db"
 WILDCARDS = {"0.0.0.0", "::", ""}  # noqa: S104  compared with, not bound to
@@ -52,6 +53,11 @@ def web_address(value: str) -> str:
     return value.rstrip("/")
 
 
+def hub_address(value: str) -> str:
+    """Return an address as `web_address` does, with the slash at its end where it has one: to a hub it matters."""
+    return web_address(value) + "/" * value.endswith("/")
+
+
 def _in_ascii(address: str) -> str:
     """Write an address as browsers send it. Raises ValueError for a host that no domain name can have."""
     from yarl import URL  # no command needs it before the settings are read
@@ -70,6 +76,7 @@ def network(value: str) -> str:
 
 Network = Annotated[str, AfterValidator(network)]
 WebAddress = Annotated[str, AfterValidator(web_address)]
+HubAddress = Annotated[str, AfterValidator(hub_address)]
 Mxid = Annotated[str, Field(pattern=r"^@[^:\s]+:\S+$")]
 """A user id (Matrix spec, appendices, user identifiers), also one of the historical ones with odd characters."""
 Seconds = Annotated[float, Field(ge=0, le=YEAR_S, allow_inf_nan=False)]
@@ -103,23 +110,40 @@ class MatrixSettings(Section):
 
 class StorageSettings(Section):
     directory: str = "./data"
-    database_url: str | None = None
+    database_url: str | None = Field(default=None, repr=False)
+    media_url: str | None = None
     min_free_bytes: Annotated[int, Field(ge=0)] = 1024 * MIB
     max_bytes_per_room: Annotated[int, Field(gt=0)] = 50 * 1024 * MIB
 
     @field_validator("database_url")
     @classmethod
     def _database_url(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None:
-            path = Path(info.data.get("directory", "")).expanduser().absolute() / DATABASE_FILE
-            scheme, _, address = value.partition(":///")
-            if scheme not in {"sqlite", "sqlite+aiosqlite"} or Path(address).absolute() != path:
-                raise ValueError("only SQLite in storage.directory is supported for now (leave it out)")
+        if value is None:
+            return None
+        scheme, _, address = value.partition("://")
+        if scheme in {"postgresql", "postgresql+asyncpg"} and address:
+            return f"postgresql+asyncpg://{address}"
+        path = Path(info.data.get("directory", "")).expanduser().absolute() / DATABASE_FILE
+        if scheme in {"sqlite", "sqlite+aiosqlite"} and Path(address[1:]).absolute() == path:
+            return value
+        raise ValueError("must be postgresql+asyncpg://…; SQLite lies in storage.directory (leave it out then)")
+
+    @field_validator("media_url")
+    @classmethod
+    def _media_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?(\?[^#]*)?", value):
+            raise ValueError("must be s3://BUCKET/PREFIX?endpoint=…&region=…")
         return value
 
     @property
     def path(self) -> Path:
         return Path(self.directory).expanduser().absolute()
+
+    @property
+    def place(self) -> Place:
+        """The place of the store."""
+        postgresql = self.database_url is not None and self.database_url.startswith("postgresql")
+        return Place(self.path, self.database_url if postgresql else None, self.media_url)
 
 
 class WebSettings(Section):
@@ -127,6 +151,8 @@ class WebSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8040
     public_url: WebAddress | None = None
     trusted_proxies: Annotated[tuple[Network, ...], Field(strict=False)] = ()
+    websub_hub: HubAddress | None = None
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
 
     @property
     def address(self) -> str:

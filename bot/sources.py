@@ -13,7 +13,7 @@ from bot.settings import Settings, WebAddress, validate
 
 DEFAULT_FILE = Path("config.yaml")
 ENVIRONMENT_PREFIX = "AIRCHECK_"
-NOT_SETTINGS = {"AIRCHECK_KEYS_PASSPHRASE"}
+NOT_SETTINGS = {"AIRCHECK_KEYS_PASSPHRASE", "AIRCHECK_MOVE_TO"}
 SERVICE_LINK = re.compile(r"AIRCHECK_(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)")
 """Variables that Kubernetes (and Docker's old links) set in every container beside a service called `aircheck`."""
 SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+")

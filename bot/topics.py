@@ -80,6 +80,11 @@ def call_silent(call: EventId) -> str:
     return f"silent:{call}"
 
 
+def call_unheard(call: EventId, user: UserId, why: str) -> str:
+    """Name the notice that the sound of a member is missing from the recording of a call."""
+    return f"unheard:{call}:{why}:{user}"
+
+
 def call_hindered(room_id: RoomId, cause: str) -> str:
     """Name the notice of what keeps the bot out of a call."""
     return f"call:{room_id}:{cause}"
@@ -88,6 +93,11 @@ def call_hindered(room_id: RoomId, cause: str) -> str:
 def told_of(what: str, broadcast: EventId) -> str:
     """Name the notice of something that a broadcast met; `what` is a key of `wording.TOLD`."""
     return f"tell:{what}:{broadcast}"
+
+
+def restored(room_id: RoomId, at: datetime) -> str:
+    """Name the notice that a room was restored from a backup."""
+    return f"restored:{room_id}:{at.isoformat()}"
 
 
 def turned(room_id: RoomId, event: str) -> str:
@@ -108,6 +118,11 @@ def expired(job_id: JobId) -> str:
 def backfilled(job_id: JobId) -> str:
     """Name the notice of what a backfill found."""
     return f"backfilled:{job_id}"
+
+
+def file_lost(room_id: RoomId, day: datetime) -> str:
+    """Name the notice that the audio of a room's episodes is lost; one a day is enough."""
+    return f"lost:{room_id}:{day:%Y-%m-%d}"
 
 
 def floor_hindered(room_id: RoomId, since: datetime) -> str:

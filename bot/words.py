@@ -193,6 +193,79 @@ def disk_full(*, free_mib: int, wanted_mib: int) -> str:
     ).format(free=free_mib, wanted=wanted_mib)
 
 
+def restored(*, when: str, off: str, private: bool, held: int, prefix: str) -> str:
+    """Tell a room that it was restored from a backup. `off`: what stays switched off; `private`: the podcast is not
+    public any more; `held`: the number of recordings that retention had ended."""
+    told = [
+        _(
+            "I lost my data and was restored from a backup of {when}. Recordings of the time since then are found "
+            "again where I can. What was asked of me since then is not: please say it again, above all "
+            "`{prefix} delete`, `{prefix} forget me`, `{prefix} optout`, `{prefix} unpublish`, `{prefix} review on` "
+            "and `{prefix} keep`. Personal addresses that were replaced since then may work again: "
+            "`{prefix} feed renew` ends yours."
+        ).format(when=when, prefix=prefix)
+    ]
+    told += [_("Switched off, as it was: {what}.").format(what=off)] if off else []
+    told += [_("The podcast is private; `{prefix} publish public` opens it.").format(prefix=prefix)] if private else []
+    if held:
+        said = plural(
+            "{count} recording that is older than the rule of this room waits for approval until it is deleted; "
+            "`{prefix} keep` saves it.",
+            "{count} recordings that are older than the rule of this room wait for approval until they are deleted; "
+            "`{prefix} keep` saves them.",
+            held,
+            prefix=prefix,
+        )
+        told.append(said)
+    return " ".join(told)
+
+
+def restored_all(*, when: str, rooms: int, renewed: bool) -> str:
+    """Tell an administrator that the archive was restored from a backup. `renewed`: with a new secret."""
+    said = plural(
+        "Aircheck was restored from a backup of {when}. The podcast of {count} room opens once its history since then "
+        "is read. What was asked of me since then is lost, and each room is told.",
+        "Aircheck was restored from a backup of {when}. The podcasts of {count} rooms open once their history since "
+        "then is read. What was asked of me since then is lost, and each room is told.",
+        rooms,
+        when=when,
+    )
+    if renewed:
+        return said + " " + _("All personal addresses have ended; listeners get new ones when they ask.")
+    return (
+        said
+        + " "
+        + _("Personal addresses that were replaced since then work again; `aircheck addresses renew-all` ends all.")
+    )
+
+
+def files_lost(*, code: str) -> str:
+    """Tell an administrator that files of the archive are lost."""
+    return _(
+        "Files of Aircheck's archive are gone from its disk, or damaged: the audio of the recording {code} is one. I "
+        "make again what I can; the log names every file. Please look after the disk."
+    ).format(code=code)
+
+
+def file_lost(*, title: str, damaged: int, prefix: str) -> str:
+    """Tell a room that the audio of an episode is lost. `damaged`: the chunks that are lost with it."""
+    if damaged:
+        told = plural(
+            "The audio file of “{title}” is gone from my disk, or damaged, and I can't make it again: 1 part of the "
+            "recording is lost too. It is in no feed until the administrator of this bot has brought it back.",
+            "The audio file of “{title}” is gone from my disk, or damaged, and I can't make it again: {count} parts of "
+            "the recording are lost too. It is in no feed until the administrator of this bot has brought them back.",
+            damaged,
+            title=title,
+        )
+    else:
+        told = _(
+            "The audio file of “{title}” is gone from my disk, or damaged. I am making it again from the recording; "
+            "until then it is in no feed."
+        ).format(title=title)
+    return " ".join((told, _("`{prefix} status` names all that are lost.").format(prefix=prefix)))
+
+
 NO_SPACES = N_("I record rooms, and a space has nothing to record. Please invite me to the rooms in it.")
 NOT_TOLD = N_(
     "I can't search yet: my notice of what I record is not in this room. A moderator can say `record on`, then "

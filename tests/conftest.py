@@ -1,19 +1,29 @@
 """Fixtures for all tests. The homeserver is a real one, started once for a whole run when the first test asks."""
 
 import asyncio
+import gc
 import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import LRUCache
 
 from bot.demo.synapse import Homeserver
-from storage import migrate
-from tests.lab import FederatedHomeserver, People
+from storage import migrate, sqlite
+from tests.lab import FederatedHomeserver, People, RtcHomeserver
+from tests.postgresql import EVERYWHERE, Server, in_place_of_files
 from tests.world import World, world_of
+
+if TYPE_CHECKING:
+    from tests.buckets.faults import Proxy
+    from tests.buckets.servers import TestBucket
 
 # A busy machine is no failure, and continuous integration tries the same examples each time.
 settings.register_profile(
@@ -30,20 +40,35 @@ LONGEST_FIRST = (
     "tests/worker/test_kill_points.py",
     "tests/worker/test_kill_points_outside.py",
     "tests/worker/test_hostile_queue.py",
+    "tests/line/test_town.py",
     "tests/demo/test_demo.py",
     "tests/line/test_process.py",
     "tests/line/test_away.py",
     "tests/audio/test_hostile.py",
     "tests/test_many_chunks.py",
+    "tests/worker/test_handing_back.py",
+    "tests/worker/test_kill_points_floor.py",
+    "tests/worker/test_kill_points_retention.py",
 )
 
-STORAGE = Path(__file__).parent / "storage"
+MAKING = {
+    Path(__file__).parent / "storage" / name for name in ("test_migrate.py", "test_migrations.py", "test_store.py")
+}
+"""Files that test how a database is made."""
+
+
+def pytest_collection_finish() -> None:
+    """Leave thousands of tests, which stay to the end, out of each garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark whatever asks for the homeserver with `synapse`; in a run of several processes, sort the longest first."""
     for item in items:
-        if {"homeserver", "federation"} & set(getattr(item, "fixturenames", ())):
+        if {"homeserver", "federation", "rtc_homeserver", "far_rtc_homeserver"} & set(
+            getattr(item, "fixturenames", ())
+        ):
             item.add_marker("synapse")
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: _rank(item.nodeid.partition("::")[0]))
@@ -70,7 +95,7 @@ def _empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def _copied_databases(request: pytest.FixtureRequest, _empty_database: Path) -> Iterator[None]:
-    """Copy new databases: to make one takes longer than most tests. The tests of storage make each of theirs."""
+    """Copy new databases: to make one takes longer than most tests. Files that test how one is made make theirs."""
     upgrade = migrate.upgrade
 
     def copy_or_upgrade(path: Path) -> None:
@@ -81,9 +106,87 @@ def _copied_databases(request: pytest.FixtureRequest, _empty_database: Path) -> 
             shutil.copyfile(_empty_database, path)
 
     with pytest.MonkeyPatch.context() as patch:
-        if STORAGE not in request.path.parents:
+        if request.path not in MAKING:
             patch.setattr(migrate, "upgrade", copy_or_upgrade)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_statements() -> Iterator[None]:
+    """Compile each SQL statement once, not anew for the store of each test: that takes longer than to execute it."""
+    shared: LRUCache[Any, Any] = LRUCache(5000)
+    create = create_async_engine
+
+    def create_sharing(*args: Any, **named: Any) -> AsyncEngine:
+        engine = create(*args, **named)
+        engine.sync_engine._compiled_cache = shared
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Statements are found by their dialect, of which each engine has one; those of all stores are alike.
+        patch.setattr(SQLiteDialect_aiosqlite, "__hash__", lambda self: hash(type(self)))
+        patch.setattr(SQLiteDialect_aiosqlite, "__eq__", lambda self, other: type(self) is type(other))
+        patch.setattr(sqlite, "create_async_engine", create_sharing)
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """PostgreSQL, shared by the whole run. A test makes databases of its own in it, and leaves it running."""
+    server = Server()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stores_by_address(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep each store of a module in a database by address where the environment says so, but those of files alone."""
+    if not EVERYWHERE or request.path in MAKING or request.path.parent.name == "storage":
+        yield
+        return
+    with in_place_of_files(request.getfixturevalue("postgresql")):
+        yield
+
+
+@pytest.fixture(scope="session")
+def object_storage(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server of S3: its address. It is moto's, or the gateway where the environment says so."""
+    if os.environ.get("AIRCHECK_TEST_S3") == "gateway":
+        yield request.getfixturevalue("s3_gateway")
+        return
+    from tests.buckets.servers import moto  # most runs need none
+
+    with moto() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def s3_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The gateway to S3, which checks signatures: its address. Where it is not built, its tests are left out."""
+    from tests.buckets import gateway  # most runs need none
+
+    if not gateway.is_built():
+        pytest.skip(gateway.MISSING)
+    with gateway.gateway(tmp_path_factory.mktemp("gateway")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(object_storage: str, monkeypatch: pytest.MonkeyPatch) -> "TestBucket":
+    """A new bucket, with its keys in the environment."""
+    from tests.buckets.servers import new_bucket
+
+    return new_bucket(object_storage, monkeypatch)
+
+
+@pytest.fixture
+def proxy(bucket: "TestBucket") -> Iterator["Proxy"]:
+    """A proxy before the bucket, which makes faults."""
+    from tests.buckets.faults import proxy_before
+
+    with proxy_before(bucket.endpoint) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +210,22 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Feder
     yield pair
     for homeserver in pair:
         asyncio.run(homeserver.stop())
+
+
+@pytest.fixture(scope="session")
+def rtc_homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RtcHomeserver]:
+    """Synapse with everything of MatrixRTC. A test may restart it, and must leave it running."""
+    started = asyncio.run(RtcHomeserver.start_federated(tmp_path_factory.mktemp("rtc")))
+    yield started
+    asyncio.run(started.stop())
+
+
+@pytest.fixture(scope="session")
+def far_rtc_homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RtcHomeserver]:
+    """Another Synapse with everything of MatrixRTC, federated with `rtc_homeserver`."""
+    started = asyncio.run(RtcHomeserver.start_federated(tmp_path_factory.mktemp("far_rtc")))
+    yield started
+    asyncio.run(started.stop())
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import os
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import imageio_ffmpeg
 import numpy as np
@@ -71,7 +71,7 @@ class FederatedHomeserver(Homeserver):
     """Synapse that also speaks with other homeservers on loopback, by TLS with a certificate that nobody signed."""
 
     @classmethod
-    async def start_federated(cls, directory: Path) -> "FederatedHomeserver":
+    async def start_federated(cls, directory: Path) -> Self:
         """Start one whose server name leads to its own port on loopback."""
         homeserver = cls(directory, free_port(), f"localhost:{free_port()}")
         homeserver._configure()
@@ -97,6 +97,34 @@ class FederatedHomeserver(Homeserver):
             "federation_verify_certificates": False,
             "ip_range_blacklist": [],
             "federation_ip_range_blacklist": [],
+        }
+
+
+class RtcHomeserver(FederatedHomeserver):
+    """Synapse with everything of MatrixRTC; its transport is the token service at `rtc_port`, if a test runs one."""
+
+    def __init__(self, directory: Path, port: int, server_name: str) -> None:
+        super().__init__(directory, port, server_name)
+        self.rtc_port = free_port()
+
+    @property
+    def service_url(self) -> str:
+        """Address of the token service, as the homeserver names it."""
+        return f"http://127.0.0.1:{self.rtc_port}"
+
+    @property
+    def federation_address(self) -> str:
+        """Base address of its federation API, without a slash at its end."""
+        return f"https://{self.server_name}"
+
+    def _settings(self) -> dict[str, Any]:
+        settings = super()._settings()
+        transport = {"type": "livekit", "livekit_service_url": self.service_url}
+        return {
+            **settings,
+            "experimental_features": {"msc4143_enabled": True, "msc4354_enabled": True},
+            "matrix_rtc": {"transports": [transport]},
+            "extra_well_known_client_content": {"org.matrix.msc4143.rtc_foci": [transport]},
         }
 
 

@@ -13,7 +13,7 @@ from bot.matrix.sending import Sending
 from bot.recording.model import Deleted
 from bot.worker.notices import Notices
 from bot.worker.reacting import Reacting
-from storage import jobs, rooms
+from storage import found_again, jobs, rooms
 from storage.records import Announce, EventId, Json, RecordingState, RoomId
 from tests.worker.quick import without_ffmpeg
 from tests.world import ALICE, BOT, ROOM, START, Killed, World, chunk, heard, info, world_of
@@ -135,6 +135,21 @@ async def test_with_off_a_room_is_not_told_either_that_an_episode_waits_for_appr
     assert await told.whole() == []
     recording = await told.world.recording()
     assert (recording.unreviewed, recording.state) == (True, RecordingState.COMPLETE)
+
+
+async def test_what_was_announced_before_a_restore_is_not_announced_again(told: Told) -> None:
+    """A recording that is found again knows its announcement, which is edited when it is deleted."""
+    async with told.world.store.write() as db:
+        await found_again.note(db, ROOM, found_again.Trace.ANSWERED, EventId(START), "$said")
+    await told.world.begin()
+    assert await told.whole() == ["m.reaction"]
+    recording = await told.world.recording()
+    assert recording.announced_as == "$said"
+    async with told.world.store.write() as db:
+        await told.world.recorder.apply(db, recording.id, Deleted())
+        assert await found_again.get(db, ROOM, found_again.Trace.ANSWERED, EventId(START)) is None
+    edited = (await told.work())[-1]
+    assert "deleted" in edited
 
 
 async def test_a_refused_reaction_is_not_tried_again(told: Told) -> None:

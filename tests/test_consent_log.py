@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bot.consent_log import consent_json
 from storage import changes, consent_log, consent_notices, optouts, rooms
+from storage.place import Place
 from storage.records import EVERYWHERE, Change, ConsentNotice, EventId, OptOut, Position, RoomId, ToldCall
 from storage.store import Store
 from tests.factories import ALICE, NOW, ROOM, a_room
@@ -20,7 +21,7 @@ OUT = OptOut(ALICE, EVERYWHERE, Position(5), True, NOW, EventId("$out"))
 
 async def test_a_rooms_consent_log_has_its_notices_changes_and_opt_outs(tmp_path: Path) -> None:
     """The log leaves out other rooms, and has the opt-outs that hold everywhere."""
-    store = await Store.own(tmp_path / "data")
+    store = await Store.own(Place(tmp_path / "data"))
     async with store.write() as db:
         for room_id in (ROOM, OTHER):
             await rooms.save_room(db, a_room(room_id))

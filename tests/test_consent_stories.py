@@ -20,6 +20,7 @@ from bot.intake import greeting
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
 from bot.matrix.media import FetchedMedia
 from storage import archive, heirs, jobs, journal, rooms
+from storage.place import Place
 from storage.records import (
     EventId,
     HeardEvent,
@@ -347,7 +348,7 @@ async def take(town: Town, step: tuple[Any, ...]) -> None:
 
 
 async def tell(directory: Path, story: list[tuple[Any, ...]]) -> None:
-    store = await Mortal.own(directory)
+    store = await Mortal.own(Place(directory))
     assert isinstance(store, Mortal)
     try:
         kept = {"directory": str(directory), "min_free_bytes": 0}

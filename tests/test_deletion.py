@@ -14,7 +14,7 @@ from bot.event_types import FLOOR, POWER_LEVELS
 from bot.intake import announcements
 from bot.matrix.sending import Sending
 from bot.recording.broadcast.words import WORDS as BROADCAST
-from bot.recording.model import Deleted, Ended, NoticeSent, SlicesKept, WentAway
+from bot.recording.model import Deleted, Ended, NotHeard, NoticeSent, SlicesKept, WentAway
 from bot.worker.forgetting import ForgettingStems
 from bot.worker.notices import Notices
 from storage import archive, calls, history_checks, jobs, journal, rooms, tables
@@ -37,6 +37,7 @@ from storage.records import (
     Samples,
     UserId,
 )
+from tests.blobs import folder_of
 from tests.factories import NOW
 from tests.recorder import talk
 from tests.recorder.test_transmitting import a_round
@@ -131,7 +132,7 @@ def added(before: Rows, after: Rows) -> Rows:
 
 def is_tombstone(row: dict[str, Any]) -> bool:
     texts = ("title", "description", "broadcaster_name", "device_id", "quiet_until", "notice")
-    lists = ("speakers", "transmissions", "stems", "aways", "turns")
+    lists = ("speakers", "transmissions", "stems", "aways", "unheard", "turns")
     empty = (*texts, *lists)
     return row["state"] is RecordingState.DELETED and not any(row[name] for name in empty)
 
@@ -253,7 +254,7 @@ def put(world: World, sound: bytes) -> BlobKey:
     key = BlobKey(hashlib.sha256(sound).hexdigest())
     part = world.store.blobs.part(key)
     part.write_bytes(sound)
-    world.store.blobs.add(part, key)
+    folder_of(world.store).add(part, key)
     return key
 
 
@@ -276,6 +277,7 @@ async def call(world: World) -> RecordingId:
             kept = replace(slice_of(number, 0, UserId(ALICE)), blob=sound, recording_id=begun.id)
             await apply(db, begun.id, SlicesKept((kept,)))
         await apply(db, begun.id, replace(closed(1, 10), blob=put(world, b"stem")))
+        await apply(db, begun.id, NotHeard(UserId(ALICE), "ONE", CallEventKind.UNREACHABLE, Samples(5)))
         await apply(db, begun.id, WentAway(Samples(10)))
         await calls.note(db, begun.id, [CallEvent(Samples(0), UserId(ALICE), CallEventKind.JOINED, "ONE")])
         await calls.note_told(db, begun.id, [UserId(ALICE)])

@@ -9,6 +9,7 @@ from bot import orders
 from bot.keeper import FEW
 from storage import jobs
 from storage.records import BlobKey
+from tests.blobs import folder_of
 from tests.world import World, world_of
 
 
@@ -16,7 +17,7 @@ async def leave(world: World, key: str) -> BlobKey:
     """Leave a file without a row, as a death between the two does."""
     part = world.store.blobs.part("left")
     await asyncio.to_thread(part.write_bytes, key.encode())
-    await asyncio.to_thread(world.store.blobs.add, part, BlobKey(key))
+    await asyncio.to_thread(folder_of(world.store).add, part, BlobKey(key))
     return BlobKey(key)
 
 

@@ -31,7 +31,9 @@ WORDS = [
     ROOT / "bot/recording/lengths.py",
     ROOT / "bot/recording/wrong_lengths.py",
     ROOT / "bot/recording/chapters.py",
-    ROOT / "bot/web/page_parts.py",
+    ROOT / "bot/web/rows.py",
+    ROOT / "bot/web/recording_parts.py",
+    ROOT / "bot/web/recording_page.py",
     ROOT / "bot/web/ledger_table.py",
     ROOT / "bot/web/stem_names.py",
 ]

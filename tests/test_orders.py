@@ -4,11 +4,13 @@ import ast
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
 from bot import orders, topics
 from bot.errors import MisfitJob
+from bot.sound_handlers import sound_handlers
 from storage.records import (
     BlobKey,
     ChunkId,
@@ -40,6 +42,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     ),
     (orders.Tick(RECORDING), {}, None),
     (orders.Encode(RECORDING), {}, None),
+    (orders.Encode(RECORDING, held=3, until=NOW), {"held": 3, "until": "2026-11-20T14:05:00Z"}, None),
     (orders.Finish(RECORDING), {}, None),
     (orders.Finish(RECORDING, anew=True), {"anew": True}, None),
     (orders.HandBack(RECORDING, ROOM), {"room_id": ROOM}, ROOM),
@@ -54,10 +57,25 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
         ROOM,
     ),
     (orders.Refresh(ROOM), {}, None),
+    (orders.KeepOriginal(RECORDING), {}, None),
+    (orders.CheckEpisode(RECORDING), {}, None),
+    (orders.MakePortrait(ROOM, ALICE), {"room_id": ROOM, "user_id": ALICE}, ROOM),
+    (
+        orders.MakePortrait(ROOM, ALICE, "mxc://hs/a", 3),
+        {"room_id": ROOM, "user_id": ALICE, "avatar": "mxc://hs/a", "tries": 3},
+        ROOM,
+    ),
+    (orders.Mend(RECORDING), {}, None),
+    (orders.Mend(RECORDING, track=True), {"track": True}, None),
+    (orders.MendRoom(ROOM), {}, None),
+    (orders.CatchUp(ROOM), {}, None),
+    (orders.CatchUp(ROOM, read=True), {"read": True}, None),
     (orders.ShowRoom(ROOM), {}, None),
     (orders.KeepFloor(ROOM), {}, None),
     (orders.KeepCalls(ROOM), {}, None),
     (orders.Pin(ROOM), {}, None),
+    (orders.CheckFeed(ROOM, EVENT, ROOM, ALICE), {"command": EVENT, "said_in": ROOM, "asker": ALICE}, ALICE),
+    (orders.PingHub(ROOM, since=NOW), {"since": "2026-11-20T14:05:00Z"}, ROOM),
     (orders.React(EVENT, ROOM, "🔴"), {"room_id": ROOM, "key": "🔴"}, ROOM),
     (orders.TakeAway(EVENT, ROOM), {"room_id": ROOM}, ROOM),
     (orders.PutButtons(EVENT, ROOM), {"room_id": ROOM}, ROOM),
@@ -153,6 +171,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     (orders.Forget((BlobKey("a"), BlobKey("b"))), {"blobs": ["a", "b"]}, None),
     (orders.ImportKeys(Path("/data/keys-1"), "once"), {"file": "/data/keys-1", "passphrase": "once"}, None),
     (orders.RenewAddresses(), {}, None),
+    (orders.NoteEnded(), {}, None),
     (orders.Expire(ROOM), {}, None),
     (
         orders.Expire(ROOM, (("kfmtra", RetentionRule(RuleKind.DAYS, 30)),), unlisted=2),
@@ -182,6 +201,12 @@ def test_every_kind_has_its_example_and_its_own_name() -> None:
     for order in orders.ORDERS:
         assert order.kind == re.sub(r"(?<!^)(?=[A-Z])", "_", order.__name__).lower()
     assert len(orders.KINDS) == len(orders.ORDERS)
+
+
+def test_what_any_process_may_do_has_a_handler_without_a_session() -> None:
+    """The property of the orders and the handlers of `aircheck work` say the same."""
+    anywhere = {order.kind for order in orders.ORDERS if order.anywhere}
+    assert set(sound_handlers(MagicMock())) == anywhere
 
 
 def test_what_is_done_once_is_once_only() -> None:

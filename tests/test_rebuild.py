@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,11 +11,12 @@ import pytest
 
 from bot import app, orders
 from bot.errors import AircheckError, ConfigError
-from bot.settings import Settings
 from bot.shell import handover
 from storage import archive, jobs, tracks
+from storage.place import Place
 from storage.records import Episode, RecordingState
-from storage.store import Store, is_owned
+from storage.store import is_owned
+from tests.beside import worker_of
 from tests.world import START, Killed, World, chunk, heard, info, settings_for, world_of
 
 
@@ -25,19 +26,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     async with world_of(tmp_path / "data") as made:
         await spoken(made)
         made.clock.now = datetime.now(UTC) + timedelta(days=1)  # the shell goes by the time of day
-
-        @asynccontextmanager
-        async def at_work(_: Settings) -> AsyncIterator[Store]:
-            enough = asyncio.Event()
-            working = asyncio.create_task(_works(made, enough))
-            try:
-                yield made.store
-            finally:
-                enough.set()  # not cancelled: a connection may be in use
-                made.store.changes.notify()
-                await working
-
-        monkeypatch.setattr(handover, "at_work", at_work)
+        monkeypatch.setattr(handover, "at_work", worker_of(made))
         monkeypatch.setattr(handover, "LOOK_EVERY_S", 0.02)
         yield made
 
@@ -47,15 +36,6 @@ async def spoken(world: World) -> None:
     await world.begin(chunk("$c1", 1), chunk("$c2", 2))
     await world.hear(info("$stop", "stopped", last_chunk_sequence=2))
     await world.work()
-
-
-async def _works(world: World, enough: asyncio.Event) -> None:
-    with world.store.changes.subscribe() as changed:
-        while not enough.is_set():
-            changed.clear()
-            while await world.work_one(tuple(world.handlers)):
-                pass
-            await changed.wait()
 
 
 async def made(world: World) -> Episode:
@@ -111,7 +91,7 @@ async def test_a_chunk_that_is_damaged_on_the_disk_spoils_no_episode(world: Worl
     else:
         other = {"another byte": data[:-1] + bytes([data[-1] ^ 1]), "shorter": data[:-1], "empty": b""}[harm]
         await asyncio.to_thread(path.write_bytes, other)
-    with pytest.raises(AircheckError, match=f"a chunk is not on the disk as stored.*{blob}"):
+    with pytest.raises(AircheckError, match=f"a chunk is not there as stored.*{blob}"):
         await handover.rebuild(world.settings, "last")
     assert await made(world) == before
     assert before.blob in world.files()
@@ -209,5 +189,5 @@ async def test_it_is_done_by_the_bot_that_runs_or_by_the_command(runs: bool, tmp
     await asyncio.to_thread(path.unlink)
     async with app.running(settings) if runs else nullcontext():
         assert "the same bytes as before" in await handover.rebuild(settings, "last")
-        assert is_owned(tmp_path / "data") is runs
+        assert await is_owned(Place(tmp_path / "data")) is runs
     assert path.exists()

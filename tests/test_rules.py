@@ -13,9 +13,10 @@ from bot.rules import (
     may_hear,
     may_redact,
     may_send,
+    may_show_in_call,
     power_of,
 )
-from storage.records import HistoryVisibility, Position, RoomId, RoomPower, StateEvent, UserId
+from storage.records import CallProtocol, HistoryVisibility, Position, RoomId, RoomPower, StateEvent, UserId
 
 ALICE, BOB, CAROL = UserId("@alice:hs"), UserId("@bob:hs"), UserId("@carol:hs")
 
@@ -216,3 +217,20 @@ def test_who_may_send(room: RoomPower, *, may: bool) -> None:
     """The level of the event's own type counts, else `events_default`; in a room without power levels everybody may
     speak, and where nothing is known nobody."""
     assert may_send(BOB, "m.room.message", room) is may
+
+
+@pytest.mark.parametrize(
+    ("room", "by_state", "by_sticky"),
+    [
+        (power(), False, True),
+        (power(events={"org.matrix.msc3401.call.member": 0}), True, True),
+        (power(events={"org.matrix.msc3401.call.member": 0, "org.matrix.msc4143.rtc.member": 10}), True, False),
+        (power(users={BOB: 50}, events_default=50), True, True),
+        (power(events_default=50), False, False),
+        (RoomPower(None, None), False, False),
+    ],
+)
+def test_who_may_be_shown_in_a_call(room: RoomPower, *, by_state: bool, by_sticky: bool) -> None:
+    """State that shows a member of a call of MatrixRTC needs the level of state, a sticky event that of messages."""
+    assert may_show_in_call(BOB, CallProtocol.MATRIXRTC, room) is by_state
+    assert may_show_in_call(BOB, CallProtocol.MATRIXRTC, room, sticky=True) is by_sticky

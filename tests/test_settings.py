@@ -9,6 +9,7 @@ from bot.errors import ConfigError
 from bot.settings import validate
 from bot.sources import from_environment, load, merge
 from storage.database import FILE_NAME
+from storage.place import Place
 
 MATRIX = {"homeserver": "https://hs.example", "user_id": "@bot:hs.example"}
 
@@ -53,7 +54,9 @@ def test_defaults_need_only_an_address_and_an_account() -> None:
         (with_keys("matrix", admins=["a"]), "matrix.admins: must be Matrix user ids"),
         (with_keys("matrix", invites_from=["* *"]), "matrix.invites_from: must be patterns"),
         (with_keys("matrix", password=123), "matrix.password: must be a text"),
-        (with_keys("storage", database_url="postgresql://db/aircheck"), "storage.database_url: "),
+        (with_keys("storage", database_url="mysql://db/aircheck"), "storage.database_url: must be postgresql+asyncpg:"),
+        (with_keys("storage", media_url="https://s3.example/bucket"), "storage.media_url: must be s3://BUCKET"),
+        (with_keys("web", metrics_port=0), "web.metrics_port: must be greater than or equal to 1"),
         (with_keys("storage", database_url="sqlite:////srv/elsewhere.db"), "storage.database_url: "),
         (with_keys("recording", quiet_period_s=float("inf")), "recording.quiet_period_s: must be a finite number"),
         (with_keys("recording", paused_for_s=-1), "recording.paused_for_s: "),
@@ -258,10 +261,19 @@ def test_without_any_file_the_environment_is_enough(tmp_path: Path, monkeypatch:
 
 
 def test_the_database_is_where_the_address_says(tmp_path: Path) -> None:
-    """The only accepted database address is that of the file which the store opens."""
+    """The only accepted address of SQLite is that of the file which the store opens."""
     url = f"sqlite:///{tmp_path / FILE_NAME}"
     settings = validate(with_keys("storage", directory=str(tmp_path), database_url=url))
-    assert settings.storage.database_url == url
+    assert settings.storage.place == Place(tmp_path)
+
+
+def test_a_store_may_have_addresses(tmp_path: Path) -> None:
+    """A database and a media store by address are of the store's place, and no text of it shows the password."""
+    media = "s3://aircheck/archive?endpoint=https://s3.example&region=eu"
+    given = {"database_url": "postgresql://bot:sesame@db/aircheck", "media_url": media}
+    settings = validate(with_keys("storage", directory=str(tmp_path), **given))
+    assert settings.storage.place == Place(tmp_path, "postgresql+asyncpg://bot:sesame@db/aircheck", media)
+    assert "sesame" not in f"{settings!r} {settings.storage.place!r}"
 
 
 def test_an_empty_section_is_no_error(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from tests.conftest import LONGEST_FIRST
 
 ROOT = Path(__file__).parent.parent
 PURE_FOLDERS = ("bot/recording/", "bot/dialects/", "bot/feeds/", "bot/walkie/", "bot/calls/wire/")
-PURE_LIBRARIES = {"babel", "dateparser", "feedgen", "lxml", "numpy", "pydantic", "yarl"}  # work in memory
+PURE_LIBRARIES = {"babel", "cryptography", "dateparser", "feedgen", "lxml", "numpy", "pydantic", "yarl", "segno"}
+"""Libraries that work in memory."""
 OUTSIDE_WORLD = {
     "asyncio", "concurrent", "http", "logging", "multiprocessing", "os", "random", "secrets", "select", "shutil",
     "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib.request",
@@ -130,3 +131,39 @@ def test_docstrings_begin_with_a_verb_or_a_noun() -> None:
         if text.split() and text.split()[0].rstrip(",:") in RIDDLES
     ]
     assert wrong == []
+
+
+def asks_for_blobs(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and re.search(r"\bobstore$|\b_?blobs$", ast.unparse(node.func.value)) is not None
+    )
+
+
+def transactions(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield what is done within transactions, and what begins after them in the same `with`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AsyncWith):
+            began = False
+            for item in node.items:
+                if began:
+                    yield item
+                began |= re.search(r"\b_?(read|write)\(\)$", ast.unparse(item.context_expr)) is not None
+            yield from node.body if began else ()
+        elif isinstance(node, ast.AsyncFunctionDef) and any(
+            each.annotation is not None and ast.unparse(each.annotation) == "Connection" for each in node.args.args
+        ):
+            yield from node.body
+
+
+def test_no_transaction_waits_for_a_media_store() -> None:
+    """Blobs are asked for before a transaction or after it: a slow bucket would keep all writers waiting."""
+    waits = [
+        f"{name}:{node.lineno}"
+        for name, path in MODULES.items()
+        for done in transactions(ast.parse(path.read_text()))
+        for node in ast.walk(done)
+        if isinstance(node, ast.Call) and asks_for_blobs(node)
+    ]
+    assert waits == []

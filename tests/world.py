@@ -24,17 +24,14 @@ from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.matrix.media import FetchedMedia
 from bot.recorder import Recorder
 from bot.settings import Settings, validate
+from bot.sound_handlers import SoundParts, sound_handlers
 from bot.worker.attempts import Attempts, Handler
-from bot.worker.covering import Covering
-from bot.worker.encoding import Encoding
-from bot.worker.fetching import Fetching
-from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
 from bot.worker.rereading import Rereading
 from bot.worker.room_history import RoomHistory
-from bot.worker.tracks import Tracks
 from storage import archive, jobs, rooms
 from storage.database import Connection
+from storage.place import Place
 from storage.records import (
     BlobKey,
     EventId,
@@ -45,11 +42,13 @@ from storage.records import (
     MediaSource,
     Position,
     Recording,
+    RecordingId,
     RoomId,
     SessionId,
     UserId,
 )
 from storage.store import Store
+from tests.blobs import folder_of
 from tests.clock import Clock
 from tests.recording.world import limits
 
@@ -65,6 +64,9 @@ DONE_HERE = (
     orders.Finish.kind,
     orders.Cover.kind,
     orders.Forget.kind,
+    orders.KeepOriginal.kind,
+    orders.CheckEpisode.kind,
+    orders.MakePortrait.kind,
     orders.Reread.kind,
     orders.Tick.kind,
     orders.End.kind,
@@ -244,14 +246,12 @@ class World:
         async def fetch(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
             return await self.download(source, part, max_bytes)
 
+        async def is_listened(_: Connection, __: RecordingId) -> bool:
+            return self.listened
+
         apply = self.recorder.apply
-        covering = Covering(store, ffmpeg, download=fetch, clock=clock)
-        tracks = Tracks(store, settings, ffmpeg, clock)
         self.handlers: dict[JobKind, Handler] = {
-            orders.Fetch.kind: Fetching(store, settings, ffmpeg, download=fetch, apply=apply, clock=clock),
-            orders.Encode.kind: Encoding(store, tracks, clock, listened=lambda _: self.listened),
-            orders.Finish.kind: Finishing(store, settings, tracks, cover=covering.of, apply=apply, clock=clock),
-            orders.Cover.kind: covering,
+            **sound_handlers(SoundParts(settings, store, ffmpeg, clock, fetch, apply, is_listened)),
             orders.Forget.kind: Forgetting(store),
             orders.Reread.kind: asks_in_vain(store, BOT, clock),
             orders.Tick.kind: self.recorder.tick,
@@ -341,14 +341,15 @@ class World:
         return found
 
     def files(self) -> Counter[BlobKey]:
-        return Counter(key for folder in self.store.blobs.key_batches() for key in folder)
+        return Counter(key for folder in folder_of(self.store).key_batches() for key in folder)
 
 
 @asynccontextmanager
 async def world_of(directory: Path, **sections: Any) -> AsyncIterator[World]:
-    store = await Mortal.own(directory)
+    storage = sections.pop("storage", {})
+    store = await Mortal.own(Place(directory, storage.get("database_url"), storage.get("media_url")))
     assert isinstance(store, Mortal)
-    sections = {"storage": {"directory": str(directory), "min_free_bytes": 0}} | sections
+    sections["storage"] = {"directory": str(directory), "min_free_bytes": 0} | storage
     try:
         yield World(store, settings_for(directory, **sections))
     finally:

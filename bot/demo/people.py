@@ -15,7 +15,7 @@ from bot.demo.client_api import CLIENT, ClientApi, Refused, part, room_path
 from bot.demo.received import Received
 from bot.demo.room_keys import MEGOLM, RoomKeys
 from bot.event_types import ENCRYPTION, HISTORY_VISIBILITY, MEMBER, MESSAGE, POWER_LEVELS
-from bot.matrix.olm import KeyStore
+from bot.matrix.key_store import KeyStore
 from storage.records import Json
 
 POLL_MS = 3000
@@ -205,15 +205,19 @@ class Person:
 
     # ---- speaking
 
-    async def send(self, room_id: str, kind: str, content: Json, *, encrypt: bool | None = None) -> str:
-        """Send one event, encrypted as the room is unless `encrypt` says otherwise; give its event id."""
+    async def send(
+        self, room_id: str, kind: str, content: Json, *, encrypt: bool | None = None, sticky_ms: int | None = None
+    ) -> str:
+        """Send one event, encrypted as the room is unless `encrypt` says otherwise; give its event id. `sticky_ms`: for
+        how long it is sticky (MSC4354)."""
         room = await self._know(room_id)
         if not self._syncing.locked():  # a sync under way brings the newest members too
             await self.sync_once()
         if encrypt if encrypt is not None else room.encrypted and kind != "m.reaction":
             await self.keys.prepare(room_id)
             kind, content = self._client.encrypt(room_id, kind, dict(content))
-        answer = await self.api.call("PUT", room_path(room_id, "send", kind, uuid.uuid4().hex), content)
+        query = "" if sticky_ms is None else f"?org.matrix.msc4354.sticky_duration_ms={sticky_ms}"
+        answer = await self.api.call("PUT", room_path(room_id, "send", kind, uuid.uuid4().hex) + query, content)
         return str(answer["event_id"])
 
     async def say(self, room_id: str, text: str, *, reply_to: str | None = None, encrypt: bool | None = None) -> str:

@@ -120,7 +120,7 @@ class Homeserver:
                     "bind_addresses": ["127.0.0.1"],
                     "type": "http",
                     "tls": False,
-                    "resources": [{"names": ["client", "media"], "compress": False}],
+                    "resources": [{"names": ["client", "media", "openid"], "compress": False}],
                 }
             ],
             "database": {"name": "sqlite3", "args": {"database": str(at / "homeserver.db")}},

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import cast
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import strategies as st
@@ -83,7 +84,7 @@ class Control(RuleBasedStateMachine):
     def _opens(self) -> None:
         """Build the web anew, as a new process does."""
         store = self.world.bot.store
-        self.claims, self.library = AddressClaims(store, lambda: True, ()), Library(store)
+        self.claims, self.library = AddressClaims(store, lambda: True, ()), Library(store, ZoneInfo("UTC"))
 
     def teardown(self) -> None:
         self.world.close()
@@ -351,8 +352,8 @@ class Control(RuleBasedStateMachine):
     async def _listed(self, access: Access) -> set[EventId]:
         if not _open(access):
             return set()
-        page = await self.library.feed_page(access, 1)
-        return {recording.event_id for recording, _ in page.published} if page else set()
+        rows = await self.library.feed_rows(access, (await self.library.outline(access)).blocks)
+        return {recording.event_id for recording, _ in rows.published}
 
 
 def _open(access: Access) -> bool:

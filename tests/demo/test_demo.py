@@ -67,7 +67,7 @@ async def test_the_demo_ends_with_the_bots_error(tmp_path: Path, monkeypatch: py
 
     @asynccontextmanager
     async def running(settings: Settings) -> AsyncIterator[FailingAircheck]:
-        store = await Store.own(settings.storage.path)
+        store = await Store.own(settings.storage.place)
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         failed.set_exception(StartError("the bot can't go on"))
         yield FailingAircheck(store, failed)

@@ -13,6 +13,7 @@ from bot.demo.stage import Stage, set_stage, settings_for
 from bot.demo.story import Addresses, Narrator, Watch, addresses_in, broadcast, seconds_of
 from bot.errors import StartError
 from storage import archive
+from storage.place import Place
 from storage.records import (
     BlobKey,
     ChunkFacts,
@@ -38,7 +39,7 @@ FACTS = ChunkFacts(Container.OGG_OPUS, Timing.EXACT, Samples(264_960), 48_000, 1
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.own(tmp_path / "data")
+    opened = await Store.own(Place(tmp_path / "data"))
     yield opened
     await opened.close()
 

@@ -36,15 +36,12 @@ from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from bot.recording.policy import Limits
 from bot.settings import Settings, validate
+from bot.sound_handlers import SoundParts, sound_handlers
 from bot.worker.attempts import Handler
-from bot.worker.covering import Covering
-from bot.worker.encoding import Encoding
-from bot.worker.fetching import Fetching
-from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
 from bot.worker.lanes import Worker
-from bot.worker.tracks import Tracks
 from storage import archive, jobs
+from storage.database import Connection
 from storage.records import (
     SAMPLE_RATE,
     Chunk,
@@ -57,11 +54,13 @@ from storage.records import (
     Json,
     MediaSource,
     Recording,
+    RecordingId,
     RoomId,
     SessionId,
     UserId,
 )
 from storage.store import Store
+from tests.blobs import folder_of
 from tests.clock import Clock
 from tests.lab import DATA
 from tests.matrix.stub import Stub
@@ -70,6 +69,7 @@ from tests.world import asks_in_vain
 BOT = UserId("@bob:lab.local")  # somebody who was in the room when it was captured
 ALICE = UserId("@alice:lab.local")
 INFO = "io.element.voice_broadcast_info"
+SECRET = b"s" * 32
 CAPTURED = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)  # not long before
 JPEG = b"\xff\xd8\xff"
 WAIT_S = 60.0
@@ -197,7 +197,7 @@ def _output(command: Sequence[str], data: bytes) -> bytes:
 class Replay:
     """The whole bot but session and web, over a store. `tell` returns when everything that a sync caused is done."""
 
-    def __init__(self, store: Store, settings: Settings, stub: Stub, media: Media) -> None:
+    def __init__(self, store: Store, settings: Settings, stub: Stub, media: Media, *, originals: bool) -> None:
         self.store = store
         self.settings = settings
         self.homeserver = stub
@@ -206,6 +206,7 @@ class Replay:
         self.written: list[tuple[str, str]] = []  # to people, in their direct chats
         self.clear: dict[EventId, HeardEvent] = {}  # what keys that came can open
         self._media = media
+        self._originals = originals
         self._syncs = 0
         limits = Limits(**settings.recording.model_dump())
         self.recorder = Recorder(store, limits, self.clock)
@@ -221,16 +222,16 @@ class Replay:
 
     def _handlers(self) -> dict[JobKind, Handler]:
         ffmpeg = Ffmpeg.find()
-        covering = Covering(self.store, ffmpeg, download=self._download, clock=self.clock)
         apply, clock = self.recorder.apply, self.clock
-        fetching = Fetching(self.store, self.settings, ffmpeg, download=self._download, apply=apply, clock=clock)
-        tracks = Tracks(self.store, self.settings, ffmpeg, clock)
-        finishing = Finishing(self.store, self.settings, tracks, cover=covering.of, apply=apply, clock=clock)
+
+        async def nobody_listens(_: Connection, __: RecordingId) -> bool:
+            return False
+
+        sound = SoundParts(self.settings, self.store, ffmpeg, clock, self._download, apply, nobody_listens)
         return {
-            orders.Fetch.kind: fetching,
-            orders.Encode.kind: Encoding(self.store, tracks, clock, listened=lambda _: False),
-            orders.Finish.kind: finishing,
-            orders.Cover.kind: covering,
+            **sound_handlers(sound),
+            **({} if self._originals else {orders.KeepOriginal.kind: self._nothing}),
+            orders.MakePortrait.kind: self._nothing,
             orders.Forget.kind: Forgetting(self.store),
             orders.Reread.kind: asks_in_vain(self.store, BOT, clock),
             orders.Tick.kind: self.recorder.tick,
@@ -238,11 +239,12 @@ class Replay:
             orders.Notice.kind: self._notice,
             orders.Direct.kind: self._direct,
             orders.Invite.kind: self._nothing,
+            orders.CheckEpisode.kind: self._nothing,
             orders.Refresh.kind: self._nothing,
             orders.ShowRoom.kind: self._nothing,
             orders.Pin.kind: self._nothing,
             orders.React.kind: self._nothing,
-            orders.Command.kind: Commands(self.store, self.settings, lambda: b"s" * 32, clock, apply=apply),
+            orders.Command.kind: Commands(self.store, self.settings, lambda: SECRET, clock, apply=apply),
         }
 
     async def _download(self, source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
@@ -257,7 +259,8 @@ class Replay:
             await greeting.said(db, order.room_id, EventId(f"$greeting{job.id}"), "…", self.clock())
 
     async def _direct(self, job: Job) -> None:
-        self.written.append((job.payload["user_id"], job.payload["body"]))
+        order = orders.Direct.of(job)
+        self.written.append((order.user_id, order.body or f"(the address of {order.room_id})"))
 
     async def _nothing(self, _: Job) -> None:
         """Do nothing: there is no homeserver."""
@@ -271,10 +274,13 @@ class Replay:
 
     async def move_in(self, capture: Capture) -> None:
         """Invite the bot and let it join, read the room's state and start to record."""
-        invite = Invite(capture.room, ALICE, direct=False, encrypted=False)
-        await self._sync(invites=(invite,))
-        await self.tell(capture.room, capture.room_events)
+        await self.join(capture.room, capture.room_events)
         self.serves(capture.uploads)
+
+    async def join(self, room: RoomId, state: Iterable[HeardEvent]) -> None:
+        """Let Alice invite the bot, which joins, reads the room's state and starts to record."""
+        await self._sync(invites=(Invite(room, ALICE, direct=False, encrypted=False),))
+        await self.tell(room, state)
 
     async def tell(self, room: RoomId, heard: Iterable[HeardEvent], *, new_keys: Iterable[str] = ()) -> None:
         """Take in one sync with these events, and do everything that follows from it now."""
@@ -357,7 +363,7 @@ class Replay:
 
     async def audio_left(self) -> set[str]:
         """List the names of all blobs except pictures."""
-        return await asyncio.to_thread(_without_pictures, self.store.blobs.directory)
+        return await asyncio.to_thread(_without_pictures, folder_of(self.store).directory)
 
 
 def _without_pictures(folder: Path) -> set[str]:
@@ -372,9 +378,10 @@ def address_of(mxc: str) -> str:
 
 @asynccontextmanager
 async def replaying(
-    directory: Path, *, changed: Mapping[str, Mapping[str, Any]] | None = None
+    directory: Path, *, changed: Mapping[str, Mapping[str, Any]] | None = None, originals: bool = False
 ) -> AsyncIterator[Replay]:
-    """Run a replay over a new store in `directory`. Sections of the settings may be changed."""
+    """Run a replay over a new store in `directory`. Sections of the settings may be changed. `originals`: whether the
+    original sound is kept beside the chunks, for feeds."""
     tree: dict[str, Any] = {
         "matrix": {"homeserver": "http://127.0.0.1:1", "user_id": BOT, "admins": [ALICE]},
         "storage": {"directory": str(directory), "min_free_bytes": 0},
@@ -391,8 +398,8 @@ async def replaying(
     await site.start()
     wire = Wire(f"http://127.0.0.1:{runner.addresses[0][1]}")
     wire.token = "secret"
-    store = await Store.own(settings.storage.path)
-    made = Replay(store, settings, stub, Media(wire))
+    store = await Store.own(settings.storage.place)
+    made = Replay(store, settings, stub, Media(wire), originals=originals)
     await made.worker.start()
     try:
         yield made

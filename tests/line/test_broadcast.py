@@ -142,13 +142,13 @@ async def test_who_is_banned_hears_nothing_any_more(world: Worlds, person: Peopl
             await until(aircheck.store, check)
 
         await alice.ban(room, bob.user_id)
-        await status_of(bob.user_id, 404)
+        await status_of(bob.user_id, 410)
         await carol.leave(room)
-        await status_of(carol.user_id, 404)
+        await status_of(carol.user_id, 410)
         await alice.invite(room, carol.user_id)
         await carol.join(room)
         await status_of(carol.user_id, 200)
-        assert await answers(addresses[bob.user_id]) == 404
+        assert await answers(addresses[bob.user_id]) == 410
 
 
 async def test_a_demoted_moderator_is_refused_at_once(world: Worlds, person: People) -> None:

@@ -15,6 +15,7 @@ from storage import archive
 from storage.records import EndedBy, LeftBy, Recording, RecordingState, RoomId
 from storage.store import Store
 from tests.audio.sounds import lag
+from tests.blobs import folder_of
 from tests.calls.caller import Caller, Page, begin_call, open_to_calls
 from tests.calls.peers import PACKET
 from tests.calls.stems import packets_in
@@ -120,7 +121,7 @@ async def in_the_mix(store: Store, recording: Recording, sounds: Sequence[tuple[
     async def made() -> bytes | None:
         async with store.read() as db:
             episode = await archive.episode(db, recording.id)
-        return store.blobs.read(episode.blob) if episode else None
+        return folder_of(store).read(episode.blob) if episode else None
 
     mix = decode(await until(store, made))
     for stem, sound in sounds:

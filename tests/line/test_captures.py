@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage.records import ChunkState, EndedBy, EventId, HeardEvent, Recording, RecordingState
+from tests.blobs import folder_of
 from tests.line.replay import (
     ALICE,
     INFO,
@@ -60,7 +61,7 @@ async def test_what_was_uploaded_encrypted_is_kept_decrypted(tmp_path: Path) -> 
         await heard_in_batches(replay, capture, [capture.broadcast])
         kept = [chunk.blob for chunk in (await replay.chunks(capture.started)).values()]
         assert None not in kept
-        assert [replay.store.blobs.read(blob) for blob in kept if blob] == capture.files
+        assert [folder_of(replay.store).read(blob) for blob in kept if blob] == capture.files
 
 
 async def test_keys_that_come_after_the_end_heal_it(tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ from bot.settings import validate
 from bot.shell.listings import print_recordings
 from bot.web.server import WebServer
 from storage import archive, rooms
-from storage.records import Chunk, ChunkState, EndedBy, Recording, RecordingState, Visibility
+from storage.place import Place
+from storage.records import BlobKey, Chunk, ChunkState, EndedBy, Recording, RecordingState, Visibility
 from storage.store import Store
+from tests.blobs import folder_of
 from tests.commands.world import MEMBER, World
 from tests.recording.world import PAGE, absent, mp4, ogg, slices, stored
 
@@ -64,7 +66,7 @@ class Seen:
 
 @pytest.fixture
 async def seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Seen]:
-    store = await Store.own(tmp_path / "data")
+    store = await Store.own(Place(tmp_path / "data"))
     world = World(store)
     await world.open(visibility=Visibility.PUBLIC)
     recording = await world.recording(
@@ -76,8 +78,13 @@ async def seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AsyncItera
         episode = await archive.episode(db, recording.id)
         assert episode is not None
         ledger = lay_out(recording, chunks())
+        audio = store.blobs.part("audio")
+        audio.write_bytes(bytes(1000))
+        folder_of(store).add(audio, BlobKey("a" * 64))
         made = replace(
             episode,
+            blob=BlobKey("a" * 64),
+            bytes=1000,
             samples=ledger.samples,
             fingerprint=fingerprint(ledger),
             loss=account.loss_of(ledger),

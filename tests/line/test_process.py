@@ -44,12 +44,16 @@ class Process:
         self._config.write_text(yaml.safe_dump(world.tree))
         self._child: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
-        """Wait until `/healthz` answers."""
+    async def launch(self) -> None:
         with self.log.open("ab") as log:
             self._child = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "bot", "run", "-c", str(self._config), stderr=log, stdout=log
             )
+
+    async def start(self) -> None:
+        """Wait until `/healthz` answers."""
+        await self.launch()
+        assert self._child is not None
         async with asyncio.timeout(START_S):
             while not await self._healthy():
                 assert self._child.returncode is None, self.log.read_text()

@@ -80,7 +80,7 @@ async def test_thrown_out_in_the_middle_and_asked_back(
         await throw_out(alice, room, bot, how)
         recording, ledger = await recorded(aircheck.store, started, RecordingState.INCOMPLETE)
         assert (recording.ended_by, ledger.gaps) == (EndedBy.REMOVED, ())
-        assert (await answers(feed), await answers(page)) == (404, 404)
+        assert (await answers(feed), await answers(page)) == (410, 410)
         await send(speaker, rest)
         await speaker.stop()
         assert await stored(aircheck.store, started) == (EndedBy.REMOVED, 2)
@@ -107,7 +107,7 @@ async def test_thrown_out_while_it_was_down(world: Worlds, person: People) -> No
     async with bot.running() as aircheck:
         recording, _ = await recorded(aircheck.store, speaker.broadcast_id, RecordingState.INCOMPLETE)
         assert recording.ended_by is EndedBy.REMOVED
-        assert await answers(feed) == 404
+        assert await answers(feed) == 410
 
 
 async def leave(replay: Replay, room: Capture) -> None:

@@ -36,13 +36,15 @@ async def test_a_data_folder_that_cannot_be_made_ends_the_start(replay: Replay, 
 async def test_a_newer_database_ends_the_start(replay: Replay, tmp_path: Path) -> None:
     """The start ends with a sentence that says to update the program; the database stays as it is."""
     settings = elsewhere(replay, tmp_path, "newer")
-    await (await Store.own(settings.storage.path)).close()
+    await (await Store.own(settings.storage.place)).close()
     file = settings.storage.path / FILE_NAME
     with closing(sqlite3.connect(file)) as db:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
         db.commit()
     before = file.read_bytes()
-    with pytest.raises(StartError, match=r"was written by a newer Aircheck: update the program$"):
+    with pytest.raises(
+        StartError, match=r"was written by a newer Aircheck: update the program, or restore a backup from"
+    ):
         async with app.running(settings):
             raise AssertionError("it runs")
     assert file.read_bytes() == before

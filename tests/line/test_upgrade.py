@@ -64,14 +64,14 @@ async def test_an_upgraded_rooms_podcast_goes_on(world: Worlds, person: People, 
         new = str(upgrade["replacement_room"])
         await alice.invite(new, bot.user_id)
         assert "continues the podcast" in await told(bot, alice, new)
-        assert await answers(bobs) == 404, "the archive is under the new room's rules, and Bob is not in it yet"
+        assert await answers(bobs) == 410, "the archive is under the new room's rules, and Bob is not in it yet"
         await come_in(bob, alice, new)
         after = await broadcast(aircheck.store, alice, new)
         second, again = await subscribe(bobs)
         assert again == first, "what is known of an episode has changed"
         await assert_exact(await listen(second), after)
         await assert_exact(await listen(again), before)
-        assert await answers(mallorys) == 404
+        assert await answers(mallorys) == 410
 
         await bob.say(new, "!aircheck feed")
         sent = await bob.wait_for(lambda event: event.sender == bot.user_id and f"{bot.web}/p/" in event.body)

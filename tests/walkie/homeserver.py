@@ -18,6 +18,7 @@ from bot.walkie import machine
 from bot.walkie.model import FloorEvent
 from bot.worker.keeping_floor import KeepingFloor
 from storage import jobs, walkies
+from storage.place import Place
 from storage.records import EventId, HeardEvent, Json, Position, RoomId, UserId, Walkie
 from tests.clock import Clock
 from tests.worker.mortal import MortalHomeserver
@@ -244,7 +245,7 @@ class Talk(World):
 
 @asynccontextmanager
 async def talk(directory: Path, homeserver: Homeserver | None = None) -> AsyncIterator[Talk]:
-    store = await Mortal.own(directory)
+    store = await Mortal.own(Place(directory))
     assert isinstance(store, Mortal)
     try:
         yield Talk(store, homeserver or Homeserver(Clock()))

@@ -9,11 +9,12 @@ from typing import Any
 
 import aiohttp
 
-from bot.app import Aircheck, utc_now
+from bot.app import Aircheck
 from bot.demo.client_api import CLIENT, ClientApi, Refused, part, room_path
 from bot.demo.synapse import Homeserver
 from bot.event_types import POWER_LEVELS
 from bot.intake import walkie
+from bot.process import utc_now
 from bot.walkie.model import FloorEvent
 from storage import rooms, walkies
 from storage.records import Json, RoomId, UserId, Walkie

@@ -1,0 +1,74 @@
+"""The profile of a running process."""
+
+import asyncio
+import logging
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from bot import profiling
+from bot.profiling import FILE_NAME, profiled
+from storage import journal
+from storage.place import Place
+from storage.store import Store
+
+SECRET = "value that nobody may read"
+
+
+def block() -> None:
+    time.sleep(0.08)  # what is to be found: it blocks the event loop
+
+
+async def test_what_blocks_the_loop_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A long turn of the event loop is named by function, file and line, and its stack is in the file; statements are
+    listed without their values."""
+    caplog.set_level(logging.INFO, "bot.profiling")
+    store = await Store.own(Place(tmp_path))
+    async with profiled(tmp_path):
+        await asyncio.sleep(0)
+        block()
+        await asyncio.sleep(0)
+        async with store.write() as db:
+            await journal.put(db, "key", SECRET)
+    await store.close()
+    longest = re.search(r"the longest turn took (\d+) ms", caplog.text)
+    assert longest is not None
+    assert int(longest[1]) >= 80
+    assert re.search(r"SQL: 1 in \d\.\d\d s, the longest \d+ ms: INSERT INTO meta ", caplog.text)
+    assert re.search(r"writes: 1 in", caplog.text)
+    written = (tmp_path / FILE_NAME).read_text()
+    assert re.search(r"^.*test_profiling\.py:\d+:block \d+$", written, re.MULTILINE)
+    assert all(re.fullmatch(r".+ \d+", line) for line in written.splitlines())
+    assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
+    assert SECRET not in written + caplog.text
+
+
+async def test_the_file_on_request(tmp_path: Path) -> None:
+    """SIGUSR1 writes the stacks so far, and the loop is as it was when the profile ends."""
+    run = asyncio.Handle._run
+    async with profiled(tmp_path):
+        assert asyncio.Handle._run is not run
+        assert not (tmp_path / FILE_NAME).exists()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        async with asyncio.timeout(5):
+            while not (tmp_path / FILE_NAME).exists():  # noqa: ASYNC110  the file system tells nobody
+                await asyncio.sleep(0.01)
+    assert asyncio.Handle._run is run
+
+
+async def test_a_line_a_minute(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log has a summary each minute; without a folder nothing is profiled."""
+    monkeypatch.setattr(profiling, "TELL_EVERY_S", 0.01)
+    caplog.set_level(logging.INFO, "bot.profiling")
+    async with profiled(None):
+        await asyncio.sleep(0.03)
+    assert caplog.text == ""
+    async with profiled(tmp_path):
+        await asyncio.sleep(0.05)
+    assert caplog.text.count("CPU so far") > 1

@@ -13,17 +13,22 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from benchmarks import (
+    backup,
     calls_finish,
     calls_media,
+    documents,
     download,
+    element_call,
     finishing,
     handing_back,
     http,
     joining,
     large,
+    line,
     live,
     live_page,
     messages,
+    scale,
     soak,
     stems,
     steps,
@@ -35,7 +40,7 @@ Benchmark = Callable[[], list[Figure]]
 
 GROUPS: dict[str, tuple[Benchmark, ...]] = {
     "joining": (joining.figures,),
-    "finishing": tuple(partial(finishing.figures, seconds) for seconds in finishing.FINISH_S),
+    "finishing": tuple(partial(finishing.figures, seconds) for seconds in finishing.LENGTHS),
     "short": (finishing.short_chunks,),
     "messages": (messages.figures,),
     "steps": (partial(steps.costs, 120), partial(steps.costs, 5), steps.levels),
@@ -43,12 +48,17 @@ GROUPS: dict[str, tuple[Benchmark, ...]] = {
     "handing-back": (handing_back.figures,),
     "download": (download.figures,),
     "large": (large.figures,),
+    "documents": (documents.figures,),
     "http": (http.figures,),
+    "scale": (scale.figures,),
+    "line": (line.figures,),
+    "backup": (backup.figures,),
     "page": (live_page.figures,),
     "walkie": (walkie.figures,),
     "stems": (stems.figures,),
     "calls-media": (calls_media.figures,),
     "calls-finish": (calls_finish.figures,),
+    "element-call": (element_call.figures, element_call.mixing, element_call.steps),
 }
 ON_REQUEST: dict[str, tuple[Benchmark, ...]] = {"soak": (soak.figures,)}
 

@@ -46,7 +46,8 @@ class BrowserPage:
                 entry = said["params"]["entry"]
                 self.trouble.append(f"{entry['text']} {entry.get('url', '')}")
             elif said.get("method") == "Runtime.exceptionThrown":
-                self.trouble.append(said["params"]["exceptionDetails"]["text"])
+                details = said["params"]["exceptionDetails"]
+                self.trouble.append(details.get("exception", {}).get("description", details["text"]))
 
     async def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self._numbers)

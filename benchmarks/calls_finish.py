@@ -51,6 +51,7 @@ from storage.records import (
 )
 from tests.audio.stem_files import ENCODER_DELAY, Slice, packets_of, slices_of
 from tests.audio.voices import voice
+from tests.blobs import add_bytes
 from tests.world import ALICE, ROOM, World, world_of
 
 SPEAKERS = 8
@@ -62,6 +63,9 @@ FRAMES = 418  # in a stretch that stands for a window's
 FINISH_S = 2.0
 CPU_OF_A_LEG = 1.5  # percent of a core, of which receiving takes about one
 NAIVE_S = 300
+PACKET = 960  # samples
+SILENCE = bytes((0xF8, 0xFF, 0xFE))
+"""20 ms of silence, as stems have it where nothing was received."""
 
 
 def spoken(exe: str, seconds: float, speaker: int) -> list[bytes]:
@@ -89,7 +93,7 @@ class Call:
     async def keep(self, slices: Sequence[Slice]) -> None:
         """Keep slices, as the part that writes stems does, and have them mixed."""
         for each in slices:
-            await asyncio.to_thread(self.world.store.blobs.add_bytes, each.data, each.key)
+            await asyncio.to_thread(add_bytes, self.world.store, each.data, each.key)
         chunks = tuple(each.chunk(self.id, stem_of(each.stem).user_id) for each in slices)
         async with self.world.store.write() as db:
             await self.world.recorder.apply(db, self.id, SlicesKept(chunks))
@@ -111,8 +115,8 @@ class Call:
             return recording, await archive.chunks(db, self.id), await archive.episode(db, self.id)
 
 
-async def begin(world: World, event_id: str) -> Call:
-    """Begin the recording of a call with all speakers in it."""
+async def begin(world: World, event_id: str, stems: int = SPEAKERS) -> Call:
+    """Begin the recording of a call with all of its stems."""
     recording = machine.begin(
         protocol=CallProtocol.MSC3401,
         call_id=event_id,
@@ -125,7 +129,7 @@ async def begin(world: World, event_id: str) -> Call:
     )
     async with world.store.write() as db:
         call = Call(world, (await archive.add_recording(db, recording)).id)
-    for number in range(1, SPEAKERS + 1):
+    for number in range(1, stems + 1):
         await call.tell(StemOpened(stem_of(number)))
     return call
 
@@ -141,23 +145,23 @@ def windows(slices: Sequence[Slice]) -> dict[int, list[Slice]]:
 # ---- mixing while the call runs
 
 
-async def mix(world: World) -> tuple[Call, float]:
-    """Mix two minutes of eight speakers; return the call, and the CPU that a leg takes, in percent of a core."""
-    call = await begin(world, "$mixed")
-    exe = world.ffmpeg.exe
-    seconds = MIXED * WINDOW / SAMPLE_RATE + 5
-    slices = [
-        each
-        for number in range(1, SPEAKERS + 1)
-        for each in slices_of(await asyncio.to_thread(spoken, exe, seconds, number), number)
-    ]
+async def mix(world: World, speaking: int = SPEAKERS, silent: int = 0) -> tuple[Call, float]:
+    """Mix two minutes of so many who speak, and so many more whose microphones are muted; return the call, and the CPU
+    that it takes, in percent of a core."""
+    call = await begin(world, "$mixed", speaking + silent)
+    seconds, slices = MIXED * WINDOW / SAMPLE_RATE + 5, list[Slice]()
+    for number in range(1, speaking + silent + 1):
+        packets = [SILENCE] * int(seconds * SAMPLE_RATE / PACKET)
+        if number <= speaking:
+            packets = await asyncio.to_thread(spoken, world.ffmpeg.exe, seconds, number)
+        slices += slices_of(packets, number)
     by_window = windows(slices)
     await call.keep(by_window[0])  # the first has to load much
     cpu = usage.cpu_seconds()
     for number in range(1, MIXED):
         await call.keep(by_window[number])
     taken = usage.cpu_seconds() - cpu
-    return call, 100 * taken / SPEAKERS / ((MIXED - 1) * WINDOW / SAMPLE_RATE)
+    return call, 100 * taken / ((MIXED - 1) * WINDOW / SAMPLE_RATE)
 
 
 # ---- six hours
@@ -190,7 +194,7 @@ async def pretend(world: World, call: Call, mixed: Call) -> None:
     cuts = layout(list(pieces_of(lay_out(recording, chunks).entries)), form)
     frames = bytes(FRAMES * form.frame_bytes)
     blob = BlobKey(hashlib.sha256(frames).hexdigest())
-    world.store.blobs.add_bytes(frames, blob)
+    add_bytes(world.store, frames, blob)
     async with world.store.write() as db:
         model, (_, peaks) = (await tracks.cuts(db, mixed.id))[-1], (await tracks.peaks(db, mixed.id))[-1]
         await archive.save_chunks(db, chunks)
@@ -242,7 +246,7 @@ async def end_of_six_hours(world: World, mixed: Call) -> End:
     async with world.store.write() as db:
         end = SlicesKept(tuple(each.chunk(call.id, stem_of(each.stem).user_id) for each in by_window[last]))
         for each in by_window[last]:
-            await asyncio.to_thread(world.store.blobs.add_bytes, each.data, each.key)
+            await asyncio.to_thread(add_bytes, world.store, each.data, each.key)
         await world.recorder.apply(db, call.id, end)
     cpu, began = usage.cpu_seconds(), time.monotonic()
     await call.end(first + int(seconds * SAMPLE_RATE))
@@ -281,8 +285,8 @@ def naive(exe: str, folder: Path) -> float:
 async def measured(directory: Path) -> tuple[float, End]:
     async with world_of(directory) as world:
         await world.join()
-        mixed, leg = await mix(world)
-        return leg, await end_of_six_hours(world, mixed)
+        mixed, cpu = await mix(world)
+        return cpu / SPEAKERS, await end_of_six_hours(world, mixed)
 
 
 def figures() -> list[Figure]:

@@ -88,7 +88,7 @@ async def call(losses: Sequence[float], seconds: int, *, keep: bool = True) -> C
     course.began = [at - began for at in await asyncio.to_thread(pipe.recv)]
     for leg, ear in legs:
         await leg.close()
-        course.heard.append(ear.opus)
+        course.heard.append(ear.sounds)
     await media.close()
     await asyncio.to_thread(process.join)
     return course

@@ -23,7 +23,7 @@ from storage.records import EncryptedFile, MediaSource, MxcUri
 MB = 1_000_000
 SIZE = 60 * MB  # below recording.max_chunk_bytes
 TIMES = 8
-RATE = 100.0  # MB/s
+RATE = 250.0  # MB/s
 GROWTH_MIB = 16.0
 """Growth that counts as constant memory: buffers, whatever the size of the file."""
 

@@ -1,12 +1,13 @@
-"""Large stores: start-up with many rooms, and pages of a long feed."""
+"""Large stores: start-up with many rooms."""
 
 import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ import yaml
 
 from benchmarks.figures import Figure, at_most
 from benchmarks.http import NOW, get
-from benchmarks.pipeline import settings_for
+from benchmarks.usage import resident_mib
 from bot.demo.synapse import free_port
-from bot.web.server import WebServer
 from storage import rooms, tables
+from storage.place import Place
 from storage.records import (
     BlobKey,
     Episode,
@@ -36,11 +37,14 @@ from storage.records import (
 )
 from storage.rows import columns
 from storage.store import Store
+from tests.blobs import folder_of
 
 ROOMS, MEMBERS, RECORDINGS = 1000, 20, 5
-EPISODES = 10_000
-START_S = 3.0
-FIRST_PAGE_S = 0.1
+FILES = 10_000
+"""Files of episodes; of more episodes some share one."""
+START_S = 1.0
+REST_MIB = 130.0
+RESTING_S = 10.0  # by then the templates are compiled
 ALICE = UserId("@alice:hs")
 
 
@@ -74,14 +78,24 @@ def episodes_of(room: Room, first: int, count: int) -> Iterator[tuple[Recording,
             device_id=None, state=RecordingState.COMPLETE, position=Position(row), started_at=began, heard_at=began,
             public=True, title=f"A talk about many things, part {number}", broadcaster_name="Alice",
         )  # fmt: skip
-        yield recording, Episode(row, f"guid-{row}", BlobKey(f"{row:064x}"), 1, to_samples(3_600_000), NOW, NOW)
+        blob = BlobKey(f"{row % FILES:064x}")
+        yield recording, Episode(row, f"guid-{row}", blob, 1, to_samples(3_600_000), NOW, NOW)
+
+
+def write_files(store: Store, blobs: Iterable[BlobKey]) -> None:
+    """Write a file of one byte for each blob: feeds list no episode whose file is gone."""
+    for blob in blobs:
+        folder = folder_of(store).directory / blob[:2]
+        folder.mkdir(exist_ok=True)
+        (folder / blob).write_bytes(b"1")
 
 
 async def fill(directory: Path, count: int, members: int, recordings: int) -> tuple[Room, ...]:
     """Make a store with so many rooms, each with so many members and episodes, by a few large inserts."""
     made = tuple(room_with(number) for number in range(count))
     told = [one for index, room in enumerate(made) for one in episodes_of(room, index * recordings, recordings)]
-    store = await Store.own(directory)
+    store = await Store.own(Place(directory))
+    await asyncio.to_thread(write_files, store, {episode.blob for _, episode in told})
     async with store.write() as db:
         states = (event for room in made for event in state_of(room, members))
         for table, records in (
@@ -95,9 +109,10 @@ async def fill(directory: Path, count: int, members: int, recordings: int) -> tu
     return made
 
 
-async def start(directory: Path) -> list[Figure]:
-    """Measure `aircheck run` up to the first 200 of `/healthz`, with no homeserver at its address."""
-    await fill(directory / "data", ROOMS, MEMBERS, RECORDINGS)
+@asynccontextmanager
+async def bot_on(directory: Path) -> AsyncIterator[tuple[int, float]]:
+    """Run `aircheck run` with no homeserver at its address; give its process and the seconds to the first 200 of
+    `/healthz`."""
     port, nobody = free_port(), free_port()
     matrix = {"homeserver": f"http://127.0.0.1:{nobody}", "user_id": "@bot:hs", "password": "none"}
     tree = {"matrix": matrix, "storage": {"directory": str(directory / "data")}, "web": {"port": port}}
@@ -111,42 +126,27 @@ async def start(directory: Path) -> list[Figure]:
         while b"running:" not in (said := await process.stderr.readline()):
             assert said, "aircheck ended"
         assert (await get(port, "/healthz", {}, 1))["status"] == "200"
-        took = time.monotonic() - began
+        yield process.pid, time.monotonic() - began
     finally:
         process.terminate()
         await process.communicate()
-    return [at_most(f"start to `/healthz`, {ROOMS} rooms", took, START_S, "s")]
 
 
-async def first_page(directory: Path) -> list[Figure]:
-    """Measure the first request of a fresh server, the first one after a change, and an old page of the feed."""
-    (room,) = await fill(directory, 1, MEMBERS, EPISODES)
-    store = await Store.own(directory)
-    server = WebServer(store, settings_for(directory), lambda: True)
-    await server.start()
-    try:
-        cold = await _timed(server.port, f"/r/{room.key}/feed.xml")
-        async with store.write() as db:
-            await rooms.touch(db, room.room_id, datetime.now(UTC))
-        changed = await _timed(server.port, f"/r/{room.key}/feed.xml")
-        last = await _timed(server.port, f"/r/{room.key}/feed-{EPISODES // 300}.xml")
-    finally:
-        await server.stop()
-        await store.close()
-    more = f" ({changed:.2f} s after a change, {last:.2f} s for a late page)"
-    return [at_most(f"first page of a {EPISODES}-episode feed, cold", cold, FIRST_PAGE_S, "s", more)]
+async def start(directory: Path) -> list[Figure]:
+    """Measure the start with many rooms."""
+    await fill(directory / "data", ROOMS, MEMBERS, RECORDINGS)
+    async with bot_on(directory) as (_, took):
+        return [at_most(f"start to `/healthz`, {ROOMS} rooms", took, START_S, "s")]
 
 
-async def _timed(port: int, path: str) -> float:
-    began = time.monotonic()
-    found = await get(port, path, {"Accept-Encoding": "gzip"}, 1)
-    assert found["status"] == "200", found
-    return time.monotonic() - began
+async def rest(directory: Path) -> list[Figure]:
+    """Measure the memory of a bot that has nothing to do, once its templates are compiled."""
+    await (await Store.own(Place(directory / "data"))).close()
+    async with bot_on(directory) as (process, _):
+        await asyncio.sleep(RESTING_S)
+        return [at_most("memory at rest, an empty archive", resident_mib(process), REST_MIB, "MiB")]
 
 
 def figures() -> list[Figure]:
-    found = []
-    for benchmark in (start, first_page):
-        with tempfile.TemporaryDirectory() as folder:
-            found += asyncio.run(benchmark(Path(folder)))
-    return found
+    with tempfile.TemporaryDirectory() as many, tempfile.TemporaryDirectory() as none:
+        return [*asyncio.run(start(Path(many))), *asyncio.run(rest(Path(none)))]

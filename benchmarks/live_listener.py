@@ -34,7 +34,7 @@ LISTENER = UserId("@listener:bench")
 FURTHEST_S = (HOLD_BACK + 1) * SEGMENT_S  # behind the newest audio, and still the live edge
 
 TAP = f"""(() => {{
-  const audio = window.audio = document.querySelector("audio"), context = new AudioContext();
+  const audio = window.audio = document.querySelector("[data-audio]"), context = new AudioContext();
   const ear = context.createAnalyser();
   ear.fftSize = 8192;
   ear.smoothingTimeConstant = 0;
@@ -50,8 +50,9 @@ LOOK = """(() => ({at: audio.currentTime, heard: second(), paused: audio.paused,
   newest: Number.isFinite(audio.duration) ? audio.duration : 0}))()"""
 NO_CODEC = "MediaSource.prototype.addSourceBuffer = () => { throw new DOMException('none', 'NotSupportedError'); }"
 ASKED = 'performance.getEntriesByType("resource").map(one => one.name)'
+LISTEN = 'document.querySelector("[data-live] [data-play], [data-play]").click()'
 PLAY = "void audio.play().catch(() => {})"  # a later call may interrupt it
-ENDED = 'document.querySelector("[data-state]").textContent === "Ended"'
+ENDED = '!document.querySelector("[data-bar]").classList.contains("is-live")'
 
 
 @dataclass
@@ -114,9 +115,9 @@ class Listening:
     async def come(self) -> None:
         """Open or reload the page and start its player."""
         await self.page.open(self.address)
-        await self.page.until('document.readyState === "complete" && !!document.querySelector("audio")')
+        await self.page.until('document.readyState === "complete" && !!document.querySelector("[data-audio]")')
         await self.page.evaluate(TAP)
-        await self.page.evaluate(PLAY)
+        await self.page.evaluate(LISTEN)
 
     async def look(self) -> Playback:
         return Playback(**await self.page.evaluate(LOOK))

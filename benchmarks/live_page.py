@@ -30,11 +30,11 @@ LATE_S = (0.0, 1.5, 0.5, 3.0, 0.0, 2.0, 1.0)  # delays of chunks, as of uploads
 HEARD_S = 60.0  # listening time from the first audio on: at least three chunks
 PLAYS_WITHIN_S = 60.0
 ENOUGH_S = 1.0
-KNOWS_WITHIN_S = 40.0  # a page that plays nothing checks twice a minute
+KNOWS_WITHIN_S = 40.0  # a page that is open asks every twelve seconds
 PICTURE = os.environ.get("AIRCHECK_PICTURE")
 
 WATCH = """(() => {
-  const audio = document.querySelector("[data-live] audio");
+  const audio = document.querySelector("[data-audio]");
   window.seen = {played: 0, waits: [], audio};
   audio.addEventListener("playing", () => { window.seen.played ||= performance.now(); });
   for (const name of ["waiting", "stalled", "error"])
@@ -43,7 +43,7 @@ WATCH = """(() => {
       const left = buffered.length ? buffered.end(buffered.length - 1) - currentTime : 0;
       if (window.seen.played) window.seen.waits.push({name, at: currentTime, left, after: performance.now()});
     });
-  audio.play();
+  document.querySelector("[data-live] [data-play]").click();
 })()"""
 LOOK = """(() => {
   const {audio, played, waits} = window.seen;
@@ -53,9 +53,9 @@ LOOK = """(() => {
 })()"""
 BOX = 'document.querySelector("[data-live]")'
 LIVE = f'document.readyState === "complete" && !!{BOX}'
-OVER = f'{BOX}.classList.contains("over")'
-ENDED = 'document.querySelector("[data-state]").textContent === "Ended"'
-SOURCE = 'document.querySelector("audio").currentSrc'
+GONE = 'document.querySelector(".gone")'
+ENDED = '!document.querySelector("[data-bar]").classList.contains("is-live")'
+SOURCE = 'document.querySelector("[data-audio]").currentSrc'
 
 
 @dataclass
@@ -165,7 +165,7 @@ async def _until_it_ends(page: browser.BrowserPage) -> str:
 async def _until_it_knows(page: browser.BrowserPage) -> str:
     """Wait until an idle page notices the end and return the source of its player."""
     await page.until(f'document.readyState === "complete" && !{BOX}', KNOWS_WITHIN_S)
-    return str(await page.evaluate('document.querySelector("audio").getAttribute("src")'))
+    return str(await page.evaluate('document.querySelector("[data-play]").getAttribute("href")'))
 
 
 async def _withdrawn(running: pipeline.Pipeline, page: browser.BrowserPage) -> str:
@@ -177,8 +177,8 @@ async def _withdrawn(running: pipeline.Pipeline, page: browser.BrowserPage) -> s
     await page.until(LIVE)
     async with running.store.write() as db:
         await rooms.save_room(db, replace(room, visibility=Visibility.PRIVATE))
-    await page.until(OVER, 2 * KNOWS_WITHIN_S)  # it checks twice
-    return str(await page.evaluate(f"{BOX}.innerText.trim()"))
+    await page.until(f"!!{GONE}", 2 * KNOWS_WITHIN_S)  # it checks twice
+    return str(await page.evaluate(f"{GONE}.innerText.trim()"))
 
 
 async def ready(directory: Path) -> Figure:

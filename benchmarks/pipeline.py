@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from bot import (
-    app,  # for its imports: measured memory is that of the whole program, orders
     orders,
 )
 from bot.audio.ffmpeg import Ffmpeg
 from bot.demo.slicing import PACKET, Slice, Slicer, speech
-from bot.recorder import Recorder
+from bot.process import utc_now
+from bot.recorder import Recorder, limits_of
 from bot.settings import Settings, validate
 from bot.web.server import WebServer
 from bot.worker.attempts import Handler
@@ -295,15 +295,15 @@ def settings_for(directory: Path, **sections: Json) -> Settings:
 @asynccontextmanager
 async def running(directory: Path, **sections: Json) -> AsyncIterator[Pipeline]:
     """Start a pipeline over an empty store in `directory`, with these sections of settings."""
-    settings, clock = settings_for(directory / "data", **sections), app.utc_now
+    settings, clock = settings_for(directory / "data", **sections), utc_now
     ffmpeg = await asyncio.to_thread(Ffmpeg.find)
     folder = directory / "media"
     folder.mkdir()
     async with AsyncExitStack() as stack:
-        store = await Store.own(settings.storage.path)
+        store = await Store.own(settings.storage.place)
         stack.push_async_callback(store.close)
         media = Media(folder)
-        recorder = Recorder(store, app.limits_of(settings), clock)
+        recorder = Recorder(store, limits_of(settings), clock)
         covering = Covering(store, ffmpeg, download=media.fetch, clock=clock)
         server = WebServer(store, settings, lambda: True)
         pipeline = Pipeline(store, media, covering, server)
@@ -325,7 +325,7 @@ def _handlers(
     store, download, apply = pipeline.store, pipeline.media.fetch, recorder.apply
     tracks = Tracks(store, settings, ffmpeg, clock)
     fetching = Fetching(store, settings, ffmpeg, download=download, apply=apply, clock=clock)
-    encoding = Encoding(store, tracks, clock, listened=pipeline.web.listened)
+    encoding = Encoding(store, tracks, clock, listened=pipeline.web.listening.is_listened_anywhere)
 
     async def fetch(job: Job) -> None:
         await fetching(job)
@@ -344,6 +344,8 @@ def _handlers(
         orders.Tick.kind: recorder.tick,
         orders.Notice.kind: _ignore,
         orders.React.kind: _ignore,
+        orders.KeepOriginal.kind: _ignore,
+        orders.MakePortrait.kind: _ignore,
         orders.Reread.kind: _ignore,
     }
 

@@ -31,7 +31,7 @@ HOUR = 3600
 SECONDS = 600
 TARGET = -16.0
 FORM = Form(1, 64, TARGET)
-CPU_S = 35.0
+CPU_S = 25.0
 
 
 class Steps:

@@ -30,6 +30,18 @@ def all_cpu_of(process: int) -> float:
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
+def children_cpu_of(process: int) -> float:
+    """Return CPU seconds of the children of another process that have ended (proc(5), stat)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[13:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mib(process: int) -> float:
+    """Return the resident memory of another process, without its children."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
+
+
 def forget_peak() -> None:
     """Reset the peak of the memory (proc(5), clear_refs)."""
     Path("/proc/self/clear_refs").write_text("5")

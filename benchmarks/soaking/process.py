@@ -43,6 +43,11 @@ class BotProcess:
                 self._look()
                 await asyncio.sleep(LOOK_S)
 
+    def cpu(self) -> tuple[float, float]:
+        """Return the CPU seconds of the present run, and those of its children that have ended."""
+        pid = self._look().pid
+        return usage.all_cpu_of(pid), usage.children_cpu_of(pid)
+
     async def end(self, how: signal.Signals) -> int:
         """End the process by a signal and return the exit code."""
         child = self._look()

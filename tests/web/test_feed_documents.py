@@ -472,14 +472,19 @@ async def test_documents_are_made_few_at_a_time(
     """However many ask at once, two documents are made at a time, everything else is answered, and a long queue is
     refused with the time to wait."""
     rooms_ = [await world.room(visibility=Visibility.PUBLIC) for _ in range(6)]
-    running, most, go_on = 0, 0, threading.Event()
+    running, most, counting = 0, 0, threading.Lock()
+    two, go_on = threading.Event(), threading.Event()
 
     def slow(channel: Channel, items: Sequence[Item]) -> bytes:
         nonlocal running, most
-        running += 1
-        most = max(most, running)
-        assert go_on.wait(10)
-        running -= 1
+        with counting:
+            running += 1
+            most = max(most, running)
+            if running == 2:
+                two.set()
+        assert go_on.wait(30)
+        with counting:
+            running -= 1
         return render(channel, items)
 
     monkeypatch.setattr(bot.web.press, "render", slow)
@@ -492,6 +497,7 @@ async def test_documents_are_made_few_at_a_time(
     asked = [asyncio.create_task(ask(room)) for room in rooms_]
     refused, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
     assert [task.result() for task in refused] == [(429, "30")]
+    assert await asyncio.to_thread(two.wait, 30)
     async with client.get("/healthz") as answer:
         assert answer.status == 200
     go_on.set()

@@ -18,6 +18,7 @@ from sqlalchemy.util import LRUCache
 from bot.demo.synapse import Homeserver
 from storage import migrate, sqlite
 from tests.lab import FederatedHomeserver, People, RtcHomeserver
+from tests.ports import free_port
 from tests.postgresql import EVERYWHERE, Server, in_place_of_files
 from tests.world import World, world_of
 
@@ -192,7 +193,7 @@ def proxy(bucket: "TestBucket") -> Iterator["Proxy"]:
 @pytest.fixture(scope="session")
 def homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homeserver]:
     """Synapse. A test may restart it, and must leave it running."""
-    started = asyncio.run(Homeserver.start(tmp_path_factory.mktemp("homeserver")))
+    started = asyncio.run(Homeserver.start(tmp_path_factory.mktemp("homeserver"), port=free_port()))
     yield started
     asyncio.run(started.stop())
 

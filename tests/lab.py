@@ -16,7 +16,8 @@ from cryptography.x509.oid import NameOID
 from numpy.typing import NDArray
 
 from bot.demo.people import Person
-from bot.demo.synapse import Homeserver, free_port
+from bot.demo.synapse import Homeserver
+from tests.ports import free_port
 
 DATA = Path(__file__).parent / "data"
 PASSWORD = "correct horse"

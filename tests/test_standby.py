@@ -15,6 +15,7 @@ from storage.errors import StoreBusyError, StoreLockedError
 from storage.place import Place
 from storage.store import Store
 from tests.clock import Clock
+from tests.ports import free_port
 from tests.web.world import NOW, settings_with
 
 LOCKED = StoreLockedError("another Aircheck owns the Matrix session")
@@ -64,9 +65,7 @@ async def waiting(monkeypatch: pytest.MonkeyPatch, unused_port: int) -> AsyncIte
 
 @pytest.fixture
 def unused_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    return free_port()
 
 
 @asynccontextmanager

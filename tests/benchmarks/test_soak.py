@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.figures import failed
 from benchmarks.soak import table
+from benchmarks.soaking import course
 from benchmarks.soaking.course import Shape, Soak
 from benchmarks.soaking.faults import Fault
 from bot.demo.synapse import Homeserver
+from tests.ports import free_port
 
 SMALL = Shape(
     rooms=5,
@@ -22,8 +26,11 @@ SMALL = Shape(
 )
 
 
-async def test_a_small_soak_loses_nothing(homeserver: Homeserver, tmp_path: Path) -> None:
+async def test_a_small_soak_loses_nothing(
+    homeserver: Homeserver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Five live rooms, a killed bot and a failing network lose nothing and double nothing."""
+    monkeypatch.setattr(course, "free_port", free_port)  # the bot that is killed gets its port again
     outcome = await Soak(homeserver, tmp_path, SMALL).run()
     assert outcome.verdict.problems == []
     assert (outcome.verdict.lost, outcome.verdict.chunks) == (0, 5 * SMALL.chunks)

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from bot.demo.synapse import free_port
 from tests.buckets.servers import KEYS, REGION
 from tests.calls_clients.sfu import LAUNCH
+from tests.ports import free_port
 
 BINARY = Path(__file__).parents[2] / "build" / "versitygw"
 MISSING = "versitygw is not built: install Go (https://go.dev/doc/install) and run `make test-s3` again"

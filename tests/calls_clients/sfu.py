@@ -15,8 +15,9 @@ from pathlib import Path
 
 import aiohttp
 
-from bot.demo.synapse import ended_within, free_port
+from bot.demo.synapse import ended_within
 from tests.livekit.access import Keys, RoomService
+from tests.ports import free_port
 
 BINARY = Path(__file__).parents[2] / "build" / "livekit-server"
 MISSING = "LiveKit's server is not built: install Go (https://go.dev/doc/install) and run `make test-calls` again"

@@ -17,10 +17,12 @@ from rich.console import Console
 from bot import app
 from bot.demo import demo
 from bot.demo.demo import describe, folder, run_demo
+from bot.demo.stage import Stage, set_stage
 from bot.demo.verification import Comparison, Verdict
 from bot.errors import ConfigError, StartError
 from bot.settings import Settings
 from storage.store import Store
+from tests.ports import free_port
 
 
 def console() -> tuple[Console, StringIO]:
@@ -33,7 +35,7 @@ async def test_the_demo_publishes_episodes_that_are_right(tmp_path: Path, monkey
     """With --once the demo checks both episodes against what was said, prints the addresses and ends with 0."""
     monkeypatch.setattr(demo, "QUICK", 1000.0)
     out, written = console()
-    assert await run_demo(once=True, port=0, directory=tmp_path / "kept", out=out) == 0
+    assert await run_demo(once=True, port=free_port(), directory=tmp_path / "kept", out=out) == 0
     told = written.getvalue()
     for words in (
         "Aircheck joined",
@@ -75,7 +77,7 @@ async def test_the_demo_ends_with_the_bots_error(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(app, "running", running)
     with pytest.raises(StartError, match="the bot can't go on"):
-        await run_demo(once=True, port=0, directory=tmp_path / "kept", out=console()[0])
+        await run_demo(once=True, port=free_port(), directory=tmp_path / "kept", out=console()[0])
 
 
 @pytest.mark.synapse
@@ -83,8 +85,15 @@ async def test_the_demo_can_be_stopped_at_any_time(tmp_path: Path, monkeypatch: 
     """Ctrl-C before the episode is published ends the demo with 1."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     out, written = console()
-    asyncio.get_running_loop().call_later(0.5, os.kill, os.getpid(), signal.SIGINT)
-    assert await run_demo(once=False, port=0, directory=None, out=out) == 1
+
+    @asynccontextmanager
+    async def interrupted(directory: Path) -> AsyncIterator[Stage]:
+        asyncio.get_running_loop().call_later(0.5, os.kill, os.getpid(), signal.SIGINT)  # while it starts
+        async with set_stage(directory) as stage:
+            yield stage
+
+    monkeypatch.setattr(demo, "set_stage", interrupted)
+    assert await run_demo(once=False, port=free_port(), directory=None, out=out) == 1
     assert "Stopped before the episode was published." in written.getvalue()
     assert os.listdir(tmp_path) == []  # noqa: PTH208  it blocks nobody here
 

@@ -8,9 +8,10 @@ import pytest
 from bot.demo.client_api import Refused
 from bot.demo.people import Person, Uploaded
 from bot.demo.received import Received
-from bot.demo.synapse import Homeserver, free_port
+from bot.demo.synapse import Homeserver
 from bot.errors import StartError
 from tests.lab import People
+from tests.ports import free_port
 
 
 def is_event(event_id: str, *, sealed: bool = False) -> Callable[[Received], bool]:

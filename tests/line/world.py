@@ -15,7 +15,7 @@ from bot.demo.listener import listen, subscribe
 from bot.demo.people import Person
 from bot.demo.slicing import Slice
 from bot.demo.story import addresses_in
-from bot.demo.synapse import Homeserver, free_port
+from bot.demo.synapse import Homeserver
 from bot.demo.verification import verify_episode
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
@@ -24,6 +24,7 @@ from storage import archive
 from storage.records import Chunk, Episode, EventId, Recording, RecordingState
 from storage.store import Store
 from tests.lab import PASSWORD
+from tests.ports import free_port
 
 WAIT_S = 60.0
 MIB = 1024 * 1024

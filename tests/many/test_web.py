@@ -1,7 +1,6 @@
 """`aircheck web`: processes that serve beside the bot, and know at once what it has written."""
 
 import asyncio
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ from bot.feeds.addresses import look_up_hash, personal_shelf, public_shelf, toke
 from storage import owner, rooms
 from storage.records import Listener, Visibility
 from tests.many.town import Process, Town, town, until
+from tests.ports import free_port
 from tests.postgresql import Server
 from tests.world import ALICE, ROOM, state
 
@@ -58,8 +58,7 @@ class Web:
 
 
 async def served(here: Town, client: ClientSession) -> Web:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = int(taken.getsockname()[1])
+    port = free_port()
     return Web(await here.start("web", ready="serving: https", AIRCHECK_WEB__PORT=str(port)), port, client)
 
 

@@ -15,10 +15,10 @@ import asyncpg
 import yaml
 from sqlalchemy import make_url
 
-from bot.demo.synapse import free_port
 from storage.records import JobKind
 from tests.line.world import World
 from tests.many.town import Process, until
+from tests.ports import free_port
 from tests.postgresql import Server
 
 OWNS, STANDS_BY = "this process owns the Matrix session", "standing by: another Aircheck owns"

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
@@ -21,6 +20,7 @@ from bot.monitoring.exposition import COUNTED
 from bot.monitoring.gauges import GAUGES, Probes
 from storage.tally import Count
 from tests.clock import Clock
+from tests.ports import free_port
 from tests.web.world import NOW, settings_with, world_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -35,12 +35,6 @@ OF_PROCESSES = {
     "process_max_fds",
     "process_start_time_seconds",
 }
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 @asynccontextmanager

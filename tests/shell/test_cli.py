@@ -22,6 +22,7 @@ from bot.errors import ConfigError, StartError, TryLater
 from bot.shell import cli
 from bot.shell.exits import explain
 from storage.errors import StoreLockedError
+from tests.ports import free_port
 
 MATRIX = {"homeserver": "http://127.0.0.1:1", "user_id": "@bot:hs.example", "password": "open sesame"}
 
@@ -285,11 +286,6 @@ def test_check_without_a_homeserver_fails_with_1(tmp_path: Path) -> None:
     }
     assert "sesame" not in done.stdout
     assert not (tmp_path / "data").exists()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @contextmanager

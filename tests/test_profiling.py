@@ -5,32 +5,53 @@ import logging
 import os
 import re
 import signal
+import threading
 import time
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 from bot import profiling
-from bot.profiling import FILE_NAME, profiled
+from bot.profiling import FILE_NAME, Profile, profiled
 from storage import journal
 from storage.place import Place
 from storage.store import Store
 
 SECRET = "value that nobody may read"
+WITHIN_S = 30
 
 
-def block() -> None:
+def block(until: threading.Event) -> None:
     time.sleep(0.08)  # what is to be found: it blocks the event loop
+    assert until.wait(WITHIN_S)
 
 
-async def test_what_blocks_the_loop_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def seen_blocking(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Return an event that is set when the profile has seen `block`."""
+    seen, stack_of = threading.Event(), profiling.stack_of
+
+    def looked(frame: FrameType | None) -> list[str]:
+        stack = list(stack_of(frame))
+        if any(entry.endswith(":block") for entry in stack):
+            seen.set()
+        return stack
+
+    monkeypatch.setattr(profiling, "stack_of", looked)
+    return seen
+
+
+async def test_what_blocks_the_loop_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A long turn of the event loop is named by function, file and line, and its stack is in the file; statements are
     listed without their values."""
     caplog.set_level(logging.INFO, "bot.profiling")
+    seen = seen_blocking(monkeypatch)
     store = await Store.own(Place(tmp_path))
     async with profiled(tmp_path):
         await asyncio.sleep(0)
-        block()
+        block(seen)
         await asyncio.sleep(0)
         async with store.write() as db:
             await journal.put(db, "key", SECRET)
@@ -54,7 +75,7 @@ async def test_the_file_on_request(tmp_path: Path) -> None:
         assert asyncio.Handle._run is not run
         assert not (tmp_path / FILE_NAME).exists()
         os.kill(os.getpid(), signal.SIGUSR1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN_S):
             while not (tmp_path / FILE_NAME).exists():  # noqa: ASYNC110  the file system tells nobody
                 await asyncio.sleep(0.01)
     assert asyncio.Handle._run is run
@@ -65,10 +86,19 @@ async def test_a_line_a_minute(
 ) -> None:
     """The log has a summary each minute; without a folder nothing is profiled."""
     monkeypatch.setattr(profiling, "TELL_EVERY_S", 0.01)
+    tells, tell = asyncio.Semaphore(0), profiling._log
+
+    def told(profile: Profile) -> None:
+        tell(profile)
+        tells.release()
+
+    monkeypatch.setattr(profiling, "_log", told)
     caplog.set_level(logging.INFO, "bot.profiling")
     async with profiled(None):
         await asyncio.sleep(0.03)
     assert caplog.text == ""
     async with profiled(tmp_path):
-        await asyncio.sleep(0.05)
-    assert caplog.text.count("CPU so far") > 1
+        async with asyncio.timeout(WITHIN_S):
+            for _ in range(2):
+                await tells.acquire()
+        assert caplog.text.count("CPU so far") > 1

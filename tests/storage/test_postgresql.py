@@ -15,6 +15,7 @@ from storage import engines, journal
 from storage.database import Database
 from storage.errors import DiskFullError, StoreBusyError, StoreError, StoreTooNewError
 from storage.place import Place
+from storage.postgresql import PostgreSQL
 from storage.postgresql_errors import statement_failed
 from storage.store import Store
 from storage.tables import feed_editions
@@ -273,6 +274,13 @@ async def _heard_by(other: Store, one: Store) -> bool:
 # ---- trouble
 
 
+def all_ended(store: Store) -> bool:
+    """Return whether this process has seen the end of all its connections."""
+    engines_of_store = store.database._engines
+    assert isinstance(engines_of_store, PostgreSQL)
+    return all(connection.is_closed() for connection in engines_of_store._opener._opened)
+
+
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND pid <> pg_backend_pid()"
 
 
@@ -301,7 +309,7 @@ async def test_a_connection_that_is_cut_in_a_transaction_writes_nothing(
                 await cut_short()
         assert await value(store) == "before"
         await postgresql.execute(cut)
-        await asyncio.sleep(0.05)  # until the loop has seen the end of the idle connections
+        await eventually(lambda: _answer(all_ended(store)))
         await put(store, "after")
         assert await value(store) == "after"
 

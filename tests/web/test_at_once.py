@@ -17,6 +17,12 @@ from tests.web.world import ALICE, NOW, World, world_of
 _DATE = re.compile(rb"Date: [^\r]*\r\n")
 
 
+@pytest.fixture(autouse=True)
+def _looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have files that feeds list looked for once, however long a test takes: by default again after two seconds."""
+    monkeypatch.setattr(feeds, "LOOK_EACH_S", 3600.0)
+
+
 class Poller:
     """An app that asks again and again over one connection. `tasks` counts the answers that took a task."""
 
@@ -39,7 +45,7 @@ class Poller:
         reader, writer = self._line
         more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
         writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             head = await reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"Content-Length: (\d+)", head)
             body = await reader.readexactly(int(length[1])) if length and method != "HEAD" else b""

@@ -54,7 +54,8 @@ async def closing_store(store: Store) -> AsyncIterator[Store]:
 
 
 async def watch(store: Store, order: orders.Order, *, anew: bool = False) -> AsyncIterator[Job]:
-    """Add the order's job and yield its row until it ends. Raises AircheckError when it failed.
+    """Add the order's job and yield its row, at first as it was added, until it ends. Raises AircheckError when it
+    failed.
 
     A job of this kind and subject that is under way is watched instead, unless `anew` asks for a new one.
     """
@@ -66,6 +67,7 @@ async def watch(store: Store, order: orders.Order, *, anew: bool = False) -> Asy
             row = await jobs.find(db, job.name)
     assert row is not None
     job_id = row.id  # by its id: another job of this name may come after it
+    yield row
     while True:
         async with store.read() as db:
             row = await jobs.job(db, job_id)

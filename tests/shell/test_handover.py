@@ -1,5 +1,6 @@
 """Commands that hand their work to the running bot."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,8 +11,9 @@ from bot import orders
 from bot.errors import AircheckError
 from bot.shell import handover
 from storage import jobs
+from storage.database import Connection
 from storage.place import Place
-from storage.records import Job, RecordingId, RoomId
+from storage.records import Job, JobId, RecordingId, RoomId
 from storage.store import Store
 
 ROOM = RoomId("!r:hs")
@@ -75,4 +77,26 @@ async def test_work_that_was_given_up_says_why(tmp_path: Path) -> None:
 
     with pytest.raises(AircheckError, match="the homeserver says no"):
         await give_up()
+    await store.close()
+
+
+async def test_a_first_try_that_fails_at_once_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try that failed before the command first looked at its job is not taken for one of before."""
+    store = await Store.own(Place(tmp_path / "data"))
+    now, read, failed = datetime.now(UTC), jobs.job, False
+
+    async def read_too_late(db: Connection, job_id: JobId) -> Job | None:
+        nonlocal failed
+        if not failed:
+            failed = True
+            async with store.claim() as claiming:
+                (job,) = await jobs.claim(claiming, [orders.Backfill.kind], now + timedelta(minutes=1), 1)
+            async with store.write() as writing:
+                await jobs.put_back(writing, job, "the homeserver is away", now + timedelta(hours=1), now)
+        return await read(db, job_id)
+
+    monkeypatch.setattr(jobs, "job", read_too_late)
+    async with asyncio.timeout(30):
+        with pytest.raises(AircheckError, match="the homeserver is away; it will be tried again"):
+            await handover.first_try(store, orders.Backfill(ROOM), "searching")
     await store.close()

@@ -91,6 +91,16 @@ def wrong_bytes(exchange: Exchange) -> bool:
     return False
 
 
+def held(until: threading.Event) -> Fault:
+    """Keep a request from the server until the event is set."""
+
+    def wait(_: Exchange) -> bool:
+        assert until.wait(60)
+        return False
+
+    return wait
+
+
 def slow(seconds: float) -> Fault:
     def wait(_: Exchange) -> bool:
         time.sleep(seconds)  # the fault itself: a server that is slow

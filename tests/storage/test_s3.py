@@ -25,7 +25,7 @@ from storage.place import Place
 from storage.records import BlobKey
 from storage.store import Store
 from storage.tables import blob_marks
-from tests.buckets.faults import Proxy, refused, reset, slow, truncated, wrong_bytes
+from tests.buckets.faults import Proxy, held, refused, reset, slow, truncated, wrong_bytes
 from tests.buckets.servers import KEYS, TestBucket
 from tests.factories import ROOM, a_room
 
@@ -178,7 +178,8 @@ async def test_a_removal_and_an_arrival_of_the_same_bytes_exclude_each_other(sto
         assert await store.blobs.forget([key]) == []
         async with store.write() as db:
             await new.keep(db)
-    proxy.faults["POST"] = [slow(0.2)]
+    go_on = threading.Event()
+    proxy.faults["POST"] = [held(go_on)]
     removal = asyncio.create_task(store.blobs.forget([key]))
     with store.changes.subscribe() as changed:
         while not await marked(store):
@@ -187,6 +188,7 @@ async def test_a_removal_and_an_arrival_of_the_same_bytes_exclude_each_other(sto
     with pytest.raises(MediaStoreError, match="being removed"):
         async with store.blobs.arriving(written(store, data)):
             pass
+    go_on.set()
     assert await removal == [key]
     assert await add(store, data) == key
     assert await store.blobs.exists(key)

@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SLOW := audio benchmarks browser calls_clients clients demo interleaving line many matrix packages pictures podcast_clients shell web worker \
 	storage/test_migrate.py storage/test_old_stores.py test_interleavings.py test_many_chunks.py test_rebuild.py
 
-.PHONY: help setup demo test asserts test-postgresql test-clients test-matrix-js-sdk test-podcasts test-browser pictures test-calls test-s3 test-packages fast check fmt hooks map messages stores bench lock clean test-standby
+.PHONY: help setup demo test asserts test-postgresql test-clients test-matrix-js-sdk test-podcasts test-browser pictures test-calls test-s3 test-packages test-long fast check fmt hooks map messages stores bench lock clean test-standby
 .DEFAULT_GOAL := setup
 
 help: ## List the targets
@@ -33,13 +33,14 @@ $(LOCKED): requirements-dev.lock
 	if [ -z "$$py" ]; then echo "Aircheck needs Python 3.11, 3.12 or 3.13 with the venv module." >&2; exit 1; fi; \
 	echo "Building $(VENV) with $$($$py --version) (about 400 MB, a minute or two)"; \
 	rm -rf $(VENV); $$py -m venv $(VENV); \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.lock; \
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true; \
 	touch $@
 
 demo: $(STAMP) ## Run a homeserver, a broadcaster and the bot on this machine (PORT=8040, ONCE=1)
 	@$(BIN)/aircheck demo $(if $(ONCE),--once) $(if $(filter-out 0,$(PORT)),--port $(PORT))
 
-test: $(STAMP) ## Run all checks and all tests (about a quarter of an hour on two cores)
+test: $(STAMP) ## Run all checks and all tests but those of the other targets (under a quarter of an hour on two cores)
 	@$(MAKE) --no-print-directory -j 2 check asserts
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
@@ -50,6 +51,9 @@ asserts: $(STAMP) ## Collect the tests, so that their asserts are kept rewritten
 ON_POSTGRESQL ?= tests/storage tests/commands tests/intake tests/recorder tests/shell/test_backup.py tests/shell/test_verify.py tests/test_deletion.py tests/worker tests/web tests/line/test_broadcast.py
 test-postgresql: $(STAMP) ## Test what lies on the store with PostgreSQL in place of SQLite (ON_POSTGRESQL=tests/… names other tests)
 	AIRCHECK_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 3 --dist loadfile $(ON_POSTGRESQL)
+
+test-long: $(STAMP) ## Test what starts many processes or waits in real time: killed workers, stand-bys, disasters, a soak (minutes)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m long tests/benchmarks tests/line tests/many
 
 test-standby: $(STAMP) ## Test many processes that are cut off, paused and killed (minutes, of which most are waits)
 	$(BIN)/python -m pytest -m standby tests/line

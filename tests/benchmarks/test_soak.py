@@ -26,6 +26,7 @@ SMALL = Shape(
 )
 
 
+@pytest.mark.long
 async def test_a_small_soak_loses_nothing(
     homeserver: Homeserver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,7 +79,11 @@ async def told(bot: World, somebody: Person, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "encrypted", [pytest.param(True, id="encrypted"), pytest.param(False, id="plain", marks=pytest.mark.standby)]
+    "encrypted",
+    [
+        pytest.param(True, id="encrypted", marks=pytest.mark.long),
+        pytest.param(False, id="plain", marks=pytest.mark.standby),
+    ],
 )
 async def test_a_disaster_costs_nothing_that_can_be_had_and_exposes_nobody(
     world: Worlds, person: People, tmp_path: Path, encrypted: bool

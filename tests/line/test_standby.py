@@ -106,6 +106,7 @@ async def gone_on_with(owner: Bot, standby: Bot, alice: Person, how: Callable[[]
     return took_s
 
 
+@pytest.mark.long
 async def test_kill_9_and_a_clean_stop(world: Worlds, person: People, postgresql: Server, tmp_path: Path) -> None:
     """When the owner is killed, the stand-by waits for the end of its lease and goes on with the broadcast. When an
     owner is stopped, the stand-by is the owner at once."""

@@ -72,7 +72,10 @@ STEPS = (
 )
 
 
-@pytest.mark.parametrize(("version", "encrypted"), [("10", False), ("12", True)])
+@pytest.mark.parametrize(
+    ("version", "encrypted"),
+    [pytest.param("10", False, id="10"), pytest.param("12", True, id="12", marks=pytest.mark.long)],
+)
 async def test_every_command_is_explained_refused_and_done(
     world: Worlds, person: People, version: str, *, encrypted: bool
 ) -> None:

@@ -42,6 +42,7 @@ async def speak_slowly(here: Town) -> None:
     await here.end_broadcast(2)
 
 
+@pytest.mark.long
 async def test_a_worker_that_is_killed_loses_and_doubles_nothing(
     postgresql: Server, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
@@ -89,6 +90,7 @@ async def replaced(here: Town, worker: Process, order: type[orders.Order]) -> Pr
     return other
 
 
+@pytest.mark.long
 async def test_a_worker_that_wakes_too_late_writes_nothing(
     postgresql: Server, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:

@@ -20,7 +20,7 @@ from bot.audio.render import Rendered, Rendering, Warm
 from bot.worker import choosing_cover, covering, fetching, finishing
 from storage.records import ChunkFacts, Container, Samples, Timing
 
-EVERY = 1 if os.environ.get("AIRCHECK_KILL_POINTS") == "all" else 16
+EVERY = 1 if os.environ.get("AIRCHECK_KILL_POINTS") == "all" else 48
 """Long stories die at one of so many points each time: each death costs two stories. AIRCHECK_KILL_POINTS=all tries all
 of them."""
 Step = Callable[[str], None]

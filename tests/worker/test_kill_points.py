@@ -79,7 +79,7 @@ async def test_whatever_the_process_died_at_nothing_is_lost_or_doubled(
         await world.join()
     expected, writes = await undisturbed(shutil.copytree(begun, tmp_path / "undisturbed"))
     assert writes > 20
-    for number in range(1, writes + 1, every(8) if after_commit else EVERY):
+    for number in range(1, writes + 1, every(24) if after_commit else EVERY):
         async with world_of(shutil.copytree(begun, tmp_path / str(number))) as world:
             world.store.die_at(number, after_commit=after_commit)
             with pytest.raises(Killed):

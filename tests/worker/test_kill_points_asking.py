@@ -169,7 +169,7 @@ async def test_a_death_at_a_request_asks_and_does_nothing_twice(begun: tuple[Pat
 async def test_a_death_at_a_write_asks_and_does_nothing_twice(begun: tuple[Path, Exit]) -> None:
     """Killed at one of so many writes: no question is asked twice, and nothing is done that was not confirmed."""
     expected, writes, _ = await undisturbed(begun)
-    for number in range(1, writes + 1, every(10)):
+    for number in range(1, writes + 1, every(30)):
 
         def dies(world: Place, number: int = number) -> None:
             world.store.die_at(number, after_commit=False)

@@ -89,7 +89,7 @@ async def test_whatever_it_died_at_all_files_are_there(
         writes, expected = -1 - world.store.left, await outcome(world)
     assert expected["original"] is not None
     assert expected["listed"][0] == len(expected["faces"]) == 1
-    for number in range(2, writes + 1, every(8) if after_commit else EVERY):
+    for number in range(2, writes + 1, every(24) if after_commit else EVERY):
         async with world_of(shutil.copytree(tmp_path / "begun", tmp_path / str(number))) as world:
             world.download = download
             world.store.die_at(number, after_commit=after_commit)

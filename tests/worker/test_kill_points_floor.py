@@ -103,11 +103,10 @@ async def with_a_death(begun: Path, name: str, arm: Callable[[Talk], None]) -> N
 
 @pytest.mark.parametrize("taken", [False, True], ids=["before", "after"])
 async def test_a_death_at_a_request_leaves_a_room_that_a_start_puts_right(begun: Path, taken: bool) -> None:
-    """Killed before the homeserver took a request, every sixth one, or before its answer was read, every fourth one:
-    after the start the room is as the rows say, no event ever named two holders, and the levels are put back in the
-    end."""
+    """Killed at one of so many requests, before the homeserver took it or before its answer was read: after the start
+    the room is as the rows say, no event ever named two holders, and the levels are put back in the end."""
     asked, _ = await undisturbed(begun)
-    for number in range(1, len(asked) + 1, every(4 if taken else 6)):
+    for number in range(1, len(asked) + 1, every(12 if taken else 18)):
 
         def arm(world: Talk, number: int = number) -> None:
             world.homeserver.left, world.homeserver.taken = number, taken
@@ -118,7 +117,7 @@ async def test_a_death_at_a_request_leaves_a_room_that_a_start_puts_right(begun:
 async def test_a_death_at_a_write_leaves_a_room_that_a_start_puts_right(begun: Path) -> None:
     """Killed at one of so many writes: the same."""
     _, writes = await undisturbed(begun)
-    for number in range(3, writes + 1, every(22)):
+    for number in range(3, writes + 1, every(48)):
 
         def arm(world: Talk, number: int = number) -> None:
             world.store.die_at(number, after_commit=False)

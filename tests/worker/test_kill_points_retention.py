@@ -93,7 +93,7 @@ async def test_the_story_is_what_it_says(begun: Path) -> None:
 async def test_a_death_at_a_write_of_retention_deletes_and_says_nothing_twice(
     begun: Path, *, after_commit: bool
 ) -> None:
-    """Killed at every sixth write, or after every fifth commit: the same recordings, files, notices and rows of the
+    """Killed at one of so many writes, before or after its commit: the same recordings, files, notices and rows of the
     log are there."""
     expected, writes, _ = await undisturbed(begun)
     for number in range(1, writes + 1, every(15 if after_commit else 18)):

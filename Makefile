@@ -48,9 +48,9 @@ test: $(STAMP) ## Run all checks and all tests but those of the other targets (u
 asserts: $(STAMP) ## Collect the tests, so that their asserts are kept rewritten
 	@$(BIN)/python -m pytest --collect-only -q >/dev/null || echo "pytest can't collect all tests, and will say why"
 
-ON_POSTGRESQL ?= tests/storage tests/commands tests/intake tests/recorder tests/shell/test_backup.py tests/shell/test_verify.py tests/test_deletion.py tests/worker tests/web tests/line/test_broadcast.py
+ON_POSTGRESQL ?= tests/storage tests/commands tests/intake tests/recorder tests/shell tests/test_deletion.py tests/worker tests/web tests/line
 test-postgresql: $(STAMP) ## Test what lies on the store with PostgreSQL in place of SQLite (ON_POSTGRESQL=tests/… names other tests)
-	AIRCHECK_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 3 --dist loadfile $(ON_POSTGRESQL)
+	AIRCHECK_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ON_POSTGRESQL)
 
 test-long: $(STAMP) ## Test what starts many processes or waits in real time: killed workers, stand-bys, disasters, a soak (minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m long tests/benchmarks tests/line tests/many

@@ -7,10 +7,12 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from sqlalchemy import Dialect
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import LRUCache
@@ -19,7 +21,7 @@ from bot.demo.synapse import Homeserver
 from storage import migrate, sqlite
 from tests.lab import FederatedHomeserver, People, RtcHomeserver
 from tests.ports import free_port
-from tests.postgresql import EVERYWHERE, Server, in_place_of_files
+from tests.postgresql import EVERYWHERE, Server, drop_all_but, in_place_of_files
 from tests.world import World, world_of
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ LONGEST_FIRST = (
     "tests/worker/test_kill_points_retention.py",
 )
 
+WITH_GATEWAY = os.environ.get("AIRCHECK_TEST_S3") == "gateway"
 MAKING = {
     Path(__file__).parent / "storage" / name for name in ("test_migrate.py", "test_migrations.py", "test_store.py")
 }
@@ -77,6 +80,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _rank(file: str) -> int:
     return LONGEST_FIRST.index(file) if file in LONGEST_FIRST else len(LONGEST_FIRST)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _options_of_the_run_are_no_settings() -> Iterator[None]:
+    """Hide `AIRCHECK_TEST_DATABASE` and its like, which modules of tests have read, from the bot: it refuses what is
+    named as its settings are, and is none."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AIRCHECK_")]:
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -112,8 +125,7 @@ def _copied_databases(request: pytest.FixtureRequest, _empty_database: Path) -> 
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _compiled_statements() -> Iterator[None]:
+def _compile_once(patch: pytest.MonkeyPatch, module: ModuleType, dialect: type[Dialect]) -> None:
     """Compile each SQL statement once, not anew for the store of each test: that takes longer than to execute it."""
     shared: LRUCache[Any, Any] = LRUCache(5000)
     create = create_async_engine
@@ -123,37 +135,62 @@ def _compiled_statements() -> Iterator[None]:
         engine.sync_engine._compiled_cache = shared
         return engine
 
+    # Statements are found by their dialect, of which each engine has one; those of all stores are alike.
+    patch.setattr(dialect, "__hash__", lambda self: hash(type(self)))
+    patch.setattr(dialect, "__eq__", lambda self, other: type(self) is type(other))
+    patch.setattr(module, "create_async_engine", create_sharing)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_statements() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        # Statements are found by their dialect, of which each engine has one; those of all stores are alike.
-        patch.setattr(SQLiteDialect_aiosqlite, "__hash__", lambda self: hash(type(self)))
-        patch.setattr(SQLiteDialect_aiosqlite, "__eq__", lambda self, other: type(self) is type(other))
-        patch.setattr(sqlite, "create_async_engine", create_sharing)
+        _compile_once(patch, sqlite, SQLiteDialect_aiosqlite)
         yield
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
     """PostgreSQL, shared by the whole run. A test makes databases of its own in it, and leaves it running."""
+    from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg  # most runs need none
+
+    from storage import postgresql as by_address
+
     server = Server()
-    server.start()
-    yield server
-    server.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        _compile_once(patch, by_address, PGDialect_asyncpg)
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _stores_by_address(request: pytest.FixtureRequest) -> Iterator[None]:
+def _stores_by_address(request: pytest.FixtureRequest) -> Iterator[dict[Path, str] | None]:
     """Keep each store of a module in a database by address where the environment says so, but those of files alone."""
     if not EVERYWHERE or request.path in MAKING or request.path.parent.name == "storage":
+        yield None
+        return
+    with in_place_of_files(request.getfixturevalue("postgresql")) as addresses:
+        yield addresses
+
+
+@pytest.fixture(autouse=True)
+def _databases_of_one_test(
+    request: pytest.FixtureRequest, _stores_by_address: dict[Path, str] | None
+) -> Iterator[None]:
+    """Drop the databases by address of a test after it, but those of its module."""
+    if _stores_by_address is None:
         yield
         return
-    with in_place_of_files(request.getfixturevalue("postgresql")):
-        yield
+    server: Server = request.getfixturevalue("postgresql")
+    before = frozenset(_stores_by_address)
+    yield
+    drop_all_but(server, _stores_by_address, before)
 
 
 @pytest.fixture(scope="session")
 def object_storage(request: pytest.FixtureRequest) -> Iterator[str]:
     """A server of S3: its address. It is moto's, or the gateway where the environment says so."""
-    if os.environ.get("AIRCHECK_TEST_S3") == "gateway":
+    if WITH_GATEWAY:
         yield request.getfixturevalue("s3_gateway")
         return
     from tests.buckets.servers import moto  # most runs need none

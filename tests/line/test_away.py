@@ -8,7 +8,6 @@ from sqlalchemy import text
 
 from bot.demo.slicing import speech
 from storage import journal
-from storage.place import Place
 from storage.records import RecordingState
 from storage.store import Store
 from tests.lab import People
@@ -158,7 +157,7 @@ async def test_a_sync_token_that_the_homeserver_does_not_know_is_begun_anew(
 @asynccontextmanager
 async def aircheck_store(bot: World) -> AsyncIterator[Store]:
     """Open the store of a bot that does not run."""
-    store = await Store.own(Place(bot.directory))
+    store = await Store.own(bot.settings.storage.place)
     try:
         yield store
     finally:

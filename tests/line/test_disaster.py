@@ -1,7 +1,6 @@
 """The drill: a backup of a running bot, a disaster, a restore, and what happened between the two."""
 
 import asyncio
-import shutil
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -111,7 +110,7 @@ async def test_a_disaster_costs_nothing_that_can_be_had_and_exposes_nobody(
         await bob.leave(room)
         await alice.wait_until(lambda: alice.membership(room, bob.user_id) != "join" or None)
         sealed = await whole_broadcast(alice, room, SPEECH)  # in a new session: somebody left
-    shutil.rmtree(bot.directory)
+    await world.destroy(bot)
     await restoring.restore(bot.settings, tmp_path / "backup")
 
     async with Visitors().visiting(of_alice, of_bob, newest, older) as visitors, bot.starting() as aircheck:

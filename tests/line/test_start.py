@@ -1,11 +1,10 @@
 """Starts in trouble: one that can't work ends with a sentence that says what to do."""
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import aiohttp
 import pytest
+from sqlalchemy import text
 
 from bot import app
 from bot.calls.engine import Engine
@@ -36,18 +35,17 @@ async def test_a_data_folder_that_cannot_be_made_ends_the_start(replay: Replay, 
 async def test_a_newer_database_ends_the_start(replay: Replay, tmp_path: Path) -> None:
     """The start ends with a sentence that says to update the program; the database stays as it is."""
     settings = elsewhere(replay, tmp_path, "newer")
-    await (await Store.own(settings.storage.place)).close()
-    file = settings.storage.path / FILE_NAME
-    with closing(sqlite3.connect(file)) as db:
-        db.execute("UPDATE alembic_version SET version_num = '9999'")
-        db.commit()
-    before = file.read_bytes()
+    store = await Store.own(settings.storage.place)
+    async with store.write() as db:
+        await db.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await store.close()
+    before = [file.read_bytes() for file in settings.storage.path.glob(FILE_NAME)]  # none with PostgreSQL
     with pytest.raises(
         StartError, match=r"was written by a newer Aircheck: update the program, or restore a backup from"
     ):
         async with app.running(settings):
             raise AssertionError("it runs")
-    assert file.read_bytes() == before
+    assert [file.read_bytes() for file in settings.storage.path.glob(FILE_NAME)] == before
 
 
 async def test_calls_that_cannot_be_recovered_end_no_start(

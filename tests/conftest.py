@@ -19,6 +19,7 @@ from sqlalchemy.util import LRUCache
 
 from bot.demo.synapse import Homeserver
 from storage import migrate, sqlite
+from storage.blobs import standing
 from tests.lab import FederatedHomeserver, People, RtcHomeserver
 from tests.ports import free_port
 from tests.postgresql import EVERYWHERE, Server, drop_all_but, in_place_of_files
@@ -93,10 +94,11 @@ def _options_of_the_run_are_no_settings() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _logging_goes_on() -> Iterator[None]:
-    """The shell ends its process's log; a process of tests goes on."""
+def _process_goes_on() -> Iterator[None]:
+    """Leave nothing of the process to the next test: the shell ends its log, and a media store may have failed."""
     yield
     logging.disable(logging.NOTSET)
+    standing._away_since = None
 
 
 @pytest.fixture(scope="session")

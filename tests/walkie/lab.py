@@ -78,14 +78,14 @@ class Member:
 
     async def sees(self, room: str, kind: str, check: Callable[[Json], bool]) -> Json:
         """Wait until this homeserver shows state of a type that passes the check."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not check(found := await self.state(room, kind)):  # noqa: ASYNC110 (another server's state)
                 await asyncio.sleep(0.01)
         return found
 
     async def hears(self, room: str, body: str) -> None:
         """Wait until this homeserver shows a message."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while body not in await self.messages(room):  # noqa: ASYNC110 (another server's timeline)
                 await asyncio.sleep(0.02)
 
@@ -180,9 +180,13 @@ class Bot:
         """Wait until nobody has the floor, and nobody is to have it."""
         await self.when(lambda row: (row.shown or {"holder": ""})["holder"] is None and row.floor.holder is None)
 
+    async def nothing_stale(self) -> None:
+        """Wait until the releases of former holders are cancelled, which is done after the next one has the floor."""
+        await self.when(lambda row: row.delayed is not None and not row.delayed.stale)
+
     async def nothing_scheduled(self) -> None:
         """Wait until the homeserver has no delayed event of the bot's for the room."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await self._delayed.scheduled(self.room, {FLOOR, POWER_LEVELS}):  # noqa: ASYNC110 (the homeserver's state)
                 await asyncio.sleep(0.05)
 

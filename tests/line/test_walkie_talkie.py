@@ -6,6 +6,7 @@ from bot.demo.people import Person
 from bot.demo.received import Received
 from bot.demo.slicing import speech
 from bot.demo.talk import record, send
+from bot.event_types import PINNED_EVENTS
 from bot.walkie.panel import BUTTONS
 from storage import walkies
 from storage.records import EndedBy, EventId, Json, RecordingKind, RecordingState, RoomId, chunk_id_of
@@ -69,13 +70,13 @@ async def test_members_speak_in_turn_by_reactions(world: Worlds, person: People)
         assert "too much power" in await ask(host, bot, room, "!aircheck walkie on"), "a creator can't be limited"
         panel = await panel_of(ann, bot, room)
         await ann.wait_until(lambda: len(buttons(ann, panel)) == len(BUTTONS) or None)
-        assert panel.event_id in (await host.state(room, "m.room.pinned_events"))["pinned"]
+        await ann.wait_for(lambda event: event.type == PINNED_EVENTS and panel.event_id in event.content["pinned"])
         await floor_of(ann, room, None)
         assert not await may_write(ann, room)
 
         for guest in (ann, ben):
             await taken_away(guest, await guest.react(room, panel.event_id, "✅"))
-        assert (await ann.state(room, "org.aircheck.walkie.permit", f"_{ann.user_id}"))["send"] is True
+        await ann.wait_for(lambda event: is_permit(event, ann) and event.content["send"] is True)
         first, second = await ann.react(room, panel.event_id, "🎙️"), await ben.react(room, panel.event_id, "🎙️")
         await floor_of(ben, room, ann)
         await taken_away(ann, first)
@@ -95,6 +96,11 @@ async def test_members_speak_in_turn_by_reactions(world: Worlds, person: People)
 
         assert (await ask(host, bot, room, "!aircheck walkie off")).startswith("The walkie-talkie is off")
         await floor_of(ann, room, None)
+
+
+def is_permit(event: Received, of: Person) -> bool:
+    """Tell whether it is the permit that the bot has given a member."""
+    return (event.type, event.event.get("state_key")) == ("org.aircheck.walkie.permit", f"_{of.user_id}")
 
 
 def buttons(someone: Person, panel: Received) -> set[str]:

@@ -226,7 +226,7 @@ class Ear:
         """Wait until something is true of what was heard."""
         while not until():
             self._more.clear()
-            await asyncio.wait_for(self._more.wait(), 10)
+            await asyncio.wait_for(self._more.wait(), 60)
 
 
 def numbered(packets: Sequence[bytes]) -> list[bytes]:

@@ -1,5 +1,6 @@
 """A member's client in a MatrixRTC call on a real homeserver, in compatibility mode. It speaks at the small SFU."""
 
+import asyncio
 import base64
 import secrets
 import time
@@ -68,7 +69,10 @@ class RtcCaller:
         return shown
 
     async def say(self, packets: Sequence[bytes]) -> None:
-        """Speak, packet after packet."""
+        """Speak, packet after packet, once the bot receives it."""
+        async with asyncio.timeout(60):
+            while not self._sfu_room.member.receives(self.speaker):  # noqa: ASYNC110 (the SFU's state)
+                await asyncio.sleep(0.01)
         await self.speaker.say(packets)
 
     async def leave(self) -> None:

@@ -82,7 +82,7 @@ async def test_an_entry_is_removed_that_nobody_orders_to(stage: Stage, monkeypat
     assert live is not None
     stage.world.clock.pass_by(121)
     live.take(TimePassed())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (await stage.recording()).ended_by is not EndedBy.LIMIT:  # noqa: ASYNC110 (a row is no event)
             await asyncio.sleep(0.01)
     await stage.crash()

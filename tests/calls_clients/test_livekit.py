@@ -144,7 +144,7 @@ async def test_a_server_that_is_started_again(lab: Lab) -> None:
     await lab.server.start()
     await lab.server.rooms.create(ROOM)
     await lab.speaker(BERT)
-    await ear.hears(BERT, 50, within_s=20)
+    await ear.hears(BERT, 50)
     assert ear.told.count("joined") == 1
     assert not [told for told in ear.told if told.startswith("ended")]
 
@@ -199,7 +199,7 @@ async def test_our_track_is_heard(lab: Lab) -> None:
     """Our microphone is published muted and encrypted, and another client receives the beep."""
     connection, _ = await lab.join(encrypted=True)
     connection.use_own_key(0, b"k" * 16)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (tracks := (await lab.server.rooms.participants(ROOM))[0].get("tracks")):  # noqa: ASYNC110 (the server)
             await asyncio.sleep(0.05)
     assert [(track["source"], track["muted"], track["encryption"]) for track in tracks] == [("MICROPHONE", True, "GCM")]

@@ -3,7 +3,6 @@
 Each packet carries its number, so that stems are compared with what was said to the sample.
 """
 
-import asyncio
 import io
 import logging
 import signal
@@ -32,6 +31,7 @@ from tests.calls_clients.speakers import Speakers, Spoken, sound
 from tests.calls_clients.test_group_calls import finished, heard_in, listed, room_with_calls
 from tests.lab import People, RtcHomeserver
 from tests.line.conftest import Worlds
+from tests.line.test_calls import on_the_disk
 from tests.line.test_process import process, recordings
 from tests.line.world import World, until
 
@@ -256,13 +256,13 @@ async def test_after_a_crash_the_bot_is_no_ghost_and_goes_on_with_the_recording(
         room = await room_with_calls(bot, ann, ben, encrypted=True)
         member = Member(ann, room, rtc.homeserver.service_url, speaking, encrypts=True)
         await enter(bot, [member], said)
-        await asyncio.sleep(SPOKEN_S)  # of speech
+        await on_the_disk(bot, 1, SPOKEN_S)
         await running.end(signal.SIGKILL)
         await shown(bot, member, GHOST_S, present=False)
         await member.rejoin(said)
         await running.start()
         await give_keys(bot, [member])
-        await asyncio.sleep(SPOKEN_S)  # of speech
+        await on_the_disk(bot, 2, SPOKEN_S)
         await member.leave()
         await ann.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is ready" in event.body, 60)
         [found] = await recordings(bot, told)

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from bot.demo.people import Person
 from bot.demo.slicing import speech
+from bot.errors import GiveUp
 from bot.event_types import CALL_MEMBER
 from storage import archive
 from storage.records import EndedBy, LeftBy, Recording, RecordingState, RoomId
@@ -18,7 +20,7 @@ from tests.audio.sounds import lag
 from tests.blobs import folder_of
 from tests.calls.caller import Caller, Page, begin_call, open_to_calls
 from tests.calls.peers import PACKET
-from tests.calls.stems import packets_in
+from tests.calls.stems import length_of_file, packets_in
 from tests.lab import People, decode
 from tests.line.conftest import Worlds
 from tests.line.test_process import process, recordings
@@ -55,6 +57,26 @@ async def has_stems(store: Store, room: str, number: int) -> Recording:
     return await is_so(store, room, lambda recording: len(recording.stems) >= number)
 
 
+async def has_spoken(caller: Caller | Page, seconds: float) -> None:
+    """Wait until a caller's present connection has carried so much of its speech."""
+    async with asyncio.timeout(60):
+        while caller.peer.talker.sent * PACKET < seconds * RATE:  # noqa: ASYNC110 (the caller's state)
+            await asyncio.sleep(0.02)
+
+
+async def on_the_disk(bot: World, stem: int, seconds: float) -> None:
+    """Wait until so much of a stem of the bot's one call is on the disk."""
+
+    def length() -> int:
+        with suppress(GiveUp):  # its last page is being written
+            return sum(map(length_of_file, (bot.directory / "calls").glob(f"*/{stem}.ogg")))
+        return 0
+
+    async with asyncio.timeout(60):
+        while await asyncio.to_thread(length) < seconds * RATE:  # noqa: ASYNC110 (another process writes it)
+            await asyncio.sleep(0.02)
+
+
 def numbers_in(file: Path) -> dict[int, int]:
     """Return the place in a stem's file, in samples, of each numbered packet of its caller."""
     places, at = dict[int, int](), 0
@@ -81,12 +103,12 @@ async def test_a_call_of_two_in_an_encrypted_room(world: Worlds, person: People)
             await has_stems(store, room, 1)
             async with two.running():
                 await has_stems(store, room, 2)
-                await asyncio.sleep(5)  # of speech
+                await has_spoken(two, 5)
                 await two.leave()
                 left = await is_so(store, room, lambda recording: recording.stems[1].left is not None)
                 await begin_call(aaron, room, call_id=call_id, terminated="over")
                 recording = await is_so(store, room, lambda recording: recording.state.is_decided)
-            assert one.hung_up.is_set()
+            await asyncio.wait_for(one.hung_up.wait(), 60)
         assert (recording.state, recording.ended_by) == (RecordingState.COMPLETE, EndedBy.STOPPED)
         assert [(stem.user_id, stem.left_by) for stem in recording.stems] == [
             (aaron.user_id, LeftBy.ENDED),
@@ -144,15 +166,15 @@ async def test_what_members_and_moderators_do_to_a_call(world: Worlds, person: P
         two = Caller(zoe, room, call_id, bot.user_id, sealed=False, packets=speech(2))
         async with one.running(), two.running():
             await has_stems(store, room, 2)
-            await asyncio.sleep(1)  # of speech
+            await has_spoken(two, 1)
             await zoe.say(room, "!aircheck optout")
-            await asyncio.wait_for(two.hung_up.wait(), 20)
+            await asyncio.wait_for(two.hung_up.wait(), 60)
             recording = await is_so(store, room, lambda recording: any(stem.left for stem in recording.stems))
             assert recording.state is RecordingState.LIVE
             assert {stem.user_id for stem in recording.stems if stem.left is not None} == {zoe.user_id}
             await aaron.say(room, "!aircheck record calls off")
             recording = await is_so(store, room, lambda recording: recording.state.is_decided)
-            await asyncio.wait_for(one.hung_up.wait(), 20)
+            await asyncio.wait_for(one.hung_up.wait(), 60)
         assert recording.ended_by is EndedBy.SWITCHED_OFF
         assert all(stem.left is not None for stem in recording.stems)
 
@@ -167,15 +189,16 @@ async def test_a_crash_in_a_call(world: Worlds, person: People, tmp_path: Path) 
         call_id = await begin_call(aaron, room)
         one = Caller(aaron, room, call_id, bot.user_id, sealed=True, packets=speech(1))
         async with one.running():
-            await asyncio.wait_for(one.connected.wait(), 30)
-            await asyncio.sleep(3)  # of speech
+            await asyncio.wait_for(one.connected.wait(), 60)
+            await has_spoken(one, 3)
+            await on_the_disk(bot, 1, 2)
             await running.end(signal.SIGKILL)
             one.connected.clear()
             await running.start()
-            await asyncio.wait_for(one.connected.wait(), 30)
-            await asyncio.sleep(3)  # of speech
+            await asyncio.wait_for(one.connected.wait(), 60)
+            await has_spoken(one, 3)
             await begin_call(aaron, room, call_id=call_id, terminated="over")
-            await asyncio.wait_for(one.hung_up.wait(), 30)
+            await asyncio.wait_for(one.hung_up.wait(), 60)
         await aaron.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is ready" in event.body, 60)
         (found,) = await recordings(bot, log)
     stems: Any = found["stems"]
@@ -198,7 +221,7 @@ async def test_a_voice_channel(world: Worlds, person: People) -> None:
         page = Page(aaron, room, "Chrome", speech(1))
         async with page.running():
             await has_stems(store, room, 1)
-            await asyncio.sleep(2)  # of speech
+            await has_spoken(page, 2)
             await page.set_state("LEFT")
             recording = await is_so(store, room, lambda recording: recording.state.is_decided)
         assert [name.endswith("[REC]") for name in page.bots] == [True]

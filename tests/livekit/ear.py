@@ -40,13 +40,13 @@ class SfuEar:
     def payloads(self, identity: str) -> list[bytes]:
         return [sound.payload for sound in self.sounds.get(identity, ())]
 
-    async def hears(self, identity: str, packets: int, within_s: float = 30) -> list[OpusPacket]:
+    async def hears(self, identity: str, packets: int, within_s: float = 60) -> list[OpusPacket]:
         """Wait until so many packets of somebody were heard."""
         async with asyncio.timeout(within_s), self._news:
             await self._news.wait_for(lambda: len(self.sounds.get(identity, ())) >= packets)
         return self.sounds[identity]
 
-    async def is_told(self, what: str, times: int = 1, within_s: float = 30) -> None:
+    async def is_told(self, what: str, times: int = 1, within_s: float = 60) -> None:
         """Wait until something was told so often."""
         async with asyncio.timeout(within_s), self._news:
             await self._news.wait_for(lambda: self.told.count(what) >= times)

@@ -75,6 +75,11 @@ class Member:
         self._restarts = False
         self._begun = False
 
+    def receives(self, speaker: "Speaker") -> bool:
+        """Tell whether the packets of somebody are sent to the member, and the member knows of it."""
+        lines = [line for line in self.lines if line.track == speaker.track.sid]
+        return bool(lines) and not self._offered and self.connected.is_set()
+
     async def signal(self, **message: object) -> None:
         """Send a message, by its name."""
         await self.send_raw(rtc.SignalResponse(**message).SerializeToString())  # type: ignore[arg-type]

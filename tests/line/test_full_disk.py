@@ -131,7 +131,7 @@ async def test_a_database_without_room_stops_nothing_for_good(
     await replay.hear(good.room, good.broadcast)
     full.set()
     begun.set()
-    await asyncio.wait_for(refused.wait(), 10)
+    await asyncio.wait_for(refused.wait(), 60)
     assert replay.worker.healthy
     full.clear()
     await replay.settled()

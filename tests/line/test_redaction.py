@@ -32,6 +32,7 @@ from tests.line.world import (
     until,
     whole_broadcast,
 )
+from tests.ports import free_port
 
 SPEECH = speech(1)[:900]  # 18 s
 WITHIN_S = 10.0
@@ -134,7 +135,7 @@ class WithRelations(Homeserver):
 
 @pytest.fixture
 async def redacting_homeserver(tmp_path: Path) -> AsyncIterator[Homeserver]:
-    started = await WithRelations.start(tmp_path / "homeserver")
+    started = await WithRelations.start(tmp_path / "homeserver", port=free_port())
     yield started
     await started.stop()
 

@@ -53,8 +53,7 @@ class Web:
         async def answered() -> bool:
             return await self.status(address) == status
 
-        async with asyncio.timeout(3):
-            await until(answered)
+        await until(answered)
 
 
 async def served(here: Town, client: ClientSession) -> Web:

@@ -113,7 +113,7 @@ class Process:
     async def stop(self) -> int:
         """End it as an operator does; return its exit code."""
         self.child.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.child.wait(), 6)
+        return await asyncio.wait_for(self.child.wait(), ALL_ENDS_WITHIN_S)
 
 
 class Town:
@@ -140,7 +140,7 @@ class Town:
         process = Process(child, log)
         self._processes.append(process)
         if ready is not None:
-            await asyncio.wait_for(process.says(ready), 20)
+            await asyncio.wait_for(process.says(ready), ALL_ENDS_WITHIN_S)
         return process
 
     async def work(self, **environment: str) -> Process:

@@ -16,7 +16,7 @@ from tests.lab import PASSWORD
 
 T = TypeVar("T")
 
-WAIT_S = 30
+WAIT_S = 120
 
 
 def make_settings(homeserver: str, user_id: str, password: str | None = PASSWORD) -> Settings:

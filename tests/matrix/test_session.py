@@ -16,7 +16,7 @@ from bot.worker.room_history import RoomHistory
 from storage.records import HeardEvent, RoomId
 from tests.lab import People
 from tests.matrix.conftest import Bots
-from tests.matrix.running import Running, make_settings, meet
+from tests.matrix.running import WAIT_S, Running, make_settings, meet
 
 LOGOUT = "/_matrix/client/v3/logout"
 
@@ -187,7 +187,7 @@ async def test_a_revoked_token_is_replaced_once(bots: Bots, person: People) -> N
     assert stored["access_token"] == bot.session.wire.token
     await bot.session.wire.call("POST", LOGOUT, body={})
     with pytest.raises(ConfigError, match="keeps ending the session"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             await bot.task
 
 

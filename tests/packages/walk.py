@@ -11,13 +11,14 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PASSED_ON = ("PIP_", "http", "HTTP", "https", "HTTPS", "no_proxy", "NO_PROXY", "SSL_CERT_FILE")
@@ -145,12 +146,6 @@ def build(folder: Path) -> Stage:
             case _:
                 raise AssertionError(f"{instruction} is not known to this walk")
     return stage
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def line_of(said: str) -> str:

@@ -21,7 +21,7 @@ from storage.records import EventId, Job, JobId, JobKind, JobState, NewJob, Posi
 from storage.store import Store
 from tests.clock import Clock
 
-SOON = 5.0
+SOON = 60.0
 
 
 async def add(store: Store, clock: Clock, *made: NewJob) -> None:

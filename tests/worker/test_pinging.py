@@ -153,6 +153,6 @@ async def test_the_look_out_runs_until_it_is_stopped(town: Town) -> None:
     with town.store.changes.subscribe() as changed:
         while not await town.ordered(orders.PingHub):
             changed.clear()
-            await asyncio.wait_for(changed.wait(), 5)
+            await asyncio.wait_for(changed.wait(), 60)
     town.changes.stop()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 60)

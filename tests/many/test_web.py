@@ -1,6 +1,8 @@
 """`aircheck web`: processes that serve beside the bot, and know at once what it has written."""
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -114,19 +116,36 @@ async def test_personal_addresses_open_once_the_bot_has_read_the_rooms(here: Tow
     assert store.secret() != before
 
 
+NOT_HEARD = "commits of other processes are not heard"
+LISTENING = """
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND (query LIKE 'LISTEN%' OR query = 'SELECT 1')
+"""
+
+
 async def test_what_is_not_heard_is_not_remembered(here: Town, client: ClientSession, postgresql: Server) -> None:
-    """While the connection that hears of commits is lost, or only silent, an address closes within a second all the
-    same."""
+    """While the connection that hears of commits is lost, or only silent, an address closes all the same: if silent,
+    before it is known to be lost."""
     web = await served(here, client)
     feed = await publish(here, Visibility.PUBLIC)
     await web.says(feed, 200)
-    listening = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query = 'SELECT 1'"
-    )
-    await postgresql.execute(listening, database=here.database)
-    await publish(here, Visibility.PRIVATE)
-    async with asyncio.timeout(1.5):
+    listening = [row["pid"] for row in await postgresql.execute(LISTENING, database=here.database)]
+    assert listening
+    for pid in listening:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        await publish(here, Visibility.PRIVATE)
         await web.says(feed, 404)
+        assert NOT_HEARD not in web.process.log.read_text()
+    finally:
+        for pid in listening:
+            os.kill(pid, signal.SIGCONT)
+    await publish(here, Visibility.PUBLIC)
+    await web.says(feed, 200)
+    await postgresql.execute(f"SELECT pg_terminate_backend(pid) FROM ({LISTENING}) AS them", database=here.database)  # noqa: S608
+    await publish(here, Visibility.PRIVATE)
+    await web.says(feed, 404)
+    await web.process.says(NOT_HEARD)
 
 
 def test_nothing_of_the_session_is_loaded() -> None:

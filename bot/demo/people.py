@@ -19,7 +19,7 @@ from bot.matrix.key_store import KeyStore
 from storage.records import Json
 
 POLL_MS = 3000
-WAIT_S = 30.0
+WAIT_S = 60.0
 INFO_TYPE = "io.element.voice_broadcast_info"
 SYNC_FILTER = {"room": {"timeline": {"limit": 500}}}
 

@@ -25,7 +25,7 @@ async def test_who_left_the_chat_and_renews_keeps_the_old_address_until_the_new_
         old, _ = await personal_feed(bot, alice, room)
         await alice.leave(next(event.room_id for event in alice.received if bot.web in event.body))
         await alice.say(room, "!aircheck feed renew")
-        chat = await alice.wait_for_invite(bot.user_id, timeout=20)
+        chat = await alice.wait_for_invite(bot.user_id)
         assert await answers(old) == 200
         await alice.join(chat)
         new = await feed_told(alice, bot, chat)

@@ -1,10 +1,32 @@
-"""Memory of the process: what is freed goes back to the system."""
+"""Memory of the process: what is freed goes back to the system, and what stays is not searched for garbage."""
 
 import ctypes
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LARGE = 8 * 1024 * 1024
 """Bytes: the pieces of a cover have 9 to 18 MB, those of sound less, which are faster kept."""
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Collect no garbage while modules are imported, and don't look through them before `keep_what_is_there`: nearly
+    all of it stays, and to search it again and again takes a sixth of a start."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def keep_what_is_there() -> None:
+    """Collect garbage once, and don't look through what is left again: each full collection would block for 0.1 s."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def give_back_large_pieces() -> bool:

@@ -1,7 +1,6 @@
 """The life of a process: its store beside a running bot, parts that are watched while they run, and its end."""
 
 import asyncio
-import gc
 import logging
 import signal
 from collections.abc import Callable, Coroutine
@@ -9,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bot import memory
 from bot.errors import ConfigError, StartError
 from bot.settings import Settings
 from storage.errors import StoreError, StoreTooNewError
@@ -40,9 +40,7 @@ def stop_signals() -> asyncio.Event:
 
 async def until(stop: asyncio.Event, failed: "asyncio.Future[None]") -> None:
     """Wait for the stop; raise the error that ends the program before it."""
-    # Objects that exist by now stay. Unless frozen, each full garbage collection walks them and blocks for 0.1 s.
-    gc.collect()
-    gc.freeze()
+    memory.keep_what_is_there()
     stopped = asyncio.create_task(stop.wait())
     ends: set[asyncio.Future[Any]] = {stopped, failed}
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import Delete, Insert, TextClause, Update, event
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.ext.asyncio import AsyncConnection as Connection
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage import counted, migrate
+from storage.asyncsql import AsyncConnection as Connection
+from storage.asyncsql import AsyncEngine
 from storage.commits import Changes
 from storage.engines import Engines, Fence
 from storage.errors import DiskFullError, StoreError

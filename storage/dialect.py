@@ -16,10 +16,10 @@ from typing import Any
 from sqlalchemy import URL, BigInteger, ColumnElement, Connection, Engine, Integer, Table, event, func, select, text
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.dialects.sqlite.dml import OnConflictDoNothing, OnConflictDoUpdate
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
+from storage.asyncsql import AsyncConnection
 from storage.driver import Driver
 
 __all__ = ["Insert", "insert"]

@@ -4,9 +4,8 @@ import json
 from collections.abc import Collection
 from typing import Any, Protocol
 
-from sqlalchemy.ext.asyncio import AsyncConnection as Connection
-from sqlalchemy.ext.asyncio import AsyncEngine
-
+from storage.asyncsql import AsyncConnection as Connection
+from storage.asyncsql import AsyncEngine
 from storage.commits import Changes
 from storage.errors import StoreError
 

@@ -17,10 +17,10 @@ import asyncpg
 from sqlalchemy import event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncConnection as Connection
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from storage import engines
+from storage.asyncsql import AsyncConnection as Connection
+from storage.asyncsql import AsyncEngine, create_async_engine
 from storage.commits import Changes
 from storage.engines import READERS, Fence, loads
 from storage.errors import StoreBusyError, StoreError, StoreLockedError

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection as Blocking
 from sqlalchemy import NullPool, event, inspect
 from sqlalchemy.engine import URL, ExceptionContext
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.asyncsql import AsyncConnection
 from storage.errors import StoreError
 from storage.migrate import HEAD
 from storage.postgresql import WRITERS_TURN, engine_of, parsed

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection as Connection
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from storage import dialect, engines
+from storage.asyncsql import AsyncConnection as Connection
+from storage.asyncsql import create_async_engine
 from storage.commits import Changes
 from storage.dialect import Trouble
 from storage.engines import READERS, loads

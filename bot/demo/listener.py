@@ -7,7 +7,7 @@ import aiohttp
 from lxml import etree
 
 from bot.errors import AircheckError
-from bot.feeds.podcast_namespace import PODCAST
+from bot.feeds.namespaces import PODCAST
 
 FEED_LIMIT_S = 30
 

@@ -3,17 +3,17 @@
 Most apps stop at the status 410. Some read the body all the same, and would save an error page as an episode.
 """
 
-from lxml import etree
+from xml.etree import ElementTree
 
-from bot.feeds.podcast_namespace import ITUNES, PODCAST
+from bot.feeds.namespaces import ITUNES, PODCAST
 
 
 def closed_feed(title: str, sentence: str, home: str, language: str) -> bytes:
     """Render the feed as UTF-8. `home` is the address of the server's own page, `language` that of the texts."""
-    rss = etree.Element("rss", {"version": "2.0"}, nsmap={"itunes": ITUNES, "podcast": PODCAST})
-    channel = etree.SubElement(rss, "channel")
+    rss = ElementTree.Element("rss", {"xmlns:itunes": ITUNES, "xmlns:podcast": PODCAST, "version": "2.0"})
+    channel = ElementTree.SubElement(rss, "channel")
     for name, text in (("title", title), ("link", home), ("description", sentence), ("language", language)):
-        etree.SubElement(channel, name).text = text
-    etree.SubElement(channel, f"{{{ITUNES}}}block").text = "yes"
-    etree.SubElement(channel, f"{{{PODCAST}}}block").text = "yes"
-    return bytes(etree.tostring(rss, xml_declaration=True, encoding="UTF-8"))
+        ElementTree.SubElement(channel, name).text = text
+    for name in ("itunes:block", "podcast:block"):
+        ElementTree.SubElement(channel, name).text = "yes"
+    return bytes(ElementTree.tostring(rss, encoding="UTF-8", xml_declaration=True))

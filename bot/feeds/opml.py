@@ -6,8 +6,6 @@ http://opml.org/spec2.opml
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lxml import etree
-
 from bot.feeds.text import clean_line, plain
 from bot.feeds.titles import NAMELESS_ROOM
 
@@ -26,6 +24,8 @@ class ListedFeed:
 
 def opml(title: str, feeds: Iterable[ListedFeed]) -> bytes:
     """Write the list as UTF-8, in the order of the feeds."""
+    from lxml import etree  # here, for it takes memory that a bot without listeners need not spend
+
     root = etree.Element("opml", {"version": "2.0"})
     etree.SubElement(etree.SubElement(root, "head"), "title").text = _line(title)
     body = etree.SubElement(root, "body")

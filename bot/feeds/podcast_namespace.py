@@ -6,8 +6,6 @@ safe in a thread. Elements are appended in one fixed order, so that the same cha
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from email.utils import format_datetime
 from typing import Any
 
 import feedgen.feed  # before lxml.etree: feedgen.util uses it unimported, and the order of imports decides
@@ -16,25 +14,13 @@ from lxml import etree
 
 from bot.feeds.chapters import CHAPTERS
 from bot.feeds.model import Alternate, Channel, Item, LiveItem, Paging, Person
+from bot.feeds.moments import rfc_2822, rfc_3339
+from bot.feeds.namespaces import ATOM, CONTENT, HISTORY, ITUNES, PODCAST
 
-ITUNES = "http://www.itunes.com/dtds/podcast-1.0.dtd"
-PODCAST = "https://podcastindex.org/namespace/1.0"
-ATOM = "http://www.w3.org/2005/Atom"
-CONTENT = "http://purl.org/rss/1.0/modules/content/"
-HISTORY = "http://purl.org/syndication/history/1.0"
 RSS = "application/rss+xml"
 MP3 = "audio/mpeg"
 
 __all__ = ["ATOM", "CONTENT", "HISTORY", "ITUNES", "MP3", "PODCAST", "PodcastChannel", "PodcastItem", "feedgen"]
-
-
-def rfc_2822(moment: datetime) -> str:
-    """Format a date in UTC, in English whatever the locale."""
-    return format_datetime(moment.astimezone(UTC))
-
-
-def rfc_3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _add(parent: Any, namespace: str, name: str, content: str | None = None, /, **attributes: str) -> Any:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from nio.crypto.sessions import InboundGroupSession
 
 from bot.errors import ConfigError
+from bot.matrix.nio_names import InboundGroupSession
 from storage.records import Json
 
 HEADER = "-----BEGIN MEGOLM SESSION DATA-----"

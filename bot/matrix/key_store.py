@@ -15,13 +15,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from nio.store import SqliteStore
-from nio.store.database import SqliteDatabase, use_database
-from nio.store.models import ForwardedChains
 from peewee import IntegrityError
 
 from bot.errors import NotOwner, StartError
 from bot.matrix.file_systems import is_local
+from bot.matrix.nio_names import ForwardedChains, SqliteDatabase, SqliteStore, use_database
 
 EPOCH_TABLE = "owner_epoch"
 FENCED = "written by a former owner"

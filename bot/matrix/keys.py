@@ -17,8 +17,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nio.events import ForwardedRoomKeyEvent, RoomKeyEvent, ToDeviceEvent
-
 from bot import facts
 from bot.errors import StartError, TryLater
 from bot.event_types import CALL_MESSAGES, ENCRYPTED, STICKY_FIELD
@@ -26,6 +24,7 @@ from bot.matrix import key_export, nesting
 from bot.matrix.batch import Signal
 from bot.matrix.key_export import MEGOLM, Refusal, RefusedError
 from bot.matrix.key_store import KeyStore
+from bot.matrix.nio_names import ForwardedRoomKeyEvent, RoomKeyEvent, ToDeviceEvent
 from bot.matrix.olm import CarefulOlm
 from storage.private import FILE_MODE, narrow, sync
 from storage.records import EventId, HeardEvent, Json, Message, RoomId, SessionId, UserId, Withheld

@@ -12,10 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nio import AsyncClient, AsyncClientConfig
-
 from bot.errors import ConfigError, StartError, TryLater
 from bot.matrix.library import botlib
+from bot.matrix.nio_names import AsyncClient, AsyncClientConfig
 from bot.matrix.probe import why_refused
 from bot.matrix.wire import NotMatrix, Refused, Wire, path
 from bot.settings import Settings

@@ -8,12 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nio.crypto.olm_machine import Olm
-from nio.crypto.sessions import InboundGroupSession
-
 from bot.event_types import SEALED_MESSAGES
 from bot.matrix.key_export import RefusedError
 from bot.matrix.key_store import KeyStore
+from bot.matrix.nio_names import InboundGroupSession, Olm
 from storage.records import Json, RoomId, SessionId, UserId
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from nio.crypto.sessions import InboundGroupSession
-
 from bot.errors import StartError
 from bot.matrix.identity import SEEDS_FILE
 from bot.matrix.key_export import RefusedError, entry_of, session_of
@@ -27,6 +25,7 @@ from bot.matrix.login import (
     store_key,
     write_session,
 )
+from bot.matrix.nio_names import InboundGroupSession
 from bot.matrix.olm import CarefulOlm
 from storage.records import Json, UserId
 

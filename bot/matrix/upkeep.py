@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import vodozemac
-from nio.responses import KeysClaimResponse, KeysQueryResponse
 
 from bot.errors import NotOwner
 from bot.event_types import ENCRYPTED
 from bot.matrix.keys import Keys
+from bot.matrix.nio_names import KeysClaimResponse, KeysQueryResponse
 from bot.matrix.wire import Refused, Wire, path
 from storage.records import Json
 

@@ -80,8 +80,11 @@ def run(config: ConfigFile = None, profile: Profile = False, debug: Debug = Fals
 
     SIGTERM or SIGINT stops them; everything is written within 5 s.
     """
-    settings = _settings(config, debug)
-    from bot import app as application
+    from bot.memory import loading
+
+    with loading():
+        settings = _settings(config, debug)
+        from bot import app as application
 
     asyncio.run(application.run(settings, profile=profile))
 
@@ -440,8 +443,11 @@ def web(config: ConfigFile = None, debug: Debug = False) -> None:
     Any number of times, on any machine that reaches the database and the media store; needs PostgreSQL. SIGTERM or
     SIGINT stops it.
     """
-    settings = _settings(config, debug)
-    from bot import serving
+    from bot.memory import loading
+
+    with loading():
+        settings = _settings(config, debug)
+        from bot import serving
 
     asyncio.run(serving.run(settings))
 
@@ -462,8 +468,11 @@ def work(
     Any number of times, on any machine that reaches the database, the media store and the homeserver; needs
     PostgreSQL. SIGTERM or SIGINT stops it; jobs that are not done go to others.
     """
-    settings = _settings(config, debug)
-    from bot import working
+    from bot.memory import loading
+
+    with loading():
+        settings = _settings(config, debug)
+        from bot import working
 
     asyncio.run(working.run(settings, jobs or len(os.sched_getaffinity(0))))
 

@@ -14,8 +14,7 @@ from hashlib import sha256
 from bot import counted
 from bot.feeds.addresses import PLACEHOLDER, look_up_hash
 from bot.feeds.model import Channel, Item
-from bot.feeds.podcast_namespace import rfc_2822
-from bot.feeds.rss import render
+from bot.feeds.moments import rfc_2822
 from bot.web.caches import OnceCache
 from bot.web.editions import Editions
 from bot.web.encodings import EncodedBody, encode
@@ -92,5 +91,9 @@ async def _print(channel: Channel, items: Sequence[Item]) -> Rendered:
 
 
 def _render(channel: Channel, items: Sequence[Item]) -> Rendered:
+    from bot.feeds.rss import (
+        render,  # here, for it takes memory that a bot without listeners need not spend
+    )
+
     xml = render(channel, items)
     return Rendered(sha256(xml).hexdigest(), zlib.compress(xml, 1))

@@ -9,7 +9,7 @@ from aiohttp import web
 from lxml import etree
 
 from bot.errors import GiveUp, TryLater
-from bot.feeds.podcast_namespace import ATOM
+from bot.feeds.namespaces import ATOM
 from bot.web import documents
 from bot.web.hub import Hub
 from storage import listings

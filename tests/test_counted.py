@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
@@ -20,9 +20,11 @@ from bot.matrix.media import Media
 from bot.matrix.poll import Poll
 from bot.matrix.upkeep import Upkeep
 from bot.matrix.wire import Wire
+from bot.web.library import Library
 from bot.worker.attempts import Attempts
 from storage import counted as of_storage
 from storage import jobs
+from storage.errors import MediaStoreError, StoreBusyError
 from storage.place import Place
 from storage.records import Job, MediaSource, MxcUri, NewJob, UserId, Visibility
 from storage.store import Store
@@ -162,3 +164,23 @@ async def test_requests_of_listeners(tmp_path: Path) -> None:
                     await answer.read()
         assert answers() == {("feed", "2xx"): 2, ("other", "4xx"): 1}
         assert renders() == {(): 1}
+
+
+async def test_requests_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no HTTP counts as answered, and so does a request that a store could not serve at that moment, which is
+    asked to come back."""
+    async with world_of(tmp_path) as (world, client):
+        with grown(counted.REQUESTS) as answers:
+            reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port)
+            writer.write(b"no HTTP at all\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
+            writer.close()
+        assert answers() == {("other", "4xx"): 1}
+        room = await world.room(visibility=Visibility.PUBLIC)
+        for error in (MediaStoreError("the media store is away"), StoreBusyError("the database is away")):
+            monkeypatch.setattr(Library, "view", AsyncMock(side_effect=error))
+            with grown(counted.REQUESTS) as answers, grown(counted.REQUEST_S) as lengths:
+                async with client.get(f"/r/{room.key}/", headers={"Accept": "text/html"}) as answer:
+                    assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
+                    assert "try again in half a minute" in await answer.text()
+            assert (answers(), lengths()) == ({("page", "5xx"): 1}, {("page",): 1})

@@ -23,6 +23,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from bot import counted, descriptors
 from bot.web import capacity, respond
 from bot.web.clients import Clients, asked_origin
+from bot.web.route_names import OTHER
 from bot.web.sockets import Delivery, discard
 
 log = logging.getLogger(__name__)
@@ -133,6 +134,7 @@ class ClientConnection(web.RequestHandler):
         """Answer what aiohttp refuses, such as a malformed request, with one line. Its own answer names its version
         and repeats the request."""
         super().handle_error(request, status, exc, message)  # logs it, and raises where an answer has begun
+        counted.REQUESTS.add(OTHER, f"{status // 100}xx")
         answer = respond.short(status, HTTPStatus(status).phrase)
         answer.force_close()
         return answer

@@ -52,7 +52,7 @@ from bot.web.streams import Streams
 from bot.web.turns import Turns
 from bot.web.usage import Usage
 from bot.web.waveforms import Waveforms
-from storage.errors import MediaStoreError
+from storage.errors import MediaStoreError, StoreBusyError
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -243,31 +243,36 @@ class WebServer:
             self._files.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer a request. A failure becomes a short 500 and a log line with neither path nor message."""
+        """Answer a request. A failure becomes a short 500, a store that can't be used now a 503, and a log line with
+        neither path nor message; an answer that had begun is broken off."""
         connection = request.protocol
         assert isinstance(connection, ClientConnection)
         began, status = time.perf_counter(), 0
         try:
             answer = await self._answer(connection, request)
             status = answer.status
-            return answer
         except (ConnectionError, asyncio.CancelledError):
             raise
-        except MediaStoreError as error:
+        except (MediaStoreError, StoreBusyError) as error:
             log.warning("request put off: %s", error)
-            return respond.later()
+            answer = self._messages.for_people(request, respond.later())
+            status = answer.status
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(frame.filename).name}:{frame.lineno}"
             log.error("request failed: %s in %s at %s", type(error).__name__, frame.name, where)
             status = 500
-            return respond.short(status, _("Something went wrong"))
+            answer = respond.short(status, _("Something went wrong"))
         finally:
             self._connections.end(connection)
             if status:  # else the client has gone
                 route = route_of(request.path)
                 counted.REQUESTS.add(route, f"{status // 100}xx")
                 counted.REQUEST_S.note(time.perf_counter() - began, route)
+        if status >= 500 and request.writer.output_size:  # a second answer would be taken for a part of the first
+            connection.discard()
+            raise ConnectionAbortedError
+        return answer
 
     async def _answer(self, connection: ClientConnection, request: web.BaseRequest) -> web.StreamResponse:
         if not self._connections.begin(connection, request):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientResponse, ClientSession
 
-from bot import orders
+from bot import counted, orders
 from storage import jobs
 from storage.blobs import s3
 from storage.records import Visibility
@@ -111,8 +111,10 @@ async def test_a_lost_object_and_an_absent_bucket_differ(
     address, tag = await published(world)
     monkeypatch.setattr(s3, "REMEMBERED", timedelta(0))
     proxy.always = refused(403, "ExpiredToken")
+    put_off = counted.REQUESTS.copy()["audio", "5xx"]
     async with client.get(address) as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
+    assert counted.REQUESTS.copy()["audio", "5xx"] == put_off + 1
     async with world.store.read() as db:
         assert not await jobs.unfinished(db, orders.CheckEpisode.kind)
     proxy.always = None

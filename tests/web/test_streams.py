@@ -2,13 +2,15 @@
 
 import asyncio
 from dataclasses import replace
+from unittest.mock import AsyncMock
 
 import pytest
-from aiohttp import ClientResponse, ClientSession, web
+from aiohttp import ClientPayloadError, ClientResponse, ClientSession, web
 
 from bot.audio.grid import SEGMENT_FRAMES as FRAMES
-from bot.web import streams
+from bot.web import on_air, streams
 from storage import rooms
+from storage.errors import StoreBusyError
 from storage.records import RecordingState, Visibility
 from tests.web.on_the_air import FRAME_BYTES, SEGMENT_BYTES, broadcast
 from tests.web.world import ALICE, World
@@ -229,6 +231,22 @@ async def test_the_room_has_one_address_for_what_is_live(world: World, client: C
     await world.save(replace(live.recording, state=RecordingState.EMPTY))
     async with client.get(f"{root}live.mp3") as answer:
         assert answer.status == 404
+
+
+async def test_a_store_that_fails_breaks_a_stream_off(
+    world: World, client: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream whose store can't be read any more ends as broken off: no second answer follows in its sound."""
+    live, root = await broadcast(world)
+    await live.speak(20 * FRAMES)
+    world.clock.pass_by(36)
+    async with client.get(f"{root}{live.recording.code}-live.mp3") as answer:
+        sound = await heard(answer, 4)
+        monkeypatch.setattr(on_air.Tuner, "find", AsyncMock(side_effect=StoreBusyError("the database is away")))
+        with pytest.raises((ClientPayloadError, ConnectionError)):
+            sound += await ended(answer)
+    assert b"HTTP" not in sound
+    assert len(sound) == 4 * SEGMENT_BYTES
 
 
 async def test_there_are_only_so_many(world: World, client: ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:

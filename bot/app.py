@@ -25,7 +25,7 @@ from bot.matrix.session import Session
 from bot.monitoring.endpoint import monitored
 from bot.monitoring.gauges import Probes
 from bot.process import Clock, cancel, end, failure, stop_signals, until, utc_now, watch
-from bot.profiling import profiled
+from bot.profiling import FILE_NAME, profiled
 from bot.recorder import Recorder, limits_of
 from bot.settings import Settings
 from bot.web.binding import free_port
@@ -85,7 +85,7 @@ async def run(settings: Settings, *, profile: bool = False) -> None:
     """Run until SIGTERM or SIGINT, as `aircheck run` does. Raises AircheckError."""
     stop = stop_signals()
     opens = partial(standby.own, stop=stop, settings=settings, clock=utc_now)
-    profiling = profiled(settings.storage.path if profile else None)
+    profiling = profiled(settings.storage.path / FILE_NAME if profile else None)
     try:
         async with profiling, running(settings, opens=opens) as aircheck:
             await until(stop, aircheck.failed)

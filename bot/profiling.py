@@ -6,6 +6,7 @@ values. Stacks are kept folded, as flamegraph.pl and speedscope.app read them.
 
 import asyncio
 import logging
+import os
 import resource
 import signal
 import sys
@@ -19,13 +20,14 @@ from types import FrameType
 
 from bot import counted
 from storage import counted as counted_in_storage
-from storage.private import FILE_MODE
+from storage.private import FILE_MODE, FOLDER_MODE
 from storage.tally import Durations, Labels
 from storage.tracing import traced
 
 log = logging.getLogger(__name__)
 
 FILE_NAME = "profile.folded"
+"""The file of the owner of the store, of which there is one."""
 EVERY_S = 0.01
 LONG_S = 0.01
 """Seconds that nothing may keep the event loop busy for."""
@@ -81,6 +83,7 @@ class Profile:
         """Write the stacks so far. Blocking."""
         lines = "".join(f"{stack} {times}\n" for stack, times in sorted(self._stacks.copy().items()))
         try:
+            self._file.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             self._file.touch(mode=FILE_MODE)
             self._file.write_text(lines)
             log.info("profile: written to %s", self._file)
@@ -149,14 +152,18 @@ def stack_of(frame: FrameType | None) -> Iterator[str]:
     yield from reversed(found)
 
 
+def file_beside(directory: Path, command: str) -> Path:
+    """Return the file of a process that runs `aircheck web` or `work`: others may run on the same machine."""
+    return directory / f"profile-{command}-{os.getpid()}.folded"
+
+
 @asynccontextmanager
-async def profiled(directory: Path | None) -> AsyncIterator[None]:
-    """Profile the block into a file in the directory, once a minute with lines in the log, and on SIGUSR1 at once.
-    None: don't."""
-    if directory is None:
+async def profiled(file: Path | None) -> AsyncIterator[None]:
+    """Profile the block into a file, once a minute with lines in the log, and on SIGUSR1 at once. None: don't."""
+    if file is None:
         yield
         return
-    profile = Profile(directory / FILE_NAME)
+    profile = Profile(file)
     loop = asyncio.get_running_loop()
     profile.start()
     loop.add_signal_handler(signal.SIGUSR1, lambda: loop.run_in_executor(None, profile.write))

@@ -15,6 +15,7 @@ from bot.errors import StartError
 from bot.monitoring.endpoint import monitored
 from bot.monitoring.gauges import Probes
 from bot.process import Clock, cancel, end_when_upgraded, failure, joined, stop_signals, until, utc_now, watch
+from bot.profiling import file_beside, profiled
 from bot.settings import Settings
 from bot.web.bot_state import BotState
 from bot.web.server import WebServer
@@ -34,10 +35,11 @@ class Serving:
     failed: "asyncio.Future[None]"
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, *, profile: bool = False) -> None:
     """Run until SIGTERM or SIGINT, as `aircheck web` does. Raises AircheckError."""
     stop = stop_signals()
-    async with serving(settings) as server:
+    profiling = profiled(file_beside(settings.storage.path, "web") if profile else None)
+    async with profiling, serving(settings) as server:
         await until(stop, server.failed)
         log.info("stopping")
 

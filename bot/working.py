@@ -21,6 +21,7 @@ from bot.matrix.wire import Wire
 from bot.monitoring.endpoint import monitored
 from bot.monitoring.gauges import Probes
 from bot.process import Clock, cancel, end_when_upgraded, failure, joined, stop_signals, until, utc_now, watch
+from bot.profiling import file_beside, profiled
 from bot.recorder import Recorder, limits_of
 from bot.settings import Settings
 from bot.sound_handlers import SoundParts, sound_handlers
@@ -38,10 +39,11 @@ GRACE_S = 3.0
 """Seconds that jobs get to end at a stop; then they are put back."""
 
 
-async def run(settings: Settings, jobs: int) -> None:
+async def run(settings: Settings, jobs: int, *, profile: bool = False) -> None:
     """Run until SIGTERM or SIGINT, as `aircheck work` does. Raises AircheckError."""
     stop = stop_signals()
-    async with working(settings, jobs) as failed:
+    profiling = profiled(file_beside(settings.storage.path, "work") if profile else None)
+    async with profiling, working(settings, jobs) as failed:
         await until(stop, failed)
         log.info("stopping")
 

@@ -49,7 +49,7 @@ async def test_what_blocks_the_loop_is_named(
     caplog.set_level(logging.INFO, "bot.profiling")
     seen = seen_blocking(monkeypatch)
     store = await Store.own(Place(tmp_path))
-    async with profiled(tmp_path):
+    async with profiled(tmp_path / FILE_NAME):
         await asyncio.sleep(0)
         block(seen)
         await asyncio.sleep(0)
@@ -71,7 +71,7 @@ async def test_what_blocks_the_loop_is_named(
 async def test_the_file_on_request(tmp_path: Path) -> None:
     """SIGUSR1 writes the stacks so far, and the loop is as it was when the profile ends."""
     run = asyncio.Handle._run
-    async with profiled(tmp_path):
+    async with profiled(tmp_path / FILE_NAME):
         assert asyncio.Handle._run is not run
         assert not (tmp_path / FILE_NAME).exists()
         os.kill(os.getpid(), signal.SIGUSR1)
@@ -97,7 +97,7 @@ async def test_a_line_a_minute(
     async with profiled(None):
         await asyncio.sleep(0.03)
     assert caplog.text == ""
-    async with profiled(tmp_path):
+    async with profiled(tmp_path / FILE_NAME):
         async with asyncio.timeout(WITHIN_S):
             for _ in range(2):
                 await tells.acquire()

@@ -38,7 +38,10 @@ ConfigFile = Annotated[
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Log everything and show tracebacks.")]
 Profile = Annotated[
-    bool, typer.Option("--profile", help="Log once a minute what is slow, and write storage.directory/profile.folded.")
+    bool,
+    typer.Option(
+        "--profile", help="Log once a minute what is slow, and write it to profile….folded in storage.directory."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -437,7 +440,7 @@ def export(
 
 
 @app.command()
-def web(config: ConfigFile = None, debug: Debug = False) -> None:
+def web(config: ConfigFile = None, profile: Profile = False, debug: Debug = False) -> None:
     """Serve feeds, pages and audio beside a running bot.
 
     Any number of times, on any machine that reaches the database and the media store; needs PostgreSQL. SIGTERM or
@@ -449,7 +452,7 @@ def web(config: ConfigFile = None, debug: Debug = False) -> None:
         settings = _settings(config, debug)
         from bot import serving
 
-    asyncio.run(serving.run(settings))
+    asyncio.run(serving.run(settings, profile=profile))
 
 
 @app.command()
@@ -461,6 +464,7 @@ def work(
             "--jobs", metavar="N", min=1, max=64, help="Jobs of a kind at once; one for each core by default."
         ),
     ] = None,
+    profile: Profile = False,
     debug: Debug = False,
 ) -> None:
     """Carry out jobs of sound and pictures beside a running bot.
@@ -474,7 +478,7 @@ def work(
         settings = _settings(config, debug)
         from bot import working
 
-    asyncio.run(working.run(settings, jobs or len(os.sched_getaffinity(0))))
+    asyncio.run(working.run(settings, jobs or len(os.sched_getaffinity(0)), profile=profile))
 
 
 def call(arguments: Sequence[str]) -> int:

@@ -25,7 +25,7 @@ from bot.matrix import room_keys
 from bot.settings import Settings
 from bot.shell.backup import ROOM_KEYS, STEMS
 from bot.shell.handover import shown
-from storage import jobs, journal, moved_rows, restoring, rooms
+from storage import jobs, journal, migrate, moved_rows, restoring, rooms
 from storage.backup_folder import BackupFolder, Manifest
 from storage.blobs.door import Blobs
 from storage.blobs.folder import FolderBlobs
@@ -98,6 +98,11 @@ def _manifest(folder: BackupFolder) -> Manifest:
         raise ConfigError(f"DIRECTORY: {error}") from None
     if manifest is None:
         raise ConfigError(f"DIRECTORY: {folder.directory} holds no finished backup")
+    if manifest.revision > migrate.HEAD:
+        raise ConfigError(
+            f"DIRECTORY: the backup of {manifest.made_at:%Y-%m-%d %H:%M} UTC was made by a newer Aircheck: update the"
+            " program, or restore a copy of this folder from before the update"
+        )
     return manifest
 
 

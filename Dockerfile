@@ -5,13 +5,16 @@ FROM python:3.12-slim AS build
 RUN python -m venv /opt/aircheck
 ENV PATH=/opt/aircheck/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
-# The lock holds the extra `calls` too, and a hash for each file.
-COPY requirements.lock .
+# The lock holds the extra `calls` too, and each lock a hash for each file.
+COPY requirements.lock requirements-build.lock ./
 RUN pip install --require-hashes -r requirements.lock
+# What builds the package is not in the image.
+RUN python -m venv /opt/build && /opt/build/bin/pip install --require-hashes -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY bot bot
 COPY storage storage
-RUN pip install --no-deps .
+RUN /opt/build/bin/hatchling build --target wheel --directory /opt/build/dist \
+ && pip install --no-deps --no-index /opt/build/dist/*.whl
 
 FROM python:3.12-slim
 LABEL org.opencontainers.image.title=Aircheck \

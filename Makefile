@@ -27,10 +27,10 @@ $(STAMP): pyproject.toml $(LOCKED)
 
 $(LOCKED): requirements-dev.lock
 	@set -e; \
-	for p in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
+	for p in $(if $(filter command,$(firstword $(origin PYTHON))),$(PYTHON),$(PYTHON) python3.11 python3.12 python3.13 python3); do \
 	  if $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then py=$$p; break; fi; \
 	done; \
-	if [ -z "$$py" ]; then echo "Aircheck needs Python 3.11, 3.12 or 3.13 with the venv module." >&2; exit 1; fi; \
+	if [ -z "$$py" ]; then echo "Aircheck needs Python 3.11, 3.12 or 3.13 with the venv module$(if $(PYTHON), (PYTHON=$(PYTHON) is none))." >&2; exit 1; fi; \
 	echo "Building $(VENV) with $$($$py --version) (about 400 MB, a minute or two)"; \
 	rm -rf $(VENV); $$py -m venv $(VENV); \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.lock; \
@@ -147,11 +147,13 @@ messages: $(STAMP) ## Collect the texts of the bot for its translations in bot/l
 bench: $(STAMP) ## Measure everything that has a budget (about eighteen minutes)
 	$(BIN)/python -m benchmarks
 
-# Needs uv (`pip install uv`). One lock for what runs, one with the demo's homeserver and the test tools.
-LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml
-lock: ## Resolve the dependencies again into both lock files (needs uv)
-	$(LOCK) --extra calls -o requirements.lock
-	$(LOCK) --extra calls --extra demo --extra dev -o requirements-dev.lock
+# Needs uv (`pip install uv`). One lock for what runs, one with the demo's homeserver and the test tools, and one for what
+# builds the package.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+lock: ## Resolve the dependencies again into the lock files (needs uv)
+	$(LOCK) pyproject.toml --extra calls -o requirements.lock
+	$(LOCK) pyproject.toml --extra calls --extra demo --extra dev -o requirements-dev.lock
+	sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml | $(LOCK) -c requirements-dev.lock -o requirements-build.lock -
 
 clean: ## Remove .venv and all caches
 	rm -rf $(VENV) tests/*/node_modules build/podcast_programs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock")
 TIMEOUT_S = 120  # for each of the two programs
 ACCEPTED = {
     "pillow": "held back by simplematrixbotlib; opens no stranger's file (docs/dependencies.md)",

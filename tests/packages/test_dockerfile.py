@@ -6,11 +6,16 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from sqlalchemy import make_url
 
+from tests.packages.test_systemd import parsed
 from tests.packages.walk import ignored_by_docker, steps_of
 
 ROOT = Path(__file__).parents[2]
@@ -19,15 +24,44 @@ SAID = dict(STEPS)
 
 
 def test_the_image_is_built_of_locked_packages_in_a_stage_of_its_own() -> None:
-    """The last stage has no compiler, no pip cache and no source: it copies what an earlier one installed by hashes."""
+    """The last stage has no compiler, no pip cache and no source: it copies what an earlier one installed by hashes. By
+    hashes it also got what builds the package, which is not copied."""
     stages = [text for instruction, text in STEPS if instruction == "FROM"]
     assert len(stages) == 2
     assert len({re.sub(r" AS .*", "", text) for text in stages}) == 1
     installs = [text for instruction, text in STEPS if instruction == "RUN" and "pip install" in text]
-    assert all("--require-hashes -r requirements.lock" in text or "--no-deps" in text for text in installs)
+    by_hashes, from_here = "--require-hashes -r ", "--no-deps --no-index /"
+    assert all((by_hashes in text) != (from_here in text) for text in installs)
+    assert {name for text in installs for name in re.findall(rf"{by_hashes}(\S+)", text)} == {
+        "requirements.lock",
+        "requirements-build.lock",
+    }
     last = STEPS[[number for number, (name, _) in enumerate(STEPS) if name == "FROM"][-1] :]
     assert [text for name, text in last if name == "COPY"] == ["--from=build /opt/aircheck /opt/aircheck"]
     assert "aiortc==" in (ROOT / "requirements.lock").read_text()
+
+
+def test_what_builds_the_package_is_locked() -> None:
+    """requirements-build.lock pins what pyproject.toml requires for a build, and what that needs itself, as
+    requirements-dev.lock does; the range has an upper end."""
+    (required,) = map(Requirement, tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"])
+    assert any(each.operator == "<" for each in required.specifier)
+    locked, all_locked = (pins(ROOT / f"requirements-{name}.lock") for name in ("build", "dev"))
+    needed, names = [required.name], set[str]()
+    while needed:
+        if (name := needed.pop()) not in names:
+            names.add(name)
+            found = map(Requirement, requires(name) or ())
+            needed += [each.name for each in found if each.marker is None or each.marker.evaluate({"extra": ""})]
+    assert locked.keys() >= names
+    assert locked == {name: all_locked[name] for name in locked}
+    assert required.specifier.contains(locked[required.name].split()[0])
+
+
+def pins(lock: Path) -> dict[str, str]:
+    """Return the packages of a lock, each with its version and hashes."""
+    entries = re.split(r"\n(?=\S)", lock.read_text().replace("\\\n", ""))
+    return {name: rest for name, _, rest in (entry.strip().partition("==") for entry in entries) if rest}
 
 
 def test_the_container_runs_as_a_number_that_is_not_root() -> None:
@@ -56,6 +90,32 @@ def test_the_example_of_compose_is_as_strict_as_the_image_allows() -> None:
     assert any(volume.endswith(":/data") for volume in service["volumes"])
     assert "user" not in service
     assert text.split("services:")[1] in (ROOT / "docs" / "deploy.md").read_text()
+
+
+def test_the_example_of_compose_with_many_processes_is_as_strict() -> None:
+    """Each container of the image in deploy/compose-many.yaml is as strict as the bot's, and shares its settings and
+    media; its command is one of ours, and one without a web server is not asked for its health."""
+    deploy = ROOT / "deploy"
+    bot = yaml.safe_load((deploy / "compose.yaml").read_text())["services"]["aircheck"]
+    services = yaml.safe_load((deploy / "compose-many.yaml").read_text())["services"]
+    ours = {name: each for name, each in services.items() if each.get("image") == "aircheck"}
+    assert {name: each["command"][0] for name, each in ours.items()} == {"web": "web", "work": "work"}
+    for service in ours.values():
+        parsed(service["command"])
+        apart = {"command", "depends_on", "ports", "deploy", "healthcheck"}
+        assert {key: service[key] for key in service.keys() - apart} == {
+            key: bot[key] for key in bot.keys() - {"build", "ports"}
+        }
+    assert ours["work"]["healthcheck"] == {"disable": True}
+    assert "healthcheck" not in ours["web"]
+    assert services["aircheck"].keys() == {"depends_on"}
+    address = re.search(r"AIRCHECK_STORAGE__DATABASE_URL=(\S+)", (deploy / "compose-many.yaml").read_text())
+    assert address is not None
+    database = make_url(address[1])
+    environment = services["database"]["environment"]
+    assert (database.host, database.username, database.database) == (
+        "database", environment["POSTGRES_USER"], environment["POSTGRES_DB"],
+    )  # fmt: skip
 
 
 @pytest.mark.packages

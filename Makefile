@@ -116,7 +116,7 @@ build/versitygw: $(GO_S3)/go.mod $(GO_S3)/go.sum
 	@echo "Building a gateway to S3 (a minute or two)"
 	@$(call go_build,$(GO_S3),github.com/versity/versitygw/cmd/versitygw,media in a bucket are tested with moto alone; Go: https://go.dev/doc/install)
 
-test-packages: $(STAMP) ## Install the wheel, walk the Dockerfile and boot the systemd unit in places of their own (needs root for the last two)
+test-packages: $(STAMP) ## Install the wheel, walk the Dockerfile, boot the systemd unit and ask a Prometheus (needs root, and prometheus from apt)
 	$(BIN)/python -m pytest -m packages tests/packages
 
 fast: check ## Run all checks and the quick unit tests (under a minute)

@@ -24,7 +24,7 @@ from bot.settings import Settings
 from bot.shell import backup as backing_up
 from bot.shell import listings
 from bot.shell import restore as restoring
-from storage import jobs, journal, migrate, rooms
+from storage import jobs, journal, migrate, rooms, snapshot
 from storage.backup_folder import MANIFEST, BackupFolder, Manifest
 from storage.records import BlobKey, Visibility
 from storage.store import Store
@@ -33,6 +33,7 @@ from tests.storage.test_old_stores import AS_BEFORE, AS_BEFORE_ROOM, assert_jobs
 from tests.world import BOT, settings_for
 
 MADE_AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+STORE = "5" * 32
 COLUMNS = ("blob", "cover", "own_cover")
 """Columns that name a file of the media store."""
 
@@ -40,11 +41,13 @@ COLUMNS = ("blob", "cover", "own_cover")
 def back_up(old: OldStore, folder: Path) -> dict[BlobKey, bytes]:
     """Lay out a backup of an old store as its version would; return the files of its media store."""
     backup = BackupFolder(folder)
-    with backup.locked("store"):
+    with backup.locked(STORE):
         generation = backup.begin(MADE_AT)
         path = old.lay(folder.parent / "old")
         with closing(sqlite3.connect(path)) as db:
             files = files_of(db)
+            db.execute("INSERT INTO meta (key, value) VALUES (?, ?)", (snapshot.STORE, STORE))
+            db.commit()
             db.execute("VACUUM INTO ?", (str(generation / "aircheck.db"),))
         for key, content in files.items():
             (folder.parent / "part").write_bytes(content)
@@ -54,7 +57,7 @@ def back_up(old: OldStore, folder: Path) -> dict[BlobKey, bytes]:
         (generation / "room-keys.jsonl").touch()
         (generation / "addresses.key").write_bytes(bytes(32))
         manifest = Manifest(
-            store="store",
+            store=STORE,
             user_id=BOT,
             made_at=MADE_AT,
             revision=old.revision,
@@ -118,7 +121,7 @@ async def test_a_backup_of_an_older_version_is_restored(
         assert "0 new" in await backing_up.backup(settings, backup)
         manifest = BackupFolder(backup).manifest()
         assert manifest is not None
-        assert (manifest.store, manifest.revision) == ("store", migrate.HEAD)
+        assert (manifest.store, manifest.revision) == (STORE, migrate.HEAD)
     finally:
         await store.close()
 

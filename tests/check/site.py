@@ -68,7 +68,8 @@ Bend = Callable[[web.BaseRequest, web.StreamResponse], web.StreamResponse | None
 
 
 class Site:
-    """The files of the podcast by their paths; `bend` may change or replace an answer, `stall` keeps it for ever."""
+    """The files of the podcast by their paths; `bend` may change or replace an answer, `stalled` names those that wait
+    for the end of the site."""
 
     def __init__(self, episodes: int = 2) -> None:
         self.base = ""
@@ -77,6 +78,7 @@ class Site:
         self.asked: list[str] = []
         self.bend: Bend = lambda _, answer: answer
         self.stalled: set[str] = set()
+        self.over = asyncio.Event()
         self.headers = OF_FAMILY[Family.PUBLIC]
         self.files: dict[str, tuple[bytes, str]] = {
             "/healthz": (b'{"homeserver_last_heard": null}', "application/json"),
@@ -110,7 +112,7 @@ class Site:
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self.asked.append(request.path)
         if request.path in self.stalled:
-            await asyncio.Event().wait()
+            await self.over.wait()
         body, kind = self.files.get(request.path.removeprefix(self.prefix), (b"", ""))
         if not kind:
             answer = web.Response(status=404, text="Not found\n")
@@ -139,7 +141,7 @@ class Site:
 async def site(episodes: int = 2, *, prefix: str = "", tls: ssl.SSLContext | None = None) -> AsyncIterator[Site]:
     """Serve a podcast that is right in everything."""
     made = Site(episodes)
-    runner = web.ServerRunner(web.Server(made.answer), shutdown_timeout=0.01)
+    runner = web.ServerRunner(web.Server(made.answer), shutdown_timeout=10)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     made.prefix = prefix
@@ -148,6 +150,7 @@ async def site(episodes: int = 2, *, prefix: str = "", tls: ssl.SSLContext | Non
     try:
         yield made
     finally:
+        made.over.set()
         await runner.cleanup()
 
 

@@ -43,6 +43,7 @@ from bot.calls.stem_rows import StemRows
 from bot.calls.wire import matrixrtc_own
 from bot.calls.wire.ordering import Ordering
 from bot.recording.model import Heard, NotHeard
+from storage import claims
 from storage.records import SAMPLE_RATE, CallEvent, LeftBy, Recording, Samples, UserId
 
 log = logging.getLogger(__name__)
@@ -76,8 +77,8 @@ class LiveCall:
         began = (means.clock() - recording.started_at).total_seconds()
         self._zero = means.ticks() - began
         self._tasks = [
-            asyncio.create_task(self._run(), name=f"call {recording.code}"),
-            asyncio.create_task(self._advance(), name=f"windows of call {recording.code}"),
+            asyncio.create_task(work, name=name.format(recording.code), context=claims.of_no_job())
+            for work, name in ((self._run(), "call {}"), (self._advance(), "windows of call {}"))
         ]
 
     @property

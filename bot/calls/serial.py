@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from bot.errors import AircheckError
+from storage import claims
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Serial:
             return False
         self._waiting.append(work)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(), name=self._what)
+            self._task = asyncio.create_task(self._run(), name=self._what, context=claims.of_no_job())
         return True
 
     async def done(self) -> None:

@@ -1,9 +1,13 @@
 """Jobs: once, again, later, never lost."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from storage import jobs, workers
+import pytest
+
+from storage import claims, jobs, workers
+from storage.errors import ClaimLostError
 from storage.place import Place
 from storage.records import Job, JobKind, JobName, JobState, NewJob
 from storage.store import Store
@@ -238,3 +242,44 @@ async def test_claimers_at_once_never_get_the_same_job_nor_two_of_one_name(place
     assert sorted(done, key=int) == [str(number) for number in range(ORDERS)]
     for claimer in claimers if several else ():
         await claimer.close()
+
+
+async def test_what_goes_on_after_its_job_writes_as_of_no_job(store: Store) -> None:
+    """A task that a job started, such as a call's, writes while the job runs and after it; that of a lost one does
+    not, unless it was no part of it."""
+    ended = asyncio.Event()
+
+    async def write() -> None:
+        async with store.write():
+            """Nothing but the check of the claim."""
+
+    async def go_on(begun: asyncio.Event) -> None:
+        await write()
+        begun.set()
+        await ended.wait()
+        await write()
+
+    async def begin(*, lost: bool) -> tuple[asyncio.Task[None], asyncio.Task[None]]:
+        async with store.write() as db:
+            await jobs.add(db, NewJob(FETCH, str(lost), {}), NOW)
+        (job,) = await claim(store)
+        begun = asyncio.Event(), asyncio.Event()
+        with suppress(ClaimLostError), claims.holding(job):
+            part = asyncio.create_task(go_on(begun[0]))
+            other = asyncio.create_task(go_on(begun[1]), context=claims.of_no_job())
+            await asyncio.gather(*(each.wait() for each in begun))
+            async with store.write() as db:
+                await jobs.done(db, job.id, NOW)
+            if lost:
+                await write()
+        return part, other
+
+    part, other = await begin(lost=False)
+    lost_part, lost_other = await begin(lost=True)
+    ended.set()
+    await asyncio.gather(part, other, lost_other)
+    if store.shared:
+        with pytest.raises(ClaimLostError):
+            await lost_part
+    else:
+        await lost_part

@@ -167,8 +167,8 @@ async def test_requests_of_listeners(tmp_path: Path) -> None:
 
 
 async def test_requests_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no HTTP counts as answered, and so does a request that a store could not serve at that moment, which is
-    asked to come back."""
+    """Requests that are no HTTP count as answered, and so do those that a store could not serve at that moment, which
+    are asked to come back."""
     async with world_of(tmp_path) as (world, client):
         with grown(counted.REQUESTS) as answers:
             reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port)

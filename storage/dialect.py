@@ -139,6 +139,13 @@ async def be_patient(connection: AsyncConnection) -> None:
         await connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
+async def gather_statistics(connection: AsyncConnection, tables: Sequence[Table]) -> None:
+    """Have PostgreSQL look at tables that were filled at once. It would by itself, but a minute later: until then it
+    takes them for small, and compares all rows with all others."""
+    if connection.dialect.name == "postgresql":
+        await connection.exec_driver_sql(f"ANALYZE {', '.join(table.name for table in tables)}")
+
+
 # ---- numbers of rows
 
 

@@ -86,6 +86,7 @@ async def copy(source: Connection, target: Connection, told: Told) -> int:
         copied += content.rows
     numbers = await source.run_sync(dialect.last_numbers, copied_tables())
     await target.run_sync(dialect.go_on_from, copied_tables(), numbers)
+    await dialect.gather_statistics(target, copied_tables())
     return copied
 
 

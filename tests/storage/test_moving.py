@@ -126,6 +126,18 @@ async def test_everything_goes_there_and_back(
         assert await next_number(place) == ROWS + 1
 
 
+async def test_the_server_knows_what_was_moved(file: Place, server_place: Place) -> None:
+    """After a move the server has statistics of each table, so that it chooses indexes from the first statement on."""
+    await fill(file)
+    await move(file, server_place, told)
+    database = await Database.open(server_place, migrate_first=False)
+    async with database.read() as db:
+        counted = await db.exec_driver_sql("SELECT relname, reltuples FROM pg_class WHERE relkind = 'r'")
+        rows = {row.relname: int(row.reltuples) for row in counted}
+    await database.close()
+    assert {rows[table.name] for table in copied_tables()} == {ROWS, ROWS - 1}
+
+
 async def next_number(place: Place) -> int:
     """Return the number that the next row of a table gets, of which the newest row was deleted."""
     table = copied_tables_by_name()["changes"]

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, of
 from benchmarks.usage import forget_peak, peak_mib
 from bot.settings import Settings, validate
 from bot.shell import backup as backing_up
@@ -30,22 +30,23 @@ AT_ONCE = 256
 def figures() -> list[Figure]:
     """Measure all of it in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(_measure(Path(folder)))
+        return asyncio.run(measure(Path(folder)))
 
 
-async def _measure(folder: Path) -> list[Figure]:
+async def measure(folder: Path, files: int = FILES, new: int = NEW) -> list[Figure]:
+    """Measure with so many files, and so many more for the second backup."""
     settings = _settings(folder / "data")
     store = await Store.own(settings.storage.place)
     async with store.write() as db:
         await rooms.save_room(db, a_room())
         await archive.add_recording(db, a_recording())
-    await _fill(store, 0, FILES)
-    gigabytes = FILES * BYTES / 1e9
+    await _fill(store, 0, files)
+    gigabytes = files * BYTES / 1e9
     forget_peak()
     began = time.monotonic()
     await backing_up.backup(settings, folder / "backup")
     first_s, peak = time.monotonic() - began, peak_mib()
-    await _fill(store, FILES, FILES + NEW)
+    await _fill(store, files, files + new)
     began = time.monotonic()
     await backing_up.backup(settings, folder / "backup")
     second_s = time.monotonic() - began
@@ -58,12 +59,12 @@ async def _measure(folder: Path) -> list[Figure]:
     with contextlib.redirect_stdout(io.StringIO()):
         await verifying.verify(again, repair=False)
     verify_s = time.monotonic() - began
-    size = f"{FILES} files of {BYTES // 1024} KiB"
+    size = f"{files} files of {BYTES // 1024} KiB"
     return [
-        Figure(f"first backup of {gigabytes:.1f} GB, {size}", "-", f"{first_s / gigabytes:.1f} s a GB, {peak:.0f} MiB"),
-        Figure(f"the second, {NEW} files later", "-", f"{second_s:.1f} s"),
-        Figure("restore of it", "-", f"{restore_s / gigabytes:.1f} s a GB"),
-        Figure("`verify` of it", "-", f"{verify_s / gigabytes:.1f} s a GB"),
+        of(f"first backup of {gigabytes:.1f} GB, {size}", first_s / gigabytes, "s a GB", f", {peak:.0f} MiB"),
+        of(f"the second backup, {new} files later", second_s, "s"),
+        of("restore of it", restore_s / gigabytes, "s a GB"),
+        of("`verify` of it", verify_s / gigabytes, "s a GB"),
     ]
 
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import re
+import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.figures import Figure, at_most
+from benchmarks import usage
+from benchmarks.figures import Figure, at_most, of
 from benchmarks.http import get
 from benchmarks.large import MEMBERS, fill
 from benchmarks.pipeline import settings_for
@@ -57,7 +59,7 @@ async def served(directory: Path) -> AsyncIterator[tuple[WebServer, Store]]:
 
 
 class Took(NamedTuple):
-    """Seconds by the clock, and of CPU."""
+    """Seconds by the clock, and of CPU, a database server's included."""
 
     wall: float
     cpu: float
@@ -66,35 +68,48 @@ class Took(NamedTuple):
         return f"{self.wall:.3f} s, {self.cpu:.3f} s of CPU"
 
 
+class Timer:
+    """A clock, and a clock of CPU, that begin with it."""
+
+    def __init__(self) -> None:
+        self._cpu = self._cpu_now()
+        self._wall = time.perf_counter()
+
+    @staticmethod
+    def _cpu_now() -> float:
+        return time.process_time() + usage.database_cpu()
+
+    def took(self) -> Took:
+        wall = time.perf_counter() - self._wall
+        return Took(wall, self._cpu_now() - self._cpu)
+
+
 async def timed(port: int, *paths: str, status: str = "200") -> Took:
     """Measure requests in turn."""
-    wall, cpu = time.perf_counter(), time.process_time()
+    timer = Timer()
     for path in paths:
         found = await get(port, path, {"Accept-Encoding": "gzip"}, 1)
         assert found["status"] == status, (path, found)
-    return Took(time.perf_counter() - wall, time.process_time() - cpu)
+    return timer.took()
 
 
 @contextlib.asynccontextmanager
 async def watched(port: int) -> AsyncIterator[Stills]:
-    stills, run = Stills(), asyncio.Handle._run
-
-    def timed_run(handle: asyncio.Handle) -> None:
-        began = time.thread_time()
-        run(handle)
-        stills.loop = max(stills.loop, time.thread_time() - began)
+    stills = Stills()
 
     async def health() -> None:
         while True:
-            stills.health = max(stills.health, (await timed(port, "/healthz")).wall)
+            began = time.perf_counter()
+            await get(port, "/healthz", {}, 1)
+            stills.health = max(stills.health, time.perf_counter() - began)
             await asyncio.sleep(0.02)
 
     task = asyncio.create_task(health())
-    asyncio.Handle._run = timed_run  # type: ignore[assignment,method-assign]
     try:
-        yield stills
+        with usage.longest_turn() as turn:
+            yield stills
     finally:
-        asyncio.Handle._run = run  # type: ignore[method-assign]
+        stills.loop = turn.longest_s
         task.cancel()
 
 
@@ -119,9 +134,9 @@ async def pages_of(store: Store) -> list[str]:
     return ["", f"?before={middle}", f"?after={middle}", f"?before={last}", "?month=2027-05", "?q=part+777"]
 
 
-async def of_one_room(directory: Path) -> list[Figure]:
+async def of_one_room(directory: Path, episodes: int = EPISODES) -> list[Figure]:
     """Measure one room with very many episodes."""
-    (room,) = await fill(directory, 1, MEMBERS, EPISODES)
+    (room,) = await fill(directory, 1, MEMBERS, episodes)
     root = f"/r/{room.key}/"
     async with served(directory) as (server, store):
         names = await documents_of(server.port, room)
@@ -142,14 +157,17 @@ async def of_one_room(directory: Path) -> list[Figure]:
         never += [f"{root}feed-1-{number}.xml" for number in range(1_000, 1_000 + LOOKS // 2)]
         unknown = await timed(server.port, *never, status="404")
     async with served(directory) as (server, _), watched(server.port) as together:
-        wall, cpu = time.perf_counter(), time.process_time()
+        timer = Timer()
         await asyncio.gather(*(timed(server.port, *every[part::AT_ONCE]) for part in range(AT_ONCE)))
-        at_once = Took(time.perf_counter() - wall, time.process_time() - cpu)
-    worst = max(cold.values())
-    each = ", ".join(f"{name or 'page'}: {took}" for name, took in cold.items())
+        at_once = timer.took()
+    name, worst = max(cold.items(), key=lambda each: each[1])
+    usual = Took(*(statistics.mean(values) for values in zip(*cold.values(), strict=True)))
     turn, health = max(stills.loop, together.loop), max(stills.health, together.health)
     return [
-        at_most(f"any page of a {EPISODES}-episode podcast, cold", worst.wall, COLD_S, "s", f" ({each})"),
+        at_most(
+            f"any page of a {episodes}-episode podcast, cold", worst.wall, COLD_S, "s",
+            f" (`{name}`; on average {usual})",
+        ),
         at_most(
             f"a walk over all {len(names)} documents of it", walk.wall, WALK_S, "s",
             f" ({walk}; after a change elsewhere: {again}; by {AT_ONCE} at once: {at_once})",
@@ -159,18 +177,18 @@ async def of_one_room(directory: Path) -> list[Figure]:
             f" ({unknown.cpu / LOOKS * 1000:.2f} ms of CPU)",
         ),
         at_most("the longest turn of the event loop meanwhile, in CPU", turn * 1000, TURN_MS, "ms"),
-        Figure("`/healthz` meanwhile, at worst", "", f"{health:.3f} s"),
+        of("`/healthz` meanwhile, at worst", health * 1000, "ms"),
     ]  # fmt: skip
 
 
-async def of_many_rooms(directory: Path) -> list[Figure]:
+async def of_many_rooms(directory: Path, count: int = ROOMS, each: int = EACH) -> list[Figure]:
     """Measure many rooms with many episodes: the feed, the oldest document and the page of each."""
-    made = await fill(directory, ROOMS, MEMBERS, EACH)
+    made = await fill(directory, count, MEMBERS, each)
     async with served(directory) as (server, _):
         paths = [f"/r/{room.key}/{name}" for room in made for name in ("feed.xml", "feed-1-1.xml", "")]
         took = [await timed(server.port, path) for path in paths]
-    mean = Took(*(sum(values) / len(took) for values in zip(*took, strict=True)))
-    what = f"any page of {ROOMS} rooms with {EACH} episodes each, cold"
+    mean = Took(*(statistics.mean(values) for values in zip(*took, strict=True)))
+    what = f"any page of {count} rooms with {each} episodes each, cold"
     return [at_most(what, max(took).wall, COLD_S, "s", f" (on average {mean})")]
 
 

@@ -1,44 +1,88 @@
-"""Figures beside their budgets, and the table of them."""
+"""Figures beside their budgets, and the tables of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Figure:
     """A figure beside its budget. `within` is None where there is no budget, or nothing to compare with here.
-    `vital`: a miss is a failure of the run, not of a slow machine."""
+    `vital`: a miss is a failure of the run, not of a slow machine. `value`: the number that is compared between
+    databases."""
 
     what: str
     bound: str
     measured: str
     within: bool | None = None
     vital: bool = False
+    value: float | None = None
+
+    @property
+    def cell(self) -> str:
+        """The figure as a table shows it."""
+        return f"{self.measured}: **missed**" if self.within is False else self.measured
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A figure over each database, with the same bound."""
+
+    sqlite: Figure
+    postgresql: Figure
+
+    @property
+    def ratio(self) -> str:
+        """How many times SQLite's figure PostgreSQL's is."""
+        one, other = self.sqlite.value, self.postgresql.value
+        return f"{other / one:.1f}" if one and other is not None else ""
 
 
 def at_most(what: str, value: float, bound: float, unit: str, more: str = "") -> Figure:
     """Make a figure that must not exceed its budget."""
-    return Figure(what, f"≤ {bound:g} {unit}", f"{value:.{_places(value)}f} {unit}{more}", value <= bound)
+    return Figure(what, f"≤ {bound:g} {unit}", f"{shown(value)} {unit}{more}", value <= bound, value=value)
 
 
 def at_least(what: str, value: float, bound: float, unit: str, more: str = "") -> Figure:
-    """Make a figure that must not be below its budget."""
-    return Figure(what, f"≥ {bound:g} {unit}", f"{value:.{_places(value)}f} {unit}{more}", value >= bound)
+    """Make a figure that must not be below its budget; of a number of things without a unit."""
+    return Figure(
+        what, f"≥ {bound:g} {unit}".rstrip(), f"{shown(value)} {unit}".rstrip() + more, value >= bound, value=value
+    )
 
 
-def _places(value: float) -> int:
-    return 0 if abs(value) >= 20 else 1 if abs(value) >= 2 else 2
+def of(what: str, value: float, unit: str, more: str = "") -> Figure:
+    """Make a figure without a budget."""
+    return Figure(what, "", f"{shown(value)} {unit}{more}", value=value)
+
+
+def shown(value: float) -> str:
+    """Write a number with as many places as say something."""
+    places = 0 if abs(value) >= 20 else 1 if abs(value) >= 2 else 2
+    return f"{value:.{places}f}"
+
+
+def paired(sqlite: Sequence[Figure], postgresql: Sequence[Figure]) -> tuple[list[Pair], list[Figure]]:
+    """Pair the figures of the same name; return those that have no other too."""
+    others = {figure.what: figure for figure in postgresql}
+    pairs = [Pair(figure, others[figure.what]) for figure in sqlite if figure.what in others]
+    both = {pair.sqlite.what for pair in pairs}
+    return pairs, [figure for figure in (*sqlite, *postgresql) if figure.what not in both]
 
 
 def rows(figures: Iterable[Figure]) -> list[str]:
-    """Format the rows of the table in Markdown."""
-    verdicts = {True: "", False: "**missed**", None: ""}
-    table = [("what", "bound", "measured", "")]
-    table += [(one.what, one.bound, one.measured, verdicts[one.within]) for one in figures]
-    widths = [max(len(row[column]) for row in table) for column in range(4)]
-    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
-    padded.insert(1, ["-" * width for width in widths])
-    return ["| " + " | ".join(row) + " |" for row in padded]
+    """Format a table in Markdown, as in docs/performance.md."""
+    return _table(("what", "bound", "measured"), [(one.what, one.bound, one.cell) for one in figures])
+
+
+def rows_of_pairs(pairs: Iterable[Pair]) -> list[str]:
+    """Format a table of both databases, as in docs/performance.md."""
+    head = ("what", "bound", "SQLite", "PostgreSQL", "ratio")
+    told = [(each.sqlite, each.postgresql, each.ratio) for each in pairs]
+    return _table(head, [(one.what, one.bound, one.cell, other.cell, ratio) for one, other, ratio in told])
+
+
+def _table(head: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> list[str]:
+    table = [head, tuple("---" for _ in head), *cells]
+    return ["| " + " | ".join(row) + " |" for row in table]
 
 
 def failed(figures: Iterable[Figure]) -> bool:

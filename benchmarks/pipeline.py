@@ -287,7 +287,7 @@ def settings_for(directory: Path, **sections: Json) -> Settings:
         | {
             "matrix": {"homeserver": "http://bench", "user_id": "@bot:bench"},
             "storage": {"directory": str(directory), "min_free_bytes": 0},
-            "web": {"port": 0},
+            "web": {"port": 0} | dict(sections.get("web", {})),
         }
     )
 

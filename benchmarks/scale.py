@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.databases import NO_SERVER, has_server, server
 from benchmarks.figures import Figure
 from benchmarks.http import get
 from bot.feeds.addresses import public_shelf
@@ -26,17 +27,16 @@ BASE = "https://pod.example"
 
 
 def figures() -> list[Figure]:
-    return asyncio.run(_measure())
+    """Measure with a server of its own."""
+    if not has_server():
+        return [Figure("many processes over PostgreSQL", "", NO_SERVER)]
+    with server() as one:
+        return asyncio.run(_measure(one))
 
 
-async def _measure() -> list[Figure]:
-    server = Server()
-    await asyncio.to_thread(server.start)
-    try:
-        jobs = [await _jobs(server, number) for number in NUMBERS]
-        requests = [await _requests(server, number) for number in NUMBERS]
-    finally:
-        await asyncio.to_thread(server.stop)
+async def _measure(server: Server) -> list[Figure]:
+    jobs = [await _jobs(server, number) for number in NUMBERS]
+    requests = [await _requests(server, number) for number in NUMBERS]
     cores = f"{os.cpu_count()} cores"
     return [
         Figure(

@@ -69,8 +69,9 @@ class Server:
     """A server that all processes of a test run share; the last to end stops it. A test that restarts one gives it a
     name of its own."""
 
-    def __init__(self, name: str = "shared") -> None:
-        self.folder = _memory() / f"aircheck-postgresql-{RUN}-{name}"
+    def __init__(self, name: str = "shared", settings: str = HASTE, within: Path | None = None) -> None:
+        self.folder = (_memory() if within is None else within) / f"aircheck-postgresql-{RUN}-{name}"
+        self.settings = settings
         self._numbers = itertools.count(1)
 
     def start(self) -> None:
@@ -87,7 +88,7 @@ class Server:
             if first:
                 self.server.ensure_pgdata_inited()
                 with (data / "postgresql.conf").open("a") as settings:
-                    settings.write(HASTE)
+                    settings.write(self.settings)
                 (data / "pg_hba.conf").write_text(HBA)
             self.server.start()
             if first:

@@ -8,16 +8,19 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
+from sqlalchemy import Table
 
 from benchmarks.figures import Figure, at_most
 from benchmarks.http import NOW, get
 from benchmarks.usage import resident_mib
 from bot.demo.synapse import free_port
 from storage import dialect, rooms, tables
+from storage.database import Connection
 from storage.place import Place
 from storage.records import (
     BlobKey,
@@ -44,6 +47,8 @@ FILES = 10_000
 """Files of episodes; of more episodes some share one."""
 START_S = 1.0
 REST_MIB = 130.0
+PAGE = 1000
+"""Rows of one insert."""
 RESTING_S = 10.0  # by then the templates are compiled
 ALICE = UserId("@alice:hs")
 
@@ -104,10 +109,17 @@ async def fill(directory: Path, count: int, members: int, recordings: int) -> tu
             (tables.recordings, (recording for recording, _ in told)),
             (tables.episodes, (episode for _, episode in told)),
         ):
-            await db.execute(table.insert(), [columns(record) for record in records])
+            await add_all(db, table, records)
         await dialect.gather_statistics(db, tables.metadata.sorted_tables)  # as the server does within a minute
     await store.close()
     return made
+
+
+async def add_all(db: Connection, table: Table, records: Iterable[Any]) -> None:
+    """Insert records in pages: the owner of a database by address has to renew its lease meanwhile."""
+    remaining = iter(records)
+    while page := [columns(record) for record in islice(remaining, PAGE)]:
+        await db.execute(table.insert(), page)
 
 
 @asynccontextmanager

@@ -21,7 +21,6 @@ from bot.monitoring.gauges import Probes
 from storage import dialect, overview, tables
 from storage.place import Place
 from storage.records import BlobKey, Chunk, ChunkId, EventId, RecordingId
-from storage.rows import columns
 from storage.store import Store
 from tests.clock import Clock
 from tests.factories import a_chunk
@@ -53,7 +52,7 @@ def chunks_of(recordings: int, each: int) -> Iterator[Chunk]:
 
 async def fill(store: Store, recordings: int, each: int) -> None:
     async with store.write() as db:
-        await db.execute(tables.chunks.insert(), [columns(chunk) for chunk in chunks_of(recordings, each)])
+        await large.add_all(db, tables.chunks, chunks_of(recordings, each))
         await dialect.gather_statistics(db, [tables.chunks])
 
 

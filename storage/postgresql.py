@@ -48,6 +48,7 @@ STATEMENTS_PREPARED = 500
 SETTINGS = {
     "client_encoding": "UTF8",
     "jit": "off",  # compiling takes longer than our statements
+    "random_page_cost": "1.1",  # not of a turning disk: a room's page read the episodes of all rooms from end to end
     "lock_timeout": "15000",
     "idle_in_transaction_session_timeout": "14000",  # a process that was stopped: others wait longer for their turn
     "tcp_keepalives_idle": "30",

@@ -223,6 +223,14 @@ async def test_writers_take_turns_and_readers_do_not_wait(tmp_path: Path, addres
         assert await value(other) == "41"
 
 
+async def test_each_session_prefers_indexes(tmp_path: Path, address: str) -> None:
+    """Sessions of all kinds take an index for a few rows of a large table, as on a disk that does not turn."""
+    async with opened(tmp_path, address) as store:
+        for begin in (store.read, store.write, store.claim):
+            async with begin() as db:
+                assert (await db.exec_driver_sql("SHOW random_page_cost")).scalar_one() == "1.1"
+
+
 async def test_a_reader_can_not_write_and_sees_one_moment(tmp_path: Path, address: str) -> None:
     """A transaction for reading refuses to write, and does not see what is committed while it lasts."""
     async with opened(tmp_path, address) as store:

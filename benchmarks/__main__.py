@@ -69,7 +69,7 @@ GROUPS: dict[str, tuple[Benchmark | OnBoth, ...]] = {
     "http": (OnBoth(http.figures),),
     "metrics": (OnBoth(metrics.figures),),
     "scale": (scale.figures,),
-    "line": (line.figures,),
+    "line": (OnBoth(line.figures),),
     "backup": (OnBoth(backup.figures),),
     "page": (live_page.figures,),
     "walkie": (walkie.figures,),
@@ -92,7 +92,8 @@ def alone(benchmark: Benchmark, database: Database = Database.SQLITE) -> list[Fi
         traceback.print_exception(error)
         what = f"{name_of(benchmark)} over {database}"
         found = [Figure(what, "an end", type(error).__name__, within=False, vital=True)]
-    print(f"[{time.monotonic() - began:.0f} s, {database}] {found[0].what}", flush=True)
+    where = "" if database is Database.SQLITE else f", over {database}"
+    print(f"[{time.monotonic() - began:.0f} s{where}] {found[0].what}", flush=True)
     return found
 
 

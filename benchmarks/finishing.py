@@ -71,7 +71,8 @@ def concatenated(seconds: int) -> float:
 def figures(seconds: int) -> list[Figure]:
     """Measure one broadcast of this length in slices of 120 s."""
     result = measured(seconds, 120)
-    beside = f" (ffmpeg's concat filter over all chunks then: {concatenated(seconds):.0f} s)"
+    by_hand = concatenated(seconds) if seconds <= HOUR else None  # it takes a minute for 4 h, in proportion
+    beside = f" (ffmpeg's concat filter over all chunks then: {by_hand:.0f} s)" if by_hand is not None else ""
     length = f"{seconds // HOUR} h" if seconds >= HOUR else f"{seconds // 60} min"
     finish = at_most(f"`stopped` → in the feed, {length}", result.finish_s, FINISH_S, "s", beside)
     per_hour = result.cpu_s * HOUR / seconds

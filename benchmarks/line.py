@@ -16,6 +16,7 @@ from pathlib import Path
 
 import aiohttp
 
+from benchmarks import usage
 from benchmarks.figures import Figure, at_most, of
 from benchmarks.soaking.process import BotProcess
 from bot.demo.broadcaster import Broadcaster
@@ -55,6 +56,11 @@ class Line:
     speaker: Person
     room: str
     feed: str
+
+    def cpu(self) -> tuple[float, float]:
+        """Return the CPU seconds of the bot and the database's server, and those of the bot's children."""
+        own, children = self.bot.cpu()
+        return own + usage.database_cpu(), children
 
     def broadcaster(self) -> Broadcaster:
         return Broadcaster(self.speaker, self.room, chunk_seconds=CHUNK_S)
@@ -118,14 +124,14 @@ async def measured(directory: Path) -> Course:
         for number in range(CHUNKS + 1):
             (piece,) = broadcaster.cut(spoken(CHUNK_S))
             if number == 1:  # the first has to load much
-                cpu, children = line.bot.cpu()
+                cpu, children = line.cpu()
             await broadcaster.send_chunk(piece)
             began = time.monotonic()
             await line.encoded(broadcast, (number + 1) * CHUNK_S * SAMPLE_RATE - SAMPLE_RATE)
             course.chunk_s.append(time.monotonic() - began)
         await broadcaster.stop()
         await line.listed(http, 1)
-        now = line.bot.cpu()
+        now = line.cpu()
         course.cpu_s, course.children_s = now[0] - cpu, now[1] - children
         for number in range(ENDS):
             broadcaster = line.broadcaster()

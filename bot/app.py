@@ -31,6 +31,7 @@ from bot.settings import Settings
 from bot.web.binding import free_port
 from bot.web.server import WebServer
 from bot.worker.keeping_floor import KeepingFloor
+from bot.worker.keeping_wishes import KeepingWishes
 from bot.worker.lanes import Worker
 from bot.worker.membership import LostWorkers
 from bot.worker.pinging import FeedChanges
@@ -134,17 +135,19 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
     web = WebServer(store, settings, freshness=session.ready.is_set, heard_at=lambda: session.heard_at, clock=clock)
     floors = KeepingFloor(store, session.sending, session.delayed, us=us, terms=settings.walkie, clock=clock)
     engine = await _calls(store, settings, session, recorder, clock)
+    wishes = KeepingWishes(store, session.sending, us=us, apply=recorder.apply, clock=clock)
     try:
         await floors.begin()
+        await wishes.begin()
     except StoreError as error:
         raise StartError(str(error)) from None
-    session.before_sync = floors.put_first_right
+    session.before_sync = partial(_before_sync, floors, wishes)
     if store.shared:
         session.share_token = partial(_share_token, store)
     listened = web.listening.is_listened_anywhere
-    parts = Parts(settings, store, ffmpeg, clock, intake, session, recorder, floors, engine, listened)
+    parts = Parts(settings, store, ffmpeg, clock, intake, session, recorder, floors, wishes, engine, listened)
     worker = Worker(store, handlers_of(parts), clock)
-    probes = _probes(store, session, web, worker, engine)
+    probes = _probes(store, session, web, worker, engine, wishes)
     monitor = await stack.enter_async_context(monitored(settings, store, clock, probes))
     await web.start(report=monitor.report)
     stack.push_async_callback(web.stop)
@@ -193,12 +196,21 @@ async def _share_token(store: Store, token: str | None) -> None:
         raise TryLater(f"the access token can't be shared: {error}") from None
 
 
-def _probes(store: Store, session: Session, web: WebServer, worker: Worker, engine: Engine | None) -> Probes:
+async def _before_sync(floors: KeepingFloor, wishes: KeepingWishes) -> None:
+    """Do what must be done before anything is heard. What fails is tried again by its job."""
+    await wishes.read_first()
+    await floors.put_first_right()
+
+
+def _probes(
+    store: Store, session: Session, web: WebServer, worker: Worker, engine: Engine | None, wishes: KeepingWishes
+) -> Probes:
     return Probes(
         works=lambda: worker.healthy,
         owns=lambda: store.ownership is not None and store.ownership.holds(),
         heard_at=lambda: session.heard_at,
         refused=lambda: session.refused,
+        wishes_troubled_since=lambda: wishes.troubled_since,
         calls=(lambda: engine.running) if engine is not None else None,
         connections=lambda: (web.connections, web.most_connections),
         streams=lambda: web.streams,

@@ -46,6 +46,11 @@ SHOWN_IN_CALL: Mapping[CallProtocol, str] = {
 }
 """The types of state by which a member is shown in a call."""
 
+# ---- of the bot's account data
+
+WISHES = "org.aircheck.wishes"
+"""What was wished in a room, or everywhere, sealed (`bot.dialects.kept_wishes`)."""
+
 # ---- of the timeline
 
 MESSAGE = "m.room.message"

@@ -34,6 +34,7 @@ from bot.worker.hearing_again import HearingAgain
 from bot.worker.importing import ImportingKeys
 from bot.worker.invites import Invites
 from bot.worker.keeping_floor import KeepingFloor
+from bot.worker.keeping_wishes import KeepingWishes
 from bot.worker.later import Later
 from bot.worker.leaving import Leaving
 from bot.worker.making_walkie import MakingWalkie
@@ -69,6 +70,7 @@ class Parts:
     session: Session
     recorder: Recorder
     floors: KeepingFloor
+    wishes: KeepingWishes
     calls: Engine | None
     listened: Callable[[Connection, RecordingId], Awaitable[bool]]
 
@@ -142,8 +144,10 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
             us=session.user_id,
             take_state=intake.refresh,
             in_touch=lambda: session.in_touch,
+            apply=recorder.apply,
             clock=clock,
         ),
+        orders.KeepWishes.kind: parts.wishes,
         orders.Refresh.kind: Refreshing(store, sending, take_state=intake.refresh),
         orders.Expire.kind: Expiring(store, settings, apply=recorder.apply, clock=clock),
         orders.Forewarn.kind: Forewarning(store, settings, sending, clock),

@@ -17,6 +17,7 @@ HANGS_FOR = timedelta(hours=6)
 """The time in which any job ends, or stores progress."""
 KEYLESS_FOR = timedelta(hours=1)
 MEDIA_AWAY_FOR = timedelta(minutes=1)
+UNKEPT_FOR = timedelta(minutes=15)
 UNANSWERED_FOR = timedelta(seconds=2)
 STUCK_FOR = timedelta(seconds=30)
 """The time after which a database or disk that does not answer means that the bot does not work."""
@@ -28,13 +29,14 @@ MIB = 1024 * 1024
 class Vitals:
     """The vital signs. None: not known, or not of this process. `hears`: whether the session is of this process;
     `unanswered_since`: when a question to the database or its disk began that is not answered; `media_away_since`:
-    the same of the media store."""
+    the same of the media store; `unkept_since`: since when wishes could not be kept in the bot's account data."""
 
     now: datetime
     started_at: datetime
     hears: bool = True
     heard_at: datetime | None = None
     refused: bool = False
+    unkept_since: datetime | None = None
     unhandled_since: datetime | None = None
     due_since: datetime | None = None
     due_kind: str | None = None
@@ -80,7 +82,7 @@ class Report:
         }
 
 
-NAMES = ("homeserver", "refused", "events", "jobs", "keys", "database", "media", "disk", "rooms")
+NAMES = ("homeserver", "refused", "wishes", "events", "jobs", "keys", "database", "media", "disk", "rooms")
 """The words for all that may be wrong."""
 
 
@@ -144,6 +146,14 @@ def _of_homeserver(vitals: Vitals) -> Iterator[Problem]:
             f"The homeserver has not answered for {_for(vitals, heard_at)}. Nothing new is heard; nothing is lost.",
             "Look at the homeserver, and at the way to it; `aircheck check` tests both.",
             heard_at,
+        )
+    elif _lasts(vitals, vitals.unkept_since, UNKEPT_FOR):
+        yield Problem(
+            "wishes",
+            f"For {_for(vitals, vitals.unkept_since)} the homeserver has not taken or given the bot's account data.",
+            "The log says why. Until it is mended, what members wish (`optout`, `delete`, …) is in the store alone, and"
+            " a restore of an older backup would not know it.",
+            vitals.unkept_since,
         )
 
 

@@ -193,18 +193,27 @@ def disk_full(*, free_mib: int, wanted_mib: int) -> str:
     ).format(free=free_mib, wanted=wanted_mib)
 
 
-def restored(*, when: str, off: str, private: bool, held: int, prefix: str) -> str:
+def restored(*, when: str, off: str, private: bool, held: int, known: bool, prefix: str) -> str:
     """Tell a room that it was restored from a backup. `off`: what stays switched off; `private`: the podcast is not
-    public any more; `held`: the number of recordings that retention had ended."""
-    told = [
-        _(
+    public any more; `held`: the number of recordings that retention had ended; `known`: what was wished since then
+    was kept in the bot's account data."""
+    if known:
+        first = _(
+            "I lost my data and was restored from a backup of {when}. Recordings of the time since then are found "
+            "again where I can. `{prefix} optout`, `{prefix} forget me`, `{prefix} delete`, `{prefix} unpublish`, "
+            "`{prefix} review on`, `{prefix} record off` and `{prefix} keep` of that time hold; whatever else was "
+            "asked of me please say again. Personal addresses that were replaced since then may work again: "
+            "`{prefix} feed renew` ends yours."
+        )
+    else:
+        first = _(
             "I lost my data and was restored from a backup of {when}. Recordings of the time since then are found "
             "again where I can. What was asked of me since then is not: please say it again, above all "
             "`{prefix} delete`, `{prefix} forget me`, `{prefix} optout`, `{prefix} unpublish`, `{prefix} review on` "
             "and `{prefix} keep`. Personal addresses that were replaced since then may work again: "
             "`{prefix} feed renew` ends yours."
-        ).format(when=when, prefix=prefix)
-    ]
+        )
+    told = [first.format(when=when, prefix=prefix)]
     told += [_("Switched off, as it was: {what}.").format(what=off)] if off else []
     told += [_("The podcast is private; `{prefix} publish public` opens it.").format(prefix=prefix)] if private else []
     if held:
@@ -224,9 +233,11 @@ def restored_all(*, when: str, rooms: int, renewed: bool) -> str:
     """Tell an administrator that the archive was restored from a backup. `renewed`: with a new secret."""
     said = plural(
         "Aircheck was restored from a backup of {when}. The podcast of {count} room opens once its history since then "
-        "is read. What was asked of me since then is lost, and each room is told.",
+        "is read. What protects people is read from my account data, whatever else was asked of me since then is "
+        "lost, and each room is told.",
         "Aircheck was restored from a backup of {when}. The podcasts of {count} rooms open once their history since "
-        "then is read. What was asked of me since then is lost, and each room is told.",
+        "then is read. What protects people is read from my account data, whatever else was asked of me since then is "
+        "lost, and each room is told.",
         rooms,
         when=when,
     )

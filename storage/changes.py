@@ -7,9 +7,9 @@ from datetime import datetime
 from sqlalchemy import func, or_, select
 
 from storage.database import Connection
-from storage.records import Change, RoomId, UserId
+from storage.records import Change, EventId, RoomId, UserId
 from storage.rows import columns, record
-from storage.tables import changes
+from storage.tables import changes, recordings
 
 
 async def add(db: Connection, change: Change) -> Change:
@@ -38,6 +38,30 @@ async def newest_of_each(db: Connection, room_id: RoomId, *, by_rules: bool = Tr
     newest = select(func.max(changes.c.id)).where(here).group_by(changes.c.what)
     rows = await db.execute(select(changes).where(changes.c.id.in_(newest)))
     return {change.what: change for change in (record(Change, row) for row in rows)}
+
+
+async def newest_about(
+    db: Connection, room_id: RoomId, what: Sequence[str], limit: int = 1000
+) -> tuple[tuple[EventId, Change], ...]:
+    """Return the newest of these changes about each recording, the newest first, with the event that began it."""
+    here = (changes.c.room_id == room_id) & changes.c.what.in_(what)
+    newest = select(func.max(changes.c.id)).where(here).group_by(changes.c.subject)
+    found = (
+        select(changes, recordings.c.event_id.label("began"))
+        .join(recordings, recordings.c.code == changes.c.subject)
+        .where(changes.c.id.in_(newest))
+        .order_by(changes.c.id.desc())
+        .limit(limit)
+    )
+    return tuple((EventId(row.began), record(Change, row)) for row in await db.execute(found))
+
+
+async def newest_by(db: Connection, room_id: RoomId | None, what: str) -> dict[UserId, datetime]:
+    """Return when each user made this change last, the newest first; `room_id` None: everywhere."""
+    here = changes.c.room_id.is_(None) if room_id is None else changes.c.room_id == room_id
+    last = func.max(changes.c.at).label("last")
+    found = select(changes.c.by, last).where(here, changes.c.what == what, changes.c.by.is_not(None))
+    return {UserId(row.by): row.last for row in await db.execute(found.group_by(changes.c.by).order_by(last.desc()))}
 
 
 async def every(db: Connection, room_ids: Sequence[RoomId] | None = None) -> tuple[Change, ...]:

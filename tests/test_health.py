@@ -32,6 +32,8 @@ def test_nothing_is_wrong() -> None:
         ({"heard_at": None, "started_at": NOW - timedelta(minutes=1)}, []),
         ({"heard_at": AN_HOUR_AGO, "hears": False}, []),
         ({"heard_at": AN_HOUR_AGO, "refused": True}, ["refused"]),
+        ({"heard_at": NOW, "unkept_since": AN_HOUR_AGO}, ["wishes"]),
+        ({"heard_at": NOW, "unkept_since": NOW - timedelta(minutes=14)}, []),
         ({"unhandled_since": AN_HOUR_AGO}, ["events"]),
         ({"due_since": NOW - timedelta(minutes=14), "due_kind": "fetch"}, []),
         ({"due_since": AN_HOUR_AGO, "due_kind": "fetch"}, ["jobs"]),

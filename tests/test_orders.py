@@ -57,6 +57,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
         ROOM,
     ),
     (orders.Refresh(ROOM), {}, None),
+    (orders.KeepWishes(ROOM), {}, None),
     (orders.KeepOriginal(RECORDING), {}, None),
     (orders.CheckEpisode(RECORDING), {}, None),
     (orders.MakePortrait(ROOM, ALICE), {"room_id": ROOM, "user_id": ALICE}, ROOM),

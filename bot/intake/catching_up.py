@@ -4,31 +4,36 @@ A room is behind until its state was read, its history was walked back to the ba
 handled: redactions, departures, missed broadcasts. Nobody gets a feed, page or sound of it before.
 
 Policies are not in the room's history, as commands are not carried out a second time, and in an encrypted room they
-can't even be read. What the bot itself left in the room tells of some: its state event says what was switched off and
-made private since, and its edits of announcements say which recordings were deleted or lost a speaker, of those that
-are found again too. All of that counts in the safe direction only; of the rest the room is told. What was announced or
-handed back since is not said again.
+can't even be read. What protects people is kept in the bot's account data (`bot.intake.kept_wishes`). And what the bot
+itself left in the room tells of some: its state event says what was switched off and made private since, and its edits
+of announcements say which recordings were deleted or lost a speaker, of those that are found again too. All of that
+counts in the safe direction only; of the rest the room is told. What was announced or handed back since is not said
+again.
 """
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from bot import disclosure, orders, topics, words
 from bot.dialects import own
+from bot.dialects.kept_wishes import Wishes
 from bot.event_types import DISCLOSURE
-from bot.intake import chats, disclosing, walkie
+from bot.intake import chats, disclosing, kept_wishes, walkie
+from bot.intake.kept_wishes import Apply
 from bot.intake.reviewing import APPROVED, WAITS
 from bot.language import speaking
 from bot.recording.kinds import kind_of
 from bot.recording.retention import Policy, plan
 from bot.settings import RetentionSettings
 from storage import archive, changes, found_again, gaps, heirs, jobs, journal, rooms
+from storage import kept_wishes as own_notes
 from storage.database import Connection
 from storage.found_again import Trace
 from storage.records import (
+    EVERYWHERE,
     Behind,
     Change,
     EventId,
@@ -37,6 +42,7 @@ from storage.records import (
     Json,
     Recorded,
     Recording,
+    RecordingKind,
     RecordingState,
     Retention,
     Room,
@@ -67,6 +73,13 @@ DROPPED: Collection[type[orders.Order]] = (
 """Orders that waited when the backup was made and that are given up: most were carried out since, and as the homeserver
 knows a transaction only together with its device, a second time would be seen. Greetings are said again: nothing is
 recorded before they are in the room."""
+RECORDED_AS: Mapping[RecordingKind, Recorded] = {
+    RecordingKind.VOICE_BROADCAST: Recorded.BROADCASTS,
+    RecordingKind.WALKIE_TALKIE: Recorded.BROADCASTS,
+    RecordingKind.VOICE_MESSAGES: Recorded.MESSAGES,
+    RecordingKind.CALL: Recorded.CALLS,
+}
+"""The switch by which a kind of recording is made."""
 LEARNING: Collection[JobKind] = frozenset(
     order.kind for order in (orders.Refresh, orders.Walk, orders.Reread, orders.Redaction, orders.HearAgain, orders.End)
 )
@@ -86,6 +99,8 @@ async def begin(db: Connection, made_at: datetime, now: datetime) -> None:
             await jobs.add(db, orders.CatchUp(room.room_id).job(), now)
         if room.joined:
             await walkie.switch_off(db, room.room_id, now)  # its power levels are put back, whatever they were
+    known = [room.room_id for room in await rooms.all_rooms(db)]
+    await kept_wishes.begin(db, known, now)
     await archive.forget_expiry(db)  # each room is told anew, so that somebody can say `keep` again
     await journal.put(db, RESTORED, made_at.isoformat())
 
@@ -140,9 +155,18 @@ async def _hold_recording(db: Connection, room: Room, recording: Recording, now:
     log.warning("held back, as it was changed or ended after the backup: recording=%s", recording.code)
 
 
+async def unread_wishes(db: Connection, room_id: RoomId) -> str | None:
+    """Return in words that the wishes of a room, or those for everywhere, are yet to be read; None if they were."""
+    if await own_notes.is_unread(db, room_id) or await own_notes.is_unread(db, EVERYWHERE):
+        return "what was wished since the backup is being read"
+    return None
+
+
 async def awaited(db: Connection, room_id: RoomId) -> str | None:
     """Return what is awaited before everything that happened in a room since the backup is known and handled, in words;
     None for nothing."""
+    if (unread := await unread_wishes(db, room_id)) is not None:
+        return unread
     if await gaps.walking(db, room_id):
         return "its history is being read"
     if await journal.waits_in(db, room_id):
@@ -169,47 +193,62 @@ async def ask_for_each(db: Connection, room: Room, now: datetime) -> None:
     await rooms.save_room(db, replace(room, behind=Behind.ASKED))
 
 
-async def reopen(db: Connection, room: Room, said: Json | None, limits: RetentionSettings, now: datetime) -> None:
+async def reopen(
+    db: Connection, apply: Apply, room: Room, said: Json | None, limits: RetentionSettings, now: datetime
+) -> None:
     """Open the podcast of a room again that the bot was out of at the backup and is out of now. `said`: the content of
     the bot's state event when it left, where the homeserver tells."""
-    after, private = room, False
-    if said is not None:
-        after, private = await _narrowed(db, room, said)
-    await _open(db, room, after, said, limits, now, private=private)
+    after, private, wishes = room, False, await kept_wishes.read(db, room.room_id)
+    if said is not None or wishes is not None:
+        after, private = await _narrowed(db, room, said, wishes)
+    await _open(db, apply, room, after, said, wishes, limits, now, private=private)
 
 
 async def end(
-    db: Connection, room: Room, us: UserId, when: str, prefix: str, limits: RetentionSettings, now: datetime
+    db: Connection,
+    apply: Apply,
+    room: Room,
+    us: UserId,
+    when: str,
+    prefix: str,
+    limits: RetentionSettings,
+    now: datetime,
 ) -> None:
     """Open a room's podcast again, after its policies were compared with the state event of before. `when` the backup
     was made, in words."""
     state = await rooms.state(db, room.room_id, DISCLOSURE)
     said = state.content if state is not None and state.sender == us else None
-    after, podcast = await _narrowed(db, room, said)
-    held = await _open(db, room, after, said, limits, now, private=podcast)
+    wishes = await kept_wishes.read(db, room.room_id)
+    after, podcast = await _narrowed(db, room, said, wishes)
+    held = await _open(db, apply, room, after, said, wishes, limits, now, private=podcast)
     if await chats.is_mere_chat(db, after):
         return
     off = room.switched_on - after.switched_on
     with speaking(after.language):
         spoken = disclosure.spoken(off) if off else ""
-        body = words.restored(when=when, off=spoken, private=podcast, held=held, prefix=prefix)
+        known = wishes is not None
+        body = words.restored(when=when, off=spoken, private=podcast, held=held, known=known, prefix=prefix)
     notice = orders.Notice(topics.restored(room.room_id, now), room.room_id, body)
     await jobs.add(db, notice.job(), now)
 
 
 async def _open(
     db: Connection,
+    apply: Apply,
     room: Room,
     after: Room,
     said: Json | None,
+    wishes: Wishes | None,
     limits: RetentionSettings,
     now: datetime,
     *,
     private: bool,
 ) -> int:
-    """Save a room that is no longer behind, hold back what retention has ended, and look at that again. Return how many
-    recordings that are."""
+    """Save a room that is no longer behind, let what was found again meet the wishes that were kept, hold back what
+    retention has ended, and look at that again. Return how many recordings that are."""
+    said = said if said is not None else kept_wishes.said(wishes)
     rule = own.retention(said) if said is not None else None
+    await _meet(db, apply, room, after, wishes, now)
     held = await _hold_ended(db, room, {room.retention, rule or room.retention}, limits, now)
     if rule is not None and rule != room.retention.within(limits.max_days):
         after = replace(after, retention=room.retention.or_longer(rule))
@@ -219,9 +258,27 @@ async def _open(
     await rooms.touch(db, room.room_id, now)
     await disclosing.compare(db, room, after, now)
     await found_again.forget_messages(db, room.room_id)
+    await own_notes.forget_read(db, room.room_id)
+    await jobs.add(db, orders.KeepWishes(room.room_id).job(), now)
     await jobs.add(db, orders.Expire(await heirs.present(db, room.room_id)).job(), now)
     log.info("caught up after a restore: room=%s", room.room_id)
     return held
+
+
+async def _meet(db: Connection, apply: Apply, room: Room, after: Room, wishes: Wishes | None, now: datetime) -> None:
+    """Let recordings that were found again meet the wishes that were kept: those for this room, those for everywhere,
+    `review on`, and that their kind was switched off at some time since the backup."""
+    for place, kept in ((room.room_id, wishes), (EVERYWHERE, await kept_wishes.read(db, EVERYWHERE))):
+        if kept is not None:
+            await kept_wishes.meet(db, apply, place, kept, now)
+    made_at = await journal.get(db, RESTORED)
+    off = room.switched_on - after.switched_on
+    if made_at is None or not (off or (wishes is not None and wishes.review)):
+        return
+    for recording in await archive.not_deleted(db, [room.room_id]):
+        found = recording.started_at > datetime.fromisoformat(made_at)
+        if found and not recording.kept and (after.review or RECORDED_AS[recording.kind] in off):
+            await _hold_recording(db, room, recording, now)
 
 
 async def _hold_ended(
@@ -242,15 +299,16 @@ async def _hold_ended(
     return len(ended)
 
 
-async def _narrowed(db: Connection, room: Room, said: Json | None) -> tuple[Room, bool]:
-    """Return the room without what was switched off since the backup, by the state event that the bot left, and whether
-    its podcast becomes private. Without one it is not known whether it was public at the end: it is private."""
-    after = room
-    if said is not None:
-        for kind in room.switched_on - room.awaits_notice - own.recorded(said):
+async def _narrowed(db: Connection, room: Room, said: Json | None, wishes: Wishes | None) -> tuple[Room, bool]:
+    """Return the room without what was switched off since the backup, by the state event that the bot left and by what
+    it kept, and whether its podcast becomes private. Without either it is not known whether it was public at the end:
+    it is private."""
+    after, told = room, [content for content in (said, kept_wishes.said(wishes)) if content is not None]
+    for content in told:
+        for kind in room.switched_on - room.awaits_notice - own.recorded(content):
             after = _without(after, kind)
     public = room.visibility is Visibility.PUBLIC and await heirs.heir(db, room.room_id) is None
-    closes = public and room.closed_since is None and (said is None or not own.is_public(said))
+    closes = public and room.closed_since is None and not (told and all(map(own.is_public, told)))
     if closes:
         after = replace(after, visibility=Visibility.PRIVATE, public_since=None, closed_since=None)
     return after, closes

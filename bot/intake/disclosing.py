@@ -6,7 +6,7 @@ from bot import disclosure, logged, orders, topics
 from bot.intake import chats
 from storage import archive, changes, consent_notices, heirs, jobs, rooms
 from storage.database import Connection
-from storage.records import Change, Json, Room, RoomId, UserId, Visibility
+from storage.records import EVERYWHERE, Change, Json, Room, RoomId, UserId, Visibility
 
 
 async def show(db: Connection, room_id: RoomId, now: datetime) -> None:
@@ -33,6 +33,7 @@ async def speak_again(db: Connection, room_id: RoomId, now: datetime) -> None:
 async def note(db: Connection, change: Change) -> None:
     """Write a change into the log, show the room that changed, and tell it if more is recorded or opened now."""
     await changes.add(db, change)
+    await jobs.add(db, orders.KeepWishes(change.room_id or EVERYWHERE).job(), change.at)
     room = await rooms.room(db, change.room_id) if change.room_id else None
     if room is None or change.subject is not None:
         return

@@ -19,6 +19,7 @@ from storage.records import EventId, HeardEvent, Json, RoomId, UserId
 log = logging.getLogger(__name__)
 
 MEGOLM_STATE = {"type": ENCRYPTION, "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
+DIRECT = "m.direct"
 NOT_ENCRYPTED = frozenset({"m.reaction"})  # clients and homeservers read reactions in clear
 
 
@@ -134,6 +135,19 @@ class Sending:
         where = state_path(room_id, kind, key)
         return EventId(_text(await self._wire.call("PUT", where, body=dict(content)), "event_id"))
 
+    async def account_data(self, room_id: RoomId | None, kind: str) -> Json | None:
+        """Read what the bot keeps on its account about a room, or of itself (None); None where there is nothing."""
+        try:
+            return await self._wire.call("GET", self._account_path(room_id, kind))
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+            return None
+
+    async def set_account_data(self, room_id: RoomId | None, kind: str, content: Json) -> None:
+        """Write what the bot keeps on its account about a room, or of itself (None)."""
+        await self._wire.call("PUT", self._account_path(room_id, kind), body=dict(content))
+
     async def replaced(self, room_id: RoomId, event_id: EventId) -> Json | None:
         """Read the content of the state event that this one replaced; None where the homeserver does not tell."""
         event = await self._wire.call("GET", path("rooms", room_id, "event", event_id))
@@ -171,17 +185,17 @@ class Sending:
 
     # ---- internals
 
+    def _account_path(self, room_id: RoomId | None, kind: str) -> str:
+        user_id = self._keys.olm.user_id
+        if room_id is None:
+            return path("user", user_id, "account_data", kind)
+        return path("user", user_id, "rooms", room_id, "account_data", kind)
+
     async def _note_direct(self, user_id: UserId, room_id: RoomId) -> None:
-        where = path("user", self._keys.olm.user_id, "account_data", "m.direct")
-        try:
-            chats = await self._wire.call("GET", where)
-        except Refused as refused:
-            if refused.status != 404:
-                raise
-            chats = {}
+        chats = await self.account_data(None, DIRECT) or {}
         known = chats.get(user_id)
         rooms = [room for room in known if isinstance(room, str)] if isinstance(known, list) else []
-        await self._wire.call("PUT", where, body={**chats, user_id: [*rooms, room_id]})
+        await self.set_account_data(None, DIRECT, {**chats, user_id: [*rooms, room_id]})
 
     async def _encrypt(self, room_id: RoomId, kind: str, content: dict[str, Any]) -> dict[str, Any]:
         """Share the room key with all devices of all members, then encrypt the event; relations stay in clear."""

@@ -29,6 +29,7 @@ class Probes:
     works: Callable[[], bool]
     owns: Callable[[], bool] = lambda: False
     heard_at: Callable[[], datetime | None] | None = None
+    wishes_troubled_since: Callable[[], datetime | None] = lambda: None
     refused: Callable[[], bool] = lambda: False
     calls: Callable[[], tuple[int, int]] | None = None
     connections: Callable[[], tuple[int, int]] | None = None

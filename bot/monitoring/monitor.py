@@ -121,6 +121,7 @@ class Monitor:
             hears=self._probes.heard_at is not None,
             heard_at=heard_at,
             refused=self._probes.refused(),
+            unkept_since=self._probes.wishes_troubled_since(),
             unanswered_since=self._unanswered_since,
             media_away_since=self._probes.media_away_since(),
             free_bytes=self._free_bytes,

@@ -51,6 +51,7 @@ from bot.orders.recordings import Reread as Reread
 from bot.orders.recordings import Tick as Tick
 from bot.orders.rooms import CatchUp as CatchUp
 from bot.orders.rooms import Invite as Invite
+from bot.orders.rooms import KeepWishes as KeepWishes
 from bot.orders.rooms import Leave as Leave
 from bot.orders.rooms import Pin as Pin
 from bot.orders.rooms import Refresh as Refresh

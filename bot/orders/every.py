@@ -11,7 +11,7 @@ from bot.orders.past import Backfill, BackfillMessages, MakeEpisode
 from bot.orders.people import CloseRefused, Expire, Forewarn, ForgetMember
 from bot.orders.podcasts import CheckFeed, NoteEnded, PingHub, RenewAddresses
 from bot.orders.recordings import Encode, End, Fetch, Finish, Reread, Tick
-from bot.orders.rooms import CatchUp, Invite, Leave, Pin, Refresh, ShowRoom, Walk
+from bot.orders.rooms import CatchUp, Invite, KeepWishes, Leave, Pin, Refresh, ShowRoom, Walk
 from bot.orders.saying import Direct, Notice, React
 from bot.orders.speaking import KeepCalls, KeepFloor, MakeWalkie, PutButtons, TakeAway
 from storage.records import ChunkId, EventId, JobName, Recording
@@ -44,6 +44,6 @@ ORDERS: tuple[type[Order], ...] = (
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, HandBackPart, Unsend,
     Pin, ChooseCover, Leave, ForgetMember, React, CloseRefused, KeepFloor, MakeEpisode, BackfillMessages,
     TakeAway, PutButtons, MakeWalkie, HearAgain, ForgetStems, KeepCalls, PingHub,
-    KeepOriginal, MakePortrait, CheckEpisode, CheckFeed, NoteEnded, CatchUp, Mend, MendRoom,
+    KeepOriginal, MakePortrait, CheckEpisode, CheckFeed, NoteEnded, CatchUp, Mend, MendRoom, KeepWishes,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

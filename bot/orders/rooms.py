@@ -32,6 +32,15 @@ class ShowRoom(OfRoom):
 
 
 @dataclass(frozen=True, slots=True)
+class KeepWishes(OfRoom):
+    """Keep what a room's members and moderators wished also in the bot's account data; `room_id` EVERYWHERE: what holds
+    everywhere. After a restore what is kept there is read first."""
+
+    kind = JobKind("keep_wishes")
+    lasting = True
+
+
+@dataclass(frozen=True, slots=True)
 class Pin(OfRoom):
     """Pin the room's newest notice of what is recorded, and none of the bot's older ones. `written`: the event that an
     attempt wrote; what somebody else pinned just before it may be lost."""

@@ -44,7 +44,7 @@ SHOWN = 20
 """Damaged files that are named."""
 ALL_ENDED = " All personal addresses have ended; listeners get new ones when they ask."
 SOME_BACK = " Personal addresses that ended since then work again: `aircheck addresses renew-all` ends all."
-FORGOTTEN = " What was asked of the bot since then is lost, above all `optout` and `unpublish`: each room is told."
+KEPT = " `optout`, `delete` and whatever else protects people is read from the bot's account data; each room is told."
 
 
 async def restore(settings: Settings, directory: Path, *, renew: bool = False) -> str:
@@ -85,7 +85,7 @@ async def restore(settings: Settings, directory: Path, *, renew: bool = False) -
     needed = "" if await asyncio.to_thread(settings.password) else " `aircheck run` needs matrix.password to log in."
     said += ALL_ENDED if renew else SOME_BACK
     closed = f" {behind} rooms stay closed until `aircheck run` has read what happened since." if behind else ""
-    closed += FORGOTTEN
+    closed += KEPT
     if lost:
         raise AircheckError(f"{said}{closed}{needed} {len(lost)} files are damaged: `aircheck verify --repair`")
     return f"{said}{closed}{needed}"

@@ -10,6 +10,7 @@ from bot.errors import GiveUp, TryLater
 from bot.event_types import DISCLOSURE, MEMBER
 from bot.facts import is_joined
 from bot.intake import arrival, catching_up
+from bot.intake.kept_wishes import Apply
 from bot.language import speaking, spoken_moment
 from bot.matrix.sending import Sending
 from bot.settings import Settings
@@ -34,6 +35,7 @@ class CatchingUp:
         us: UserId,
         take_state: TakeState,
         in_touch: Callable[[], bool],
+        apply: Apply,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -42,6 +44,7 @@ class CatchingUp:
         self._us = us
         self._take_state = take_state
         self._in_touch = in_touch
+        self._apply = apply
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
@@ -95,8 +98,13 @@ class CatchingUp:
         said = kept[DISCLOSURE].content if DISCLOSURE in kept else None
         async with self._store.write() as db:
             now = await rooms.room(db, room.room_id)
-            if now is not None and not now.joined and now.behind is Behind.OUT:
-                await catching_up.reopen(db, now, said, self._settings.retention, self._clock())
+            if now is None or now.joined or now.behind is not Behind.OUT:
+                return
+            unread = await catching_up.unread_wishes(db, room.room_id)
+            if unread is None:
+                await catching_up.reopen(db, self._apply, now, said, self._settings.retention, self._clock())
+                return
+        raise TryLater(unread, at_most_s=AGAIN_S, room=room.room_id)
 
     def _own_state(self, room_id: RoomId, state: Sequence[Json]) -> Iterator[StateEvent]:
         """Yield the bot's membership, and what it says of the room, if that is its own word."""
@@ -125,4 +133,4 @@ class CatchingUp:
         with speaking(room.language):
             when = spoken_moment(at, self._settings.feeds.zone)
         prefix, limits = self._settings.commands.prefix, self._settings.retention
-        await catching_up.end(db, room, self._us, when, prefix, limits, self._clock())
+        await catching_up.end(db, self._apply, room, self._us, when, prefix, limits, self._clock())

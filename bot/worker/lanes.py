@@ -63,6 +63,7 @@ LANES = (
     Lane("hand back", (orders.HandBack, orders.HandBackPart), 1, long=4),
     Lane("talk", (orders.Notice, orders.Unsend, orders.Forewarn), 4, long=16, of_one=1),
     Lane("show", (orders.ShowRoom, orders.Pin, orders.React), 4, long=16),
+    Lane("wishes", (orders.KeepWishes,), 4, long=16),
     Lane("panel", (orders.TakeAway, orders.PutButtons), 4, long=16, of_one=1),
     Lane("check", (orders.CheckFeed,), 2, of_one=1),
     Lane("hub", (orders.PingHub,), 2, long=4),

@@ -16,7 +16,7 @@ from bot.settings import validate
 from bot.web.access import Claim, Family, Verdict, decide
 from bot.worker.catching_up import CatchingUp
 from bot.worker.expiring import Expiring
-from storage import archive, changes, found_again, gaps, jobs, journal, rooms, walkies
+from storage import archive, changes, found_again, gaps, jobs, journal, kept_wishes, rooms, walkies
 from storage.found_again import Trace
 from storage.place import Place
 from storage.records import (
@@ -54,6 +54,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
         await archive.add_recording(db, a_recording(public=True, announced_as=EventId("$announced")))
         await walkies.save(db, Walkie(ROOM, on=True, floor_s=60, guard_s=1))
         await catching_up.begin(db, NOW, NOW)
+    await nothing_was_wished(store)
     yield store
     await store.close()
 
@@ -78,6 +79,14 @@ async def begin_anew(store: Store, room: Room, *recordings: Recording) -> None:
         for recording in recordings:
             await archive.add_recording(db, recording)
         await catching_up.begin(db, NOW, NOW)
+    await nothing_was_wished(store)
+
+
+async def nothing_was_wished(store: Store) -> None:
+    """Let the bot have read its account data, and found nothing there."""
+    async with store.write() as db:
+        for room_id in await kept_wishes.unread(db):
+            await kept_wishes.note_read(db, room_id, None)
 
 
 class Homeserver:
@@ -108,6 +117,7 @@ def handler_of(store: Store, homeserver: Homeserver, *, in_touch: bool = True) -
         us=US,
         take_state=take_state,
         in_touch=lambda: in_touch,
+        apply=no_deletion,
         clock=lambda: NOW,
     )
 

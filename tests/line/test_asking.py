@@ -10,19 +10,9 @@ from bot.demo.slicing import speech
 from tests.lab import People
 from tests.line.conftest import Worlds
 from tests.line.test_redaction import blobs_gone, gone
-from tests.line.world import World, look, subscribed_room, welcome, whole_broadcast
+from tests.line.world import World, look, reply_to, subscribed_room, welcome, whole_broadcast
 
 SPEECH = speech(1)[:300]  # 6 s
-
-
-async def reply_to(person: Person, event_id: str) -> Received:
-    """Wait for the bot's answer to a message."""
-
-    def answers(event: Received) -> bool:
-        relation = event.content.get("m.relates_to", {})
-        return bool(relation.get("m.in_reply_to", {}).get("event_id") == event_id)
-
-    return await person.wait_for(answers)
 
 
 @pytest.mark.parametrize("encrypted", [True, False], ids=["reaction-encrypted", "word-plain"])

@@ -4,19 +4,23 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from bot import orders
 from bot.demo.listener import subscribe
 from bot.demo.people import Person
 from bot.demo.slicing import speech
+from bot.intake import consent
 from bot.matrix import room_keys
 from bot.shell import backup as backing_up
 from bot.shell import handover
 from bot.shell import restore as restoring
-from storage.records import ChunkState, RecordingState
+from storage import archive, jobs, rooms
+from storage.records import ChunkState, EventId, RecordingState, RoomId, UserId
 from storage.store import Store
 from tests.lab import People
 from tests.line.conftest import Worlds
@@ -26,8 +30,10 @@ from tests.line.world import (
     newest_episode,
     personal_feed,
     recorded,
+    reply_to,
     subscribed_room,
     until,
+    welcome,
     whole_broadcast,
 )
 from tests.line.world import look as look_at
@@ -147,3 +153,73 @@ async def _waits_for_keys(store: Store, broadcast: str) -> None:
         return True if ChunkState.WAITING_FOR_KEY in states else None
 
     await until(store, check)
+
+
+async def test_wishes_of_an_encrypted_room_outlive_a_disaster(world: Worlds, person: People, tmp_path: Path) -> None:
+    """What was said since the backup in an encrypted room, which a restored bot can't read, holds all the same, before
+    any address answers: `optout`, `delete`, `unpublish`, `forget me` and `review on`."""
+    bot, alice, bob = await world(), await person("alice"), await person("bob")
+    async with bot.running() as aircheck:
+        room, of_alice, _ = await subscribed_room(bot, alice, encrypted=True)
+        await welcome(bob, alice, room)
+        await alice.say(room, "!aircheck publish public")
+        await told(bot, alice, "public")
+        codes = {}
+        for name, speaker in (("deleted", alice), ("unpublished", alice), ("bobs", bob)):
+            broadcast = (await whole_broadcast(speaker, room, SPEECH)).broadcast_id
+            recording, _ = await recorded(aircheck.store, broadcast, RecordingState.COMPLETE)
+            assert recording.public
+            codes[name] = recording.code
+        items = [item.url for item in await subscribe(of_alice)]
+        await backing_up.backup(bot.settings, tmp_path / "backup")
+        await ask(alice, room, f"delete {codes['deleted']}", "yes")
+        await ask(alice, room, f"unpublish {codes['unpublished']}")
+        await ask(bob, room, "forget me", "yes")
+        late = (await whole_broadcast(bob, room, SPEECH)).broadcast_id
+        await recorded(aircheck.store, late, RecordingState.COMPLETE)
+        await ask(bob, room, "forget me", "yes")
+        await ask(bob, room, "optout")
+        await ask(alice, room, "review on")
+        refused = (await whole_broadcast(bob, room, SPEECH)).broadcast_id
+        shown = (await whole_broadcast(alice, room, SPEECH)).broadcast_id
+        await recorded(aircheck.store, shown, RecordingState.COMPLETE)
+        await until(aircheck.store, partial(_wishes_are_kept, aircheck.store))
+    shutil.rmtree(bot.directory)
+    await restoring.restore(bot.settings, tmp_path / "backup")
+
+    deleted, unpublished, bobs = (next(url for url in items if codes[name] in url) for name in codes)
+    async with Visitors().visiting(of_alice, deleted, unpublished, bobs) as visitors, bot.starting() as aircheck:
+        await visitors.until_open(of_alice)
+        listed = [item.url for item in await subscribe(of_alice)]
+        async with aircheck.store.read() as db:
+            assert await consent.is_out(db, RoomId(room), UserId(bob.user_id))
+            of_room = await rooms.room(db, RoomId(room))
+            states = {name: await archive.recording_by_code(db, code) for name, code in codes.items()}
+            again = await archive.recording_by_event(db, EventId(late))
+            held = await archive.recording_by_event(db, EventId(shown))
+            assert await archive.recording_by_event(db, EventId(refused)) is None
+    assert listed == [unpublished]
+    assert visitors.ever(deleted) <= {503, 404, 410, None}
+    assert visitors.ever(bobs) <= {503, 404, 410, None}
+    assert of_room is not None
+    assert of_room.review
+    for name, known in states.items():
+        assert known is not None
+        assert (known.state is RecordingState.DELETED) is (name != "unpublished")
+        assert name != "unpublished" or not known.public
+    assert again is None or again.state is RecordingState.DELETED
+    assert held is not None
+    assert held.unreviewed
+
+
+async def ask(somebody: Person, room: str, *commands: str) -> None:
+    """Say commands, each after the answer to the one before."""
+    for command in commands:
+        await reply_to(somebody, await somebody.say(room, f"!aircheck {command}"))
+
+
+async def _wishes_are_kept(store: Store) -> bool | None:
+    """Tell whether nothing waits to be written into the bot's account data."""
+    async with store.read() as db:
+        waits = await jobs.unfinished(db, orders.KeepWishes.kind)
+    return None if waits else True

@@ -5,10 +5,10 @@ from bot.demo.slicing import speech
 from storage.records import EndedBy, RecordingState
 from tests.lab import People
 from tests.line.conftest import Worlds
-from tests.line.test_asking import confirm, reply_to
+from tests.line.test_asking import confirm
 from tests.line.test_direct_chat import open_chat
 from tests.line.test_redaction import blobs_gone, gone
-from tests.line.world import first_chunks, go_live, look, recorded, send, subscribed_room, welcome
+from tests.line.world import first_chunks, go_live, look, recorded, reply_to, send, subscribed_room, welcome
 
 SPEECH = speech(1)[:900]  # 18 s
 

@@ -11,8 +11,7 @@ from bot.demo.slicing import speech
 from storage.records import RecordingState
 from tests.lab import People
 from tests.line.conftest import Worlds
-from tests.line.test_asking import reply_to
-from tests.line.world import recorded, welcome, whole_broadcast
+from tests.line.world import recorded, reply_to, welcome, whole_broadcast
 
 SPEECH = speech(1)[:150]  # 3 s
 REFUSALS = {general.ONLY_MODS, general.ONLY_ITS_BROADCASTER_OR_MODS, "Das kann nur die Moderation dieses Raums."}

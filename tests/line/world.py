@@ -13,6 +13,7 @@ from bot import app
 from bot.demo.broadcaster import Broadcaster
 from bot.demo.listener import listen, subscribe
 from bot.demo.people import Person
+from bot.demo.received import Received
 from bot.demo.slicing import Slice
 from bot.demo.story import addresses_in
 from bot.demo.synapse import Homeserver
@@ -129,6 +130,16 @@ async def move_in(world: World, host: Person, *, encrypted: bool) -> str:
     room = await host.create_room("The Kitchen Table", encrypted=encrypted, invite=[world.user_id])
     await host.wait_for(lambda event: event.room_id == room and event.is_notice_of(world.user_id))
     return room
+
+
+async def reply_to(person: Person, event_id: str) -> Received:
+    """Wait for the bot's answer to a message."""
+
+    def answers(event: Received) -> bool:
+        relation = event.content.get("m.relates_to", {})
+        return bool(relation.get("m.in_reply_to", {}).get("event_id") == event_id)
+
+    return await person.wait_for(answers)
 
 
 async def welcome(guest: Person, host: Person, room: str) -> None:

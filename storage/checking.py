@@ -5,23 +5,42 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Float, Integer, Select, String, Table, column, literal, null, select, tuple_
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Float,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    column,
+    literal,
+    null,
+    select,
+    tuple_,
+    type_coerce,
+)
 
 from storage import archive, dialect
 from storage.database import FILE_NAME, Connection
+from storage.errors import TornTextError
 from storage.place import Place
 from storage.records import BlobKey, RecordingId, RoomId, UserId
 from storage.store import Store
 from storage.tables import metadata
 
 AT_ONCE = 200
-UNREADABLE = (ValueError, TypeError, KeyError, LookupError, AttributeError)
-"""The errors that types of columns raise for content that they have not written."""
+NO_TEXT = "its key is no text"
+"""Word in place of a key that can't be read."""
+UNREADABLE = (ValueError, TypeError, KeyError, LookupError, AttributeError, TornTextError)
+"""The errors for content that the types of columns have not written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A row that names a blob: its table and column, what it is about, and the length that it gives."""
+    """A row that names a blob: its table and column, what it is about, and the length that it gives. `stem`: the number
+    of the stem that a chunk is a slice of."""
 
     blob: BlobKey
     table: str
@@ -30,6 +49,13 @@ class Use:
     room: RoomId | None
     user: UserId | None
     bytes: int | None
+    stem: int | None = None
+
+    @property
+    def is_last(self) -> bool:
+        """Return whether the blob is made of nothing else, and nobody else has it: sound of a call, or the picture that
+        a moderator chose."""
+        return self.table == "stem_blobs" or self.stem is not None or self.column == "own_cover"
 
     @property
     def what(self) -> str:
@@ -65,26 +91,36 @@ async def uses(db: Connection, blobs: Sequence[BlobKey]) -> list[Use]:
     found = []
     for named in archive.NAMED:
         columns = named.table.c
-        fields = (columns.get("recording_id"), columns.get("room_id"), columns.get("user_id"), columns.get("bytes"))
+        fields = [columns.get(name) for name in ("recording_id", "room_id", "user_id", "bytes", "stem")]
         statement = select(named, *(null() if each is None else each for each in fields)).where(named.in_(blobs))
         found += [Use(row[0], named.table.name, named.name, *row[1:]) for row in await db.execute(statement)]
     return found
 
 
 async def torn(store: Store) -> AsyncIterator[Torn]:
-    """Yield the rows of all tables whose content can't be read: some at a time, each time in a transaction of its own,
-    so that neither memory nor the log of a database that is written meanwhile grows with the archive."""
+    """Yield the rows of all tables whose content can't be read."""
     for table in metadata.sorted_tables:
-        last: tuple[Any, ...] | None = None
-        while True:
-            async with store.read() as db:
+        async for row in torn_of(store, table):
+            yield row
+
+
+async def torn_of(store: Store, table: Table) -> AsyncIterator[Torn]:
+    """Yield the rows of a table whose content can't be read: some at a time, each time in a transaction of its own, so
+    that neither memory nor the log of a database that is written meanwhile grows with the archive."""
+    last: tuple[Any, ...] | None = None
+    while True:
+        async with store.read() as db:
+            try:
                 some = await _keys_behind(db, table, last)
+            except TornTextError:
+                some, found = [], [(NO_TEXT,)]  # and nothing behind it can be read
+            else:
                 found = await _torn_among(db, table, some)
-            for key in found:
-                yield Torn(table.name, key)
-            if len(some) < AT_ONCE:
-                break
-            last = some[-1]
+        for key in found:
+            yield Torn(table.name, key)
+        if len(some) < AT_ONCE:
+            break
+        last = some[-1]
 
 
 def _keys(table: Table) -> list[Any]:
@@ -101,35 +137,44 @@ async def _keys_behind(db: Connection, table: Table, last: tuple[Any, ...] | Non
 
 
 async def _torn_among(db: Connection, table: Table, some: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    if not some or await _are_readable(db, _between(table, some[0], some[-1])):
+    if not some or await _are_readable(db, table, _between(table, some[0], some[-1])):
         return []
-    return [key for key in some if not await _are_readable(db, _between(table, key, key))]
+    return [key for key in some if not await _are_readable(db, table, _between(table, key, key))]
 
 
-def _between(table: Table, first: tuple[Any, ...], last: tuple[Any, ...]) -> Select[Any]:
-    """Select the rows whose keys lie between two; for one key that row alone."""
+def _between(table: Table, first: tuple[Any, ...], last: tuple[Any, ...]) -> list[ColumnElement[bool]]:
+    """Make the conditions of the rows whose keys lie between two; for one key of that row alone."""
     keys = _keys(table)
     if first == last:
-        return select(table).where(*(key == value for key, value in zip(keys, first, strict=True)))
+        return [key == value for key, value in zip(keys, first, strict=True)]
     whole = tuple_(*keys)
-    return select(table).where(whole >= tuple_(*map(literal, first)), whole <= tuple_(*map(literal, last)))
+    return [whole >= tuple_(*map(literal, first)), whole <= tuple_(*map(literal, last))]
 
 
-async def _are_readable(db: Connection, statement: Select[Any]) -> bool:
+async def _are_readable(db: Connection, table: Table, where: Sequence[ColumnElement[bool]]) -> bool:
+    statement = select(*map(_as_kept, table.c)).where(*where)
     try:
         for row in await db.execute(statement):
-            if not all(_fits(each, value) for each, value in zip(statement.selected_columns, row, strict=True)):
+            if not all(_fits(each, value) for each, value in zip(table.c, row, strict=True)):
                 return False
     except UNREADABLE:
         return False
     return True
 
 
-def _fits(of: Any, value: object) -> bool:
+def _as_kept(of: Column[Any]) -> ColumnElement[Any]:
+    """Return a column for reading. The type of a truth value takes anything for one."""
+    return type_coerce(of, Integer).label(of.name) if isinstance(of.type, Boolean) else of
+
+
+def _fits(of: Column[Any], value: object) -> bool:
     """Return whether a value is of its column's type, which SQLite does not demand."""
-    assert isinstance(of, Column)
     if value is None:
         return bool(of.nullable)
+    if isinstance(of.type, Boolean):
+        return isinstance(value, int) and value in (0, 1)
+    if isinstance(of.type, LargeBinary):
+        return isinstance(value, bytes)
     if isinstance(of.type, Integer):
         return isinstance(value, int)
     if isinstance(of.type, Float):

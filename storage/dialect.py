@@ -250,6 +250,7 @@ class Trouble(Enum):
     DAMAGED = auto()
     FOREIGN = auto()  # the file is no database
     NO_TABLE = auto()
+    NO_TEXT = auto()  # a column of text holds bytes that are none
     OTHER = auto()
 
 
@@ -260,6 +261,7 @@ _MESSAGES = {
     "malformed": Trouble.DAMAGED,
     "not a database": Trouble.FOREIGN,
     "no such table": Trouble.NO_TABLE,
+    "Could not decode to UTF-8": Trouble.NO_TEXT,
 }
 
 

@@ -21,6 +21,10 @@ class StoreBusyError(StoreError):
     """A database that can't be used at this moment: another process holds it, or the disk fails."""
 
 
+class TornTextError(StoreBusyError):
+    """A row with bytes in a column of text that are no text."""
+
+
 class DiskFullError(StoreError):
     """A full disk."""
 

@@ -14,7 +14,7 @@ from storage.asyncsql import create_async_engine
 from storage.commits import Changes
 from storage.dialect import Trouble
 from storage.engines import READERS, loads
-from storage.errors import DiskFullError, StoreBusyError, StoreError
+from storage.errors import DiskFullError, StoreBusyError, StoreError, TornTextError
 from storage.texts import dumps
 
 BUSY_MS = 15_000
@@ -67,4 +67,6 @@ class SQLite:
             return None
         if dialect.trouble(error.orig) is Trouble.FULL:
             return DiskFullError("the disk is full: the database could not be written")
+        if dialect.trouble(error.orig) is Trouble.NO_TEXT:
+            return TornTextError("a row holds bytes in place of text: `aircheck verify` finds it")
         return StoreBusyError(f"the database can't be used now: {error.orig}")

@@ -40,6 +40,11 @@ WORKING: Collection[JobKind] = frozenset(
 SILENT = frozenset({ChunkState.MISSING, ChunkState.REDACTED, ChunkState.WAITING_FOR_KEY})
 """States of chunks that have no sound."""
 
+OF_RECORDINGS = frozenset({"recordings", "chunks", "episodes", "tracks", "cuts", "extents"})
+"""Tables without whose rows no ledger can be laid out."""
+FROM_A_BACKUP = "bring it back from a backup, by its name"
+LOOKED_AT = {"_files": "files", "_missing": "missing files", "_recordings": "ledgers", "_stems": "stems"}
+
 
 class Cure(Enum):
     """The way in which a fault can be mended."""
@@ -77,15 +82,15 @@ class Verifying:
         torn = await self._torn()
         for row in torn:
             yield _of_torn(row)
-        async for fault in self._files():
-            yield fault
-        async for fault in self._missing():
-            yield fault
-        if not any(row.table in ("recordings", "chunks", "episodes", "tracks", "cuts", "extents") for row in torn):
-            async for fault in self._recordings():
-                yield fault
-        async for fault in self._stems():
-            yield fault
+        whole = not any(row.table in OF_RECORDINGS for row in torn)
+        for part in (self._files, self._missing, *([self._recordings] if whole else []), self._stems):
+            try:
+                async for fault in part():
+                    yield fault
+            except checking.UNREADABLE:
+                if not torn:
+                    raise
+                yield Fault(f"{LOOKED_AT[part.__name__]} can't be looked at because of the rows above")
 
     # ---- rows
 
@@ -215,10 +220,11 @@ def _of_torn(row: Torn) -> Fault:
 
 def _of_file(use: Use, said: str) -> Fault:
     sentence = f"{said} ({use.what} names it)"
+    if use.is_last:
+        return Fault(f"{sentence}; it can't be made again: {FROM_A_BACKUP}", recording=use.recording, room=use.room)
     if use.recording is not None:
         return Fault(sentence, Cure.MEND, recording=use.recording, blob=use.blob)
-    cure = Cure.NONE if use.column == "own_cover" else Cure.MEND_ROOM
-    return Fault(sentence, cure, room=use.room, blob=use.blob)
+    return Fault(sentence, Cure.MEND_ROOM, room=use.room, blob=use.blob)
 
 
 def _of_deleted(recording: Recording, chunks: Sequence[Chunk], episode: Episode | None) -> list[Fault]:

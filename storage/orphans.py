@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, delete, exists, select, text
 
 from storage import archive
 from storage.database import Connection
+from storage.journal import WAITS
 from storage.records import Chunk, Recording, RecordingId, RecordingState, RoomId, UserId
 from storage.rows import record
 from storage.tables import chunks, journal, recordings
@@ -26,7 +27,7 @@ async def wanted(db: Connection, room_id: RoomId, sender: UserId, infos: Collect
     if await archive.open_broadcasts(db, room_id, sender):
         return True
     starts = select(journal.c.position).where(
-        journal.c.handled.is_(False),
+        WAITS,
         journal.c.room_id == room_id,
         journal.c.event["type"].as_string().in_(infos),
         journal.c.event["sender"].as_string() == sender,

@@ -22,7 +22,8 @@ STORED = tuple(_SIZED)
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The figures that change by the second. All rows of the journal and the rooms are looked at for some.
+    """The figures that change by the second. All rows of the rooms are looked at for some; of the journal those that
+    wait.
 
     `oldest_due`: the time at which the longest waiting job of each kind was due; `running_since`: since when one has
     run that has neither ended nor stored progress for longest."""
@@ -55,9 +56,8 @@ class Totals:
 async def look(db: Connection, now: datetime) -> Overview:
     """Read the figures of now."""
     waiting = select(func.count(), func.min(journal_table.c.received_at)).select_from(journal_table)
-    unhandled = (await db.execute(waiting.where(journal_table.c.handled.is_(False)))).one()
-    without_key = journal_table.c.session_id.is_not(None) & journal_table.c.event.is_not(None)
-    sealed = (await db.execute(waiting.where(without_key))).one()
+    unhandled = (await db.execute(waiting.where(journal.WAITS))).one()
+    sealed = (await db.execute(waiting.where(journal.SEALED))).one()
     kind_and_state = (job_table.c.kind, job_table.c.state)
     counted = select(*kind_and_state, func.count()).where(job_table.c.state.in_(UNFINISHED)).group_by(*kind_and_state)
     by_state = select(recordings.c.state, func.count().label("number")).group_by(recordings.c.state)

@@ -3,7 +3,7 @@
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
 
 from storage.columns import Utc
-from storage.dialect import BIG, NEVER_AGAIN
+from storage.dialect import BIG, NEVER_AGAIN, only_where
 from storage.tables.schema import TREE, metadata
 
 journal = Table(
@@ -18,7 +18,10 @@ journal = Table(
     Column("session_id", String(255), index=True),
     Column("history", Boolean, nullable=False),
     Column("received_at", Utc, nullable=False),
-    Column("handled", Boolean, nullable=False, index=True),
+    Column("handled", Boolean, nullable=False),
+    Index("ix_journal_waits", "position", **only_where("NOT handled")),
+    Index("ix_journal_waits_in", "room_id", "position", **only_where("NOT handled")),
+    Index("ix_journal_sealed", "received_at", **only_where("NOT (session_id IS NULL OR event IS NULL)")),
     **NEVER_AGAIN,
 )
 

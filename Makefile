@@ -25,6 +25,7 @@ $(STAMP): pyproject.toml $(LOCKED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# pip would compile what it installs on one core.
 $(LOCKED): requirements-dev.lock
 	@set -e; \
 	for p in $(if $(filter command,$(firstword $(origin PYTHON))),$(PYTHON),$(PYTHON) python3.11 python3.12 python3.13 python3); do \

@@ -34,7 +34,7 @@ from tests.audio.hostile.ogg import opus
 from tests.audio.hostile.riff import wav
 from tests.audio.sounds import captured
 
-EXAMPLES = settings(max_examples=int(os.environ.get("AIRCHECK_FUZZ", "300")))
+EXAMPLES = settings(max_examples=int(os.environ.get("AIRCHECK_FUZZ", "100")))
 CALLS = 70_000  # of read and seek, for a file of a few kB: boxes and pages are counted
 HELD = 16  # times the size of a file may be read
 

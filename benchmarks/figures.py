@@ -32,7 +32,7 @@ class Pair:
 
     @property
     def ratio(self) -> str:
-        """How many times SQLite's figure PostgreSQL's is."""
+        """PostgreSQL's figure divided by SQLite's."""
         one, other = self.sqlite.value, self.postgresql.value
         return f"{other / one:.1f}" if one and other is not None else ""
 

@@ -93,6 +93,6 @@ def test_the_table_shows_both_beside_each_other() -> None:
 
 
 def test_what_fails_over_one_database_is_told() -> None:
-    """Where one of both runs failed, its failure and the figures of the other are told."""
+    """A failure over one database is told beside the figures of the other."""
     failure = Figure("an end", "", "OSError", within=False, vital=True)
     assert paired([of("start", 1, "s")], [failure]) == ([], [of("start", 1, "s"), failure])

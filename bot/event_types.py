@@ -49,7 +49,7 @@ SHOWN_IN_CALL: Mapping[CallProtocol, str] = {
 # ---- of the bot's account data
 
 WISHES = "org.aircheck.wishes"
-"""What was wished in a room, or everywhere, sealed (`bot.dialects.kept_wishes`)."""
+"""Wishes for a room, or everywhere, sealed (`bot.intake.sealed_wishes`)."""
 
 # ---- of the timeline
 

@@ -19,11 +19,11 @@ from datetime import datetime
 
 from bot import disclosure, orders, topics, words
 from bot.dialects import own
-from bot.dialects.kept_wishes import Wishes
 from bot.event_types import DISCLOSURE
 from bot.intake import chats, disclosing, kept_wishes, walkie
 from bot.intake.kept_wishes import Apply
 from bot.intake.reviewing import APPROVED, WAITS
+from bot.intake.sealed_wishes import Wishes
 from bot.language import speaking
 from bot.recording.kinds import kind_of
 from bot.recording.retention import Policy, plan

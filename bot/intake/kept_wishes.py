@@ -12,9 +12,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import disclosure, orders
-from bot.dialects import kept_wishes as notes
-from bot.dialects.kept_wishes import Objection, Wishes
 from bot.intake import consent, disclosing, forgotten, portraying
+from bot.intake import sealed_wishes as notes
+from bot.intake.sealed_wishes import Objection, Wishes
 from bot.recording.model import Deleted, RecordingEvent
 from storage import archive, changes, found_again, heirs, jobs, journal, kept_wishes, optouts, rooms
 from storage.database import Connection

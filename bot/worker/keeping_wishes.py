@@ -7,10 +7,10 @@ from datetime import datetime
 from hashlib import sha256
 
 from bot import orders
-from bot.dialects import kept_wishes as notes
 from bot.errors import AircheckError, GiveUp, TryLater
 from bot.event_types import WISHES
 from bot.intake import kept_wishes
+from bot.intake import sealed_wishes as notes
 from bot.intake.kept_wishes import Apply
 from bot.matrix.sending import Sending
 from storage import kept_wishes as own

@@ -156,7 +156,7 @@ async def _waits_for_keys(store: Store, broadcast: str) -> None:
 
 
 async def test_wishes_of_an_encrypted_room_outlive_a_disaster(world: Worlds, person: People, tmp_path: Path) -> None:
-    """What was said since the backup in an encrypted room, which a restored bot can't read, holds all the same, before
+    """Words said since the backup in an encrypted room, which a restored bot can't read, hold, before
     any address answers: `optout`, `delete`, `unpublish`, `forget me` and `review on`."""
     bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running() as aircheck:
@@ -184,7 +184,7 @@ async def test_wishes_of_an_encrypted_room_outlive_a_disaster(world: Worlds, per
         shown = (await whole_broadcast(alice, room, SPEECH)).broadcast_id
         await recorded(aircheck.store, shown, RecordingState.COMPLETE)
         await until(aircheck.store, partial(_wishes_are_kept, aircheck.store))
-    shutil.rmtree(bot.directory)
+    await world.destroy(bot)
     await restoring.restore(bot.settings, tmp_path / "backup")
 
     deleted, unpublished, bobs = (next(url for url in items if codes[name] in url) for name in codes)

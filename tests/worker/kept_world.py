@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from bot import orders
-from bot.dialects import kept_wishes as notes
-from bot.dialects.kept_wishes import Wishes
 from bot.event_types import WISHES
 from bot.intake import catching_up, disclosing
+from bot.intake import sealed_wishes as notes
+from bot.intake.sealed_wishes import Wishes
 from bot.matrix.sending import Sending
 from bot.worker.catching_up import CatchingUp
 from bot.worker.keeping_wishes import KeepingWishes

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from bot import orders
-from bot.dialects import kept_wishes as notes
-from bot.dialects.kept_wishes import Forgotten, Objection, Wishes
 from bot.errors import GiveUp, TryLater
 from bot.intake import catching_up, consent, kept_wishes
+from bot.intake import sealed_wishes as notes
+from bot.intake.sealed_wishes import Forgotten, Objection, Wishes
 from bot.worker.keeping_wishes import REFUSED_TIMES
 from storage import archive, changes, jobs, journal, optouts, rooms
 from storage import kept_wishes as own
@@ -71,7 +71,7 @@ async def keeping(tmp_path: Path) -> AsyncIterator[Keeping]:
 
 
 def test_what_is_kept_is_read_back_and_tells_little() -> None:
-    """What is sealed opens with the same key, for the same account and room; nothing of it is in clear, and its length
+    """Sealed wishes open with the same key, for the same account and room; nothing of it is in clear, and its length
     is rounded up."""
     sealed = notes.seal(KEY, BOT, ROOM, EVERYTHING)
     assert notes.unseal(KEY, BOT, ROOM, sealed) == EVERYTHING
@@ -125,7 +125,7 @@ async def test_each_change_is_written_once(keeping: Keeping) -> None:
 
 
 async def test_a_failure_keeps_nothing_up_and_is_known(keeping: Keeping) -> None:
-    """Where account data can't be written the job waits, for as long as that takes, and health is told since when."""
+    """The job waits where account data can't be written, for as long as that takes, and health is told since when."""
     handler = keeping.begin()
     for trouble in (TryLater("away"), GiveUp("no", reason="forbidden")):
         keeping.homeserver.trouble = trouble
@@ -180,7 +180,7 @@ async def test_reading_twice_changes_nothing_more(keeping: Keeping) -> None:
 
 
 async def test_nothing_is_written_before_it_was_read(keeping: Keeping) -> None:
-    """What the bot kept before the disaster is not replaced by what the backup knows, whoever is faster."""
+    """Whatever the bot kept before the disaster is not replaced by what the backup knows, whoever is faster."""
     await keeping.keep(EVERYTHING)
     before = dict(keeping.homeserver.data)
     await keeping.restored()
@@ -197,7 +197,7 @@ async def test_nothing_is_written_before_it_was_read(keeping: Keeping) -> None:
 
 
 async def test_a_refusal_is_believed_in_the_end(keeping: Keeping) -> None:
-    """Where the homeserver keeps refusing what was wished, the room opens without; it is told so."""
+    """A room whose wishes the homeserver keeps refusing opens without; it is told so."""
     handler = await keeping.restored()
     keeping.homeserver.trouble = GiveUp("no", reason="forbidden")
     for attempts, unread in ((0, True), (REFUSED_TIMES, False)):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bot import orders
-from bot.dialects.kept_wishes import Forgotten, Objection, Wishes
 from bot.event_types import DISCLOSURE
+from bot.intake.sealed_wishes import Forgotten, Objection, Wishes
 from storage import archive, changes, jobs, optouts, rooms
 from storage.records import EventId, Position, Visibility
 from tests.factories import ALICE, NOW, ROOM, a_recording, a_room

@@ -88,10 +88,10 @@ def seal(key: bytes, us: UserId, room_id: RoomId, wishes: Wishes) -> Json:
     return {"version": 1, "sealed": base64.b64encode(nonce + sealed).decode()}
 
 
-def unseal(key: bytes, us: UserId, room_id: RoomId, content: Json) -> Wishes | None:
+def unseal(key: bytes, us: UserId, room_id: RoomId, sealed_up: Json) -> Wishes | None:
     """Return what was sealed; None where it was with another key, for another room, or is anything else."""
-    sealed: object = content.get("sealed")
-    if content.get("version") != 1 or not isinstance(sealed, str):
+    sealed: object = sealed_up.get("sealed")
+    if sealed_up.get("version") != 1 or not isinstance(sealed, str):
         return None
     try:
         raw = base64.b64decode(sealed, validate=True)

@@ -13,8 +13,8 @@ from bot.intake import kept_wishes
 from bot.intake import sealed_wishes as notes
 from bot.intake.kept_wishes import Apply
 from bot.matrix.sending import Sending
+from storage import jobs, rooms
 from storage import kept_wishes as own
-from storage import rooms
 from storage.errors import StoreError
 from storage.records import EVERYWHERE, Job, RoomId, UserId
 from storage.store import Store
@@ -55,8 +55,10 @@ class KeepingWishes:
     async def __call__(self, job: Job) -> None:
         """Write what is wished in a room now. Raises TryLater."""
         room_id = orders.KeepWishes.of(job).room_id
+        gives_up = job.attempts >= REFUSED_TIMES
         try:
-            await self._read(room_id, gives_up=job.attempts >= REFUSED_TIMES)
+            await self._read(EVERYWHERE, gives_up=gives_up)  # first: it tells which rooms are to be read, too
+            await self._read(room_id, gives_up=gives_up)
             await self._write(room_id)
         except TryLater:
             self.troubled_since = self.troubled_since or self._clock()
@@ -87,16 +89,13 @@ class KeepingWishes:
     async def read_first(self) -> None:
         """Read, before the first sync after a restore, what was wished since the backup. What fails is tried again by
         its job; until then its room stays closed."""
-        async with self._store.read() as db:
-            unread = await own.unread(db)
-        if not unread:
-            return
+        slots = asyncio.Semaphore(AT_ONCE)
         try:
             async with asyncio.timeout(FIRST_WITHIN_S):
-                if EVERYWHERE in unread:
-                    unread = (*unread, *await self._unknown_rooms())
-                slots = asyncio.Semaphore(AT_ONCE)
-                await asyncio.gather(*(self._try(room_id, slots) for room_id in unread))
+                await self._try(EVERYWHERE, slots)
+                async with self._store.read() as db:
+                    unread = await own.unread(db)
+                await asyncio.gather(*(self._try(room_id, slots) for room_id in unread if room_id != EVERYWHERE))
         except TimeoutError:
             log.warning("wishes not read within %.0f s, going on beside the sync", FIRST_WITHIN_S)
 
@@ -107,18 +106,16 @@ class KeepingWishes:
             except (AircheckError, StoreError) as error:
                 log.warning("wishes not read yet: room=%s (%s)", room_id or "all", error)
 
-    async def _unknown_rooms(self) -> tuple[RoomId, ...]:
-        """Return the rooms that the bot is in and that the backup does not know, noted as unread."""
-        try:
-            joined = await self._sending.joined_rooms()
-        except AircheckError as error:
-            log.warning("the rooms that were joined since the backup are not known yet: %s", error.sentence)
-            return ()
+    async def _note_unknown_rooms(self) -> None:
+        """Note the rooms that the bot is in and that the backup does not know as unread; a sync may have shown some of
+        them meanwhile. Raises TryLater, GiveUp."""
+        joined = await self._sending.joined_rooms()
         async with self._store.write() as db:
-            unknown = [room_id for room_id in joined if await rooms.room(db, room_id) is None]
-            for room_id in unknown:
-                await own.await_room(db, room_id)
-        return tuple(unknown)
+            for room_id in joined:
+                room = await rooms.room(db, room_id)
+                if room is None or room.behind is None:
+                    await own.await_room(db, room_id)
+                    await jobs.add(db, orders.KeepWishes(room_id).job(), self._clock())
 
     async def _read(self, room_id: RoomId, *, gives_up: bool = False) -> None:
         """Read what was wished in a room since the backup that the store was restored from, once. Raises TryLater, and
@@ -128,6 +125,8 @@ class KeepingWishes:
                 if not await own.is_unread(db, room_id):
                     return
                 key = await own.key(db)
+            if room_id == EVERYWHERE:
+                await self._note_unknown_rooms()
             try:
                 content = await self._sending.account_data(room_id or None, WISHES)
             except GiveUp as refused:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from bot import orders
+from bot.errors import TryLater
 from bot.event_types import WISHES
 from bot.intake import catching_up, disclosing
 from bot.intake import sealed_wishes as notes
@@ -29,11 +30,15 @@ class Homeserver:
     written: int = 0
     joined: tuple[RoomId, ...] = (ROOM,)
     trouble: Exception | None = None
+    unlisted: Exception | None = None
+    withheld: set[RoomId | None] = field(default_factory=set)
     state: list[Json] = field(default_factory=list)
 
     async def account_data(self, room_id: RoomId | None, kind: str) -> Json | None:
         if self.trouble is not None:
             raise self.trouble
+        if room_id in self.withheld:
+            raise TryLater("away")
         return self.data.get((room_id, kind))
 
     async def set_account_data(self, room_id: RoomId | None, kind: str, content: Json) -> None:
@@ -46,6 +51,8 @@ class Homeserver:
         return self.state
 
     async def joined_rooms(self) -> tuple[RoomId, ...]:
+        if self.unlisted is not None:
+            raise self.unlisted
         return self.joined
 
 

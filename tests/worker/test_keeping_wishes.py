@@ -10,7 +10,7 @@ import pytest
 
 from bot import orders
 from bot.errors import GiveUp, TryLater
-from bot.intake import catching_up, consent, kept_wishes
+from bot.intake import catching_up, consent, disclosing, kept_wishes
 from bot.intake import sealed_wishes as notes
 from bot.intake.sealed_wishes import Forgotten, Objection, Wishes
 from bot.worker.keeping_wishes import REFUSED_TIMES
@@ -18,6 +18,7 @@ from storage import archive, changes, jobs, journal, optouts, rooms
 from storage import kept_wishes as own
 from storage.records import (
     EVERYWHERE,
+    Change,
     EventId,
     Job,
     Json,
@@ -274,3 +275,41 @@ async def test_a_room_that_the_backup_does_not_know_keeps_its_wishes(keeping: Ke
     async with keeping.world.store.read() as db:
         assert await consent.is_out(db, ELSEWHERE, BOB)
         assert await kept_wishes.read(db, ELSEWHERE) is not None
+
+
+async def test_rooms_that_were_joined_since_the_backup_are_found_later_too(keeping: Keeping) -> None:
+    """Where the homeserver does not say at first in which rooms the bot is, nothing is written over what was wished in
+    one that the backup does not know, which a sync has shown meanwhile."""
+    await keeping.keep(Wishes(out=(Objection(BOB, NOW),)), ELSEWHERE)
+    keeping.homeserver.joined = (ROOM, ELSEWHERE)
+    keeping.homeserver.unlisted = TryLater("away")
+    await (await keeping.restored()).read_first()
+    async with keeping.world.store.write() as db:
+        await rooms.save_room(db, a_room(room_id=ELSEWHERE))
+        await disclosing.note(db, Change(0, NOW, ELSEWHERE, ALICE, "review", after="on"))
+    assert await keeping.work() == 0
+    keeping.homeserver.unlisted = None
+    keeping.homeserver.withheld.add(ELSEWHERE)
+    keeping.world.clock.pass_by(3600)
+    await keeping.work()
+    keeping.homeserver.withheld.clear()
+    keeping.world.clock.pass_by(3600)
+    await keeping.work()
+    async with keeping.world.store.read() as db:
+        assert await consent.is_out(db, ELSEWHERE, BOB)
+    kept = await keeping.kept(ELSEWHERE)
+    assert kept is not None
+    assert [each.user_id for each in kept.out] == [BOB]
+
+
+async def test_a_room_that_the_backup_does_not_know_is_asked_about_again(keeping: Keeping) -> None:
+    """What the homeserver does not tell before the first sync is asked again, though nothing changes in the room."""
+    await keeping.keep(Wishes(out=(Objection(BOB, NOW),)), ELSEWHERE)
+    keeping.homeserver.joined = (ROOM, ELSEWHERE)
+    keeping.homeserver.withheld.add(ELSEWHERE)
+    await (await keeping.restored()).read_first()
+    keeping.homeserver.withheld.clear()
+    keeping.world.clock.pass_by(3600)
+    await keeping.work()
+    async with keeping.world.store.read() as db:
+        assert await consent.is_out(db, ELSEWHERE, BOB)

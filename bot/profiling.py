@@ -9,6 +9,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 import threading
 import time
@@ -153,8 +154,9 @@ def stack_of(frame: FrameType | None) -> Iterator[str]:
 
 
 def file_beside(directory: Path, command: str) -> Path:
-    """Return the file of a process that runs `aircheck web` or `work`: others may run on the same machine."""
-    return directory / f"profile-{command}-{os.getpid()}.folded"
+    """Return the file of a process that runs `aircheck web` or `work`: others may run on the same machine, and in
+    containers that share the directory, where each has the same number."""
+    return directory / f"profile-{command}-{socket.gethostname()}-{os.getpid()}.folded"
 
 
 @asynccontextmanager

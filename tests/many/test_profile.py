@@ -3,6 +3,7 @@
 import asyncio
 import re
 import signal
+import socket
 import stat
 from pathlib import Path
 
@@ -42,4 +43,4 @@ async def test_processes_beside_the_bot_are_profiled(postgresql: Server, tmp_pat
 
 
 def file_of(process: Process, command: str, folder: Path) -> Path:
-    return folder / "data" / f"profile-{command}-{process.child.pid}.folded"
+    return folder / "data" / f"profile-{command}-{socket.gethostname()}-{process.child.pid}.folded"

@@ -204,6 +204,23 @@ async def reopen(
     await _open(db, apply, room, after, said, wishes, limits, now, private=private)
 
 
+async def settle(db: Connection, room_id: RoomId, now: datetime) -> None:
+    """Let a room that the backup does not know, and that is open from the start, record and publish no more than what
+    was kept of it says, once the room is there."""
+    room, wishes = await rooms.room(db, room_id), await kept_wishes.read(db, room_id)
+    if room is None or room.behind is not None or wishes is None:
+        return
+    after, _ = await _narrowed(db, kept_wishes.stricter(room, wishes), None, wishes)
+    said = kept_wishes.said(wishes)
+    for kind in after.awaits_notice - own.recorded(said) if said is not None else ():
+        after = _without(after, kind)
+    await own_notes.forget_read(db, room_id)
+    if after != room:
+        await rooms.save_room(db, replace(after, changed_at=now))
+        await rooms.touch(db, room_id, now)
+        await disclosing.compare(db, room, after, now)
+
+
 async def end(
     db: Connection,
     apply: Apply,

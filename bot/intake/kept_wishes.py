@@ -110,14 +110,14 @@ async def take(db: Connection, apply: Apply, room_id: RoomId, wishes: Wishes | N
             await changes.add(db, Change(0, each.at, where, each.user_id, "forget"))
     room = None if room_id == EVERYWHERE else await rooms.room(db, room_id)
     if room is not None:
-        after = _stricter(room, wishes)
+        after = stricter(room, wishes)
         if after != room:
             await rooms.save_room(db, after)
             await disclosing.compare(db, room, after, now)
     await meet(db, apply, room_id, wishes, now)
 
 
-def _stricter(room: Room, wishes: Wishes) -> Room:
+def stricter(room: Room, wishes: Wishes) -> Room:
     """Return the room with what must hold before anything is found again; the rest follows when it opens."""
     speakers = room.speakers if wishes.speakers is None else wishes.speakers
     return replace(room, review=room.review or wishes.review, speakers=speakers)

@@ -9,7 +9,7 @@ from hashlib import sha256
 from bot import orders
 from bot.errors import AircheckError, GiveUp, TryLater
 from bot.event_types import WISHES
-from bot.intake import kept_wishes
+from bot.intake import catching_up, kept_wishes
 from bot.intake import sealed_wishes as notes
 from bot.intake.kept_wishes import Apply
 from bot.matrix.sending import Sending
@@ -59,6 +59,7 @@ class KeepingWishes:
         try:
             await self._read(EVERYWHERE, gives_up=gives_up)  # first: it tells which rooms are to be read, too
             await self._read(room_id, gives_up=gives_up)
+            await self._settle(room_id)
             await self._write(room_id)
         except TryLater:
             self.troubled_since = self.troubled_since or self._clock()
@@ -85,6 +86,15 @@ class KeepingWishes:
             await own.note_written(db, room_id, digest)
 
     # ---- after a restore
+
+    async def _settle(self, room_id: RoomId) -> None:
+        """Let a room that a sync has shown, and that the backup does not know, have what was read of it."""
+        async with self._store.read() as db:
+            room = await rooms.room(db, room_id)
+            read = room is not None and room.behind is None and await own.read(db, room_id) is not None
+        if read:
+            async with self._store.write() as db:
+                await catching_up.settle(db, room_id, self._clock())
 
     async def read_first(self) -> None:
         """Read, before the first sync after a restore, what was wished since the backup. What fails is tried again by

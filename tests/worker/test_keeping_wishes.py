@@ -278,8 +278,8 @@ async def test_a_room_that_the_backup_does_not_know_keeps_its_wishes(keeping: Ke
 
 
 async def test_rooms_that_were_joined_since_the_backup_are_found_later_too(keeping: Keeping) -> None:
-    """Where the homeserver does not say at first in which rooms the bot is, nothing is written over what was wished in
-    one that the backup does not know, which a sync has shown meanwhile."""
+    """A homeserver does not say at first in which rooms the bot is: nothing is written over what was wished in one that
+    the backup does not know, which a sync has shown meanwhile."""
     await keeping.keep(Wishes(out=(Objection(BOB, NOW),)), ELSEWHERE)
     keeping.homeserver.joined = (ROOM, ELSEWHERE)
     keeping.homeserver.unlisted = TryLater("away")
@@ -303,7 +303,8 @@ async def test_rooms_that_were_joined_since_the_backup_are_found_later_too(keepi
 
 
 async def test_a_room_that_the_backup_does_not_know_is_asked_about_again(keeping: Keeping) -> None:
-    """What the homeserver does not tell before the first sync is asked again, though nothing changes in the room."""
+    """The bot asks again for what the homeserver does not tell before the first sync, though nothing changes in the
+    room."""
     await keeping.keep(Wishes(out=(Objection(BOB, NOW),)), ELSEWHERE)
     keeping.homeserver.joined = (ROOM, ELSEWHERE)
     keeping.homeserver.withheld.add(ELSEWHERE)
@@ -313,3 +314,34 @@ async def test_a_room_that_the_backup_does_not_know_is_asked_about_again(keeping
     await keeping.work()
     async with keeping.world.store.read() as db:
         assert await consent.is_out(db, ELSEWHERE, BOB)
+
+
+@pytest.mark.parametrize("seen_first", [True, False])
+async def test_a_room_that_the_backup_does_not_know_keeps_its_settings(keeping: Keeping, seen_first: bool) -> None:
+    """A room that goes on, as the heir of one that the backup knows, records and publishes no more than it did at the
+    end, once."""
+    await keeping.keep(Wishes(records=("messages",), visibility="private", review=True, speakers=(BOB,)), ELSEWHERE)
+    keeping.homeserver.joined = (ROOM, ELSEWHERE)
+    handler = await keeping.restored()
+    if not seen_first:
+        await handler.read_first()
+    heir = a_room(
+        room_id=ELSEWHERE, messages_wait=True, calls_on=True, visibility=Visibility.PUBLIC, public_since=Position(1)
+    )
+    async with keeping.world.store.write() as db:
+        await rooms.save_room(db, heir)
+        await disclosing.switched(db, ELSEWHERE, "record", NOW, on=True, by=None)
+    await keeping.work()
+    async with keeping.world.store.read() as db:
+        room = await rooms.room(db, ELSEWHERE)
+    assert room is not None
+    assert room.switched_on == {Recorded.MESSAGES}
+    assert (room.visibility, room.review, room.speakers) == (Visibility.PRIVATE, True, (BOB,))
+    async with keeping.world.store.write() as db:
+        await rooms.save_room(db, replace(room, recording_on=True))
+        await disclosing.switched(db, ELSEWHERE, "record", NOW, on=True, by=ALICE)
+    await keeping.work()
+    async with keeping.world.store.read() as db:
+        again = await rooms.room(db, ELSEWHERE)
+    assert again is not None
+    assert again.recording_on

@@ -57,6 +57,10 @@ class Web:
 
         await until(answered)
 
+    def told(self, words: str) -> int:
+        """Return how often its log has these words."""
+        return self.process.log.read_text().count(words)
+
 
 async def served(here: Town, client: ClientSession) -> Web:
     port = free_port()
@@ -117,6 +121,7 @@ async def test_personal_addresses_open_once_the_bot_has_read_the_rooms(here: Tow
 
 
 NOT_HEARD = "commits of other processes are not heard"
+HEARD_AGAIN = "commits of other processes are heard again"
 LISTENING = """
     SELECT pid FROM pg_stat_activity
     WHERE datname = current_database() AND (query LIKE 'LISTEN%' OR query = 'SELECT 1')
@@ -125,10 +130,26 @@ LISTENING = """
 
 async def test_what_is_not_heard_is_not_remembered(here: Town, client: ClientSession, postgresql: Server) -> None:
     """While the connection that hears of commits is lost, or only silent, an address closes all the same: if silent,
-    before it is known to be lost."""
+    before it is known to be lost, which a busy machine may bring about in some of the tries."""
     web = await served(here, client)
     feed = await publish(here, Visibility.PUBLIC)
     await web.says(feed, 200)
+    assert any([await closes_in_silence(here, web, feed, postgresql) for _ in range(3)])
+    lost = web.told(NOT_HEARD)
+    await postgresql.execute(f"SELECT pg_terminate_backend(pid) FROM ({LISTENING}) AS them", database=here.database)  # noqa: S608
+    await publish(here, Visibility.PRIVATE)
+    await web.says(feed, 404)
+
+    async def known() -> bool:
+        return web.told(NOT_HEARD) > lost
+
+    await until(known)
+
+
+async def closes_in_silence(here: Town, web: Web, feed: str, postgresql: Server) -> bool:
+    """Close a public address while the connections that hear of commits are silent, and open it again. Return whether
+    it was closed before the connection was known to be lost."""
+    lost = web.told(NOT_HEARD)
     listening = [row["pid"] for row in await postgresql.execute(LISTENING, database=here.database)]
     assert listening
     for pid in listening:
@@ -136,16 +157,18 @@ async def test_what_is_not_heard_is_not_remembered(here: Town, client: ClientSes
     try:
         await publish(here, Visibility.PRIVATE)
         await web.says(feed, 404)
-        assert NOT_HEARD not in web.process.log.read_text()
+        in_time = web.told(NOT_HEARD) == lost
     finally:
         for pid in listening:
             os.kill(pid, signal.SIGCONT)
     await publish(here, Visibility.PUBLIC)
     await web.says(feed, 200)
-    await postgresql.execute(f"SELECT pg_terminate_backend(pid) FROM ({LISTENING}) AS them", database=here.database)  # noqa: S608
-    await publish(here, Visibility.PRIVATE)
-    await web.says(feed, 404)
-    await web.process.says(NOT_HEARD)
+
+    async def hears() -> bool:
+        return web.told(HEARD_AGAIN) == web.told(NOT_HEARD)
+
+    await until(hears)
+    return in_time
 
 
 def test_nothing_of_the_session_is_loaded() -> None:

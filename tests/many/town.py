@@ -91,9 +91,10 @@ class Process:
 
     async def says(self, words: str) -> None:
         """Wait until its log has these words."""
-        while words not in self.log.read_text():
-            assert self.child.returncode is None, self.log.read_text()
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(ALL_ENDS_WITHIN_S):
+            while words not in self.log.read_text():
+                assert self.child.returncode is None, self.log.read_text()
+                await asyncio.sleep(0.02)
 
     @property
     def name(self) -> str:
@@ -140,7 +141,7 @@ class Town:
         process = Process(child, log)
         self._processes.append(process)
         if ready is not None:
-            await asyncio.wait_for(process.says(ready), ALL_ENDS_WITHIN_S)
+            await process.says(ready)
         return process
 
     async def work(self, **environment: str) -> Process:

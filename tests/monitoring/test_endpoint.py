@@ -15,6 +15,7 @@ from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.errors import ConfigError
+from bot.health import NAMES
 from bot.monitoring.endpoint import monitored
 from bot.monitoring.exposition import COUNTED
 from bot.monitoring.gauges import GAUGES, Probes
@@ -163,6 +164,16 @@ def test_alerts_name_metrics_and_lead_to_advice() -> None:
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert rule["annotations"]["summary"]
         assert rule["annotations"]["runbook"] == f"docs/metrics.md#{rule['alert'].lower()}"
+
+
+def test_each_problem_has_an_alert() -> None:
+    """Whatever `/healthz` may name calls somebody: by its own figure, or by a figure that is more exact."""
+    queries = " ".join(
+        rule["expr"] for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]
+    )
+    figures = {"events": "journal_oldest", "jobs": "jobs_oldest_due", "keys": "keys_waiting", "disk": "disk_free"}
+    for name in NAMES:
+        assert f'problem="{name}"' in queries or f"aircheck_{figures[name]}" in queries
 
 
 def test_each_alert_is_tested() -> None:

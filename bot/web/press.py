@@ -91,9 +91,7 @@ async def _print(channel: Channel, items: Sequence[Item]) -> Rendered:
 
 
 def _render(channel: Channel, items: Sequence[Item]) -> Rendered:
-    from bot.feeds.rss import (
-        render,  # here, for it takes memory that a bot without listeners need not spend
-    )
+    from bot.feeds.rss import render  # here: a bot without listeners need not spend the memory that it takes
 
     xml = render(channel, items)
     return Rendered(sha256(xml).hexdigest(), zlib.compress(xml, 1))

@@ -48,7 +48,7 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         addresses.append(channel.address.rpartition("/")[2])
         return render(channel, items)
 
-    monkeypatch.setattr(bot.web.press, "render", counted)
+    monkeypatch.setattr("bot.feeds.rss.render", counted)
     return addresses
 
 
@@ -487,7 +487,7 @@ async def test_documents_are_made_few_at_a_time(
             running -= 1
         return render(channel, items)
 
-    monkeypatch.setattr(bot.web.press, "render", slow)
+    monkeypatch.setattr("bot.feeds.rss.render", slow)
     monkeypatch.setattr(turns, "MOST_WAITING", 3)
 
     async def ask(room: Room) -> tuple[int, str | None]:

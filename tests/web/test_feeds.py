@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 import pytest
 from aiohttp import ClientSession
 
-import bot.web.press
 from bot.feeds.model import Channel, Item
 from bot.feeds.rss import render
 from storage.records import PodcastTexts, RecordingState, Room, UserId, Visibility
@@ -151,7 +150,7 @@ async def test_feed_is_rendered_once_for_all_who_hear_the_same(
         rendered.append(channel)
         return render(channel, items)
 
-    monkeypatch.setattr(bot.web.press, "render", counted)
+    monkeypatch.setattr("bot.feeds.rss.render", counted)
     tokens = []
     for number, user in enumerate((ALICE, BOB)):
         await world.member(room, user, at=number)

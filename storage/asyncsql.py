@@ -31,13 +31,18 @@ class _Name:
 
 
 def _without_orm() -> None:
-    """Import the package; who asks it for a name of the ORM's modules later has them imported then."""
+    """Import the package; who asks it for a name of the ORM's modules later has them imported then. A later version
+    that can't be imported so is imported whole."""
     sys.modules.update((name, _Unread(name)) for name in _OF_ORM)
     try:
         package = importlib.import_module(_PACKAGE)
+    except (ImportError, AttributeError, TypeError):
+        for name in [name for name in sys.modules if name.startswith(_PACKAGE)]:
+            del sys.modules[name]
+        return
     finally:
         for name in _OF_ORM:
-            del sys.modules[name]
+            sys.modules.pop(name, None)
     unread = {name: value for name, value in vars(package).items() if isinstance(value, _Name)}
     for name in unread:
         delattr(package, name)

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 DEAR = {"alembic", "asyncpg", "feedgen", "lxml", "mutagen", "numpy", "obstore", "prometheus_client", "pygments", "soxr"}
 """Libraries of some megabytes each that a bot without anything to record, publish, upgrade or measure does not need."""
 UNUSED = {"aiohttp_socks", "h2", "h11", "hpack", "pycparser", "python_socks"}
@@ -39,6 +41,31 @@ def test_what_was_left_out_is_there_for_others() -> None:
     assert (ours, unknown) == ("True", "False")
     assert "h11._events.Request" in real[0]
     assert "aiohttp_socks.connector.ProxyConnector" in real[0]
+
+
+@pytest.mark.parametrize(("left_out", "level"), [("h11", 0), ("session", 1)])
+def test_what_a_later_version_needs_is_imported(left_out: str, level: int) -> None:
+    """A version of nio or SQLAlchemy that can't be imported without a part is imported with all of them."""
+    program = (
+        "import builtins, sys\n"
+        "real, refused = builtins.__import__, []\n"
+        "def strict(name, globals=None, locals=None, fromlist=(), level=0):\n"
+        f"    whole = 'sqlalchemy.ext.asyncio.' * {level} + '{left_out}'\n"
+        f"    if (name, level) == ('{left_out}', {level}) and whole in sys.modules and not refused:\n"
+        "        if not hasattr(sys.modules[whole], '__file__'):\n"
+        "            refused.append(name); raise ImportError(name)\n"
+        "    return real(name, globals, locals, fromlist, level)\n"
+        "builtins.__import__ = strict\n"
+        "import bot.app, h11, nio\n"
+        "from sqlalchemy.ext.asyncio import AsyncSession\n"
+        "from storage.asyncsql import create_async_engine\n"
+        "import sqlalchemy.ext.asyncio as package\n"
+        "print(refused, h11.Request, nio.AsyncClient, package.create_async_engine is create_async_engine)"
+    )
+    said = printed(program)
+    assert f"['{left_out}']" in said
+    assert "h11._events.Request" in said
+    assert said.endswith(" True\n")
 
 
 def test_what_stays_is_not_searched_for_garbage() -> None:

@@ -141,7 +141,7 @@ async def test_a_stop_does_not_wait_for_an_answer(replay: Setting) -> None:
         replay.between.gate.clear()
         await replay.alice.create_room("another", invite=[replay.bot.user_id])
         began = asyncio.get_running_loop().time()
-    assert asyncio.get_running_loop().time() - began < 5
+    assert asyncio.get_running_loop().time() - began < 30  # a request is waited for a minute
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429])

@@ -31,7 +31,7 @@ REFUSED_TIMES = 5
 
 
 class KeepingWishes:
-    """The handler of KeepWishes orders. `troubled_since`: since when nothing could be written; None: it can."""
+    """The handler of KeepWishes orders."""
 
     def __init__(
         self, store: Store, sending: Sending, *, us: UserId, apply: Apply, clock: Callable[[], datetime]
@@ -42,7 +42,12 @@ class KeepingWishes:
         self._apply = apply
         self._clock = clock
         self._reading: dict[RoomId, asyncio.Lock] = {}
-        self.troubled_since: datetime | None = None
+        self._troubled: dict[RoomId, datetime] = {}
+
+    @property
+    def troubled_since(self) -> datetime | None:
+        """Since when the wishes for a room, or for everywhere, could be neither written nor read; None: they can."""
+        return min(self._troubled.values(), default=None)
 
     async def begin(self) -> None:
         """Make the key by which wishes are sealed, before the first of them is said: so every backup has it."""
@@ -62,13 +67,13 @@ class KeepingWishes:
             await self._settle(room_id)
             await self._write(room_id)
         except TryLater:
-            self.troubled_since = self.troubled_since or self._clock()
+            self._troubled.setdefault(room_id, self._clock())
             raise
         except GiveUp as refused:  # what protects people is tried again for as long as it takes
-            self.troubled_since = self.troubled_since or self._clock()
+            self._troubled.setdefault(room_id, self._clock())
             sentence = f"the homeserver refuses the bot's account data: {refused.sentence}"
             raise TryLater(sentence, room=room_id or None) from None
-        self.troubled_since = None
+        self._troubled.pop(room_id, None)
 
     async def _write(self, room_id: RoomId) -> None:
         async with self._store.read() as db:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from bot import orders
-from bot.errors import TryLater
+from bot.errors import GiveUp, TryLater
 from bot.event_types import WISHES
 from bot.intake import catching_up, disclosing
 from bot.intake import sealed_wishes as notes
@@ -44,6 +44,8 @@ class Homeserver:
     async def set_account_data(self, room_id: RoomId | None, kind: str, content: Json) -> None:
         if self.trouble is not None:
             raise self.trouble
+        if room_id in self.withheld:
+            raise GiveUp("no", reason="too large")
         self.data[room_id, kind] = json.loads(json.dumps(content))
         self.written += 1
 

@@ -139,6 +139,24 @@ async def test_a_failure_keeps_nothing_up_and_is_known(keeping: Keeping) -> None
     assert handler.troubled_since is None
 
 
+async def test_a_room_that_is_refused_is_known_while_others_are_not(keeping: Keeping) -> None:
+    """A homeserver that takes the wishes of all rooms but one, such as for their length, is told of for as long."""
+    handler = keeping.begin()
+    keeping.homeserver.withheld.add(ROOM)
+    await keeping.opt_out()
+    assert await keeping.work() == 0
+    since = handler.troubled_since
+    assert since is not None
+    keeping.world.clock.pass_by(3600)
+    await keeping.opt_out(EVERYWHERE)
+    assert await keeping.work() == 1
+    assert handler.troubled_since == since
+    keeping.homeserver.withheld.clear()
+    keeping.world.clock.pass_by(3600)
+    assert await keeping.work() == 1
+    assert handler.troubled_since is None
+
+
 async def test_what_was_wished_since_the_backup_holds(keeping: Keeping) -> None:
     """After a restore everything that protects people holds before anything is heard: opt-outs of the room and of
     everywhere, deletions, what was unpublished, what must be approved, who may speak."""

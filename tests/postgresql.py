@@ -28,6 +28,8 @@ EVERYWHERE = os.environ.get("AIRCHECK_TEST_DATABASE") == "postgresql"
 """Whether tests keep their stores in PostgreSQL wherever they don't say which database they are about."""
 of_the_file = pytest.mark.skipif(EVERYWHERE, reason="about SQLite's file")
 """A mark of tests that damage the database where only the one in a file can be."""
+of_postgresql = pytest.mark.skipif(not EVERYWHERE, reason="about PostgreSQL: AIRCHECK_TEST_DATABASE=postgresql")
+"""A mark of tests about what only a database by address does, in files whose tests use either."""
 HASTE = """
 fsync = off
 synchronous_commit = off

@@ -47,7 +47,7 @@ async def test_the_command_fails_where_a_directory_refuses_the_feed(
 async def test_a_private_feed_is_tested_by_the_address_of_a_member(tmp_path: Path) -> None:
     """Nobody who left the room has one that works; without any, the command says what to do."""
     async with world_of(tmp_path) as (world, _):
-        (world.store.directory / "addresses.key").write_bytes(bytes(32))
+        await world.store.secret.replace(bytes(32))
         room = await world.room()
         settings = settings_of(world, tmp_path)
         (told,) = await found(settings, room.room_id)

@@ -60,7 +60,7 @@ async def test_a_private_feed_is_tested_by_the_askers_own_address(web: World, ca
     caplog.set_level(logging.DEBUG, "bot")
     room = await web.room()
     await web.member(room, ALICE)
-    (web.store.directory / "addresses.key").write_bytes(bytes(32))
+    await web.store.secret.replace(bytes(32))
     token = await web.listener(room, ALICE)
     await web.episode(await web.recording(room), mp3(184))
     answer = await checked(web, room)
@@ -74,7 +74,7 @@ async def test_a_private_feed_is_tested_by_the_askers_own_address(web: World, ca
 async def test_a_closed_address_is_told_without_it(web: World) -> None:
     """The asker has left the room meanwhile."""
     room = await web.room()
-    (web.store.directory / "addresses.key").write_bytes(bytes(32))
+    await web.store.secret.replace(bytes(32))
     token = await web.listener(room, BOB)
     await web.member(room, BOB, "leave")
     answer = await checked(web, room, BOB)

@@ -51,7 +51,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AIRCHECK_KEYS_PASSPHRASE", PASSPHRASE)
     monkeypatch.chdir(tmp_path)
     matrix = {"homeserver": "http://hs", "user_id": "@bot:hs", "password": "x"}
-    (tmp_path / "config.yaml").write_text(f"matrix: {matrix}\nstorage: {{directory: {tmp_path / 'data'}}}\n")
+    quiet = "log: {level: warning}\n"  # the log shares standard error with the sentence
+    (tmp_path / "config.yaml").write_text(f"matrix: {matrix}\nstorage: {{directory: {tmp_path / 'data'}}}\n{quiet}")
     return tmp_path
 
 

@@ -15,19 +15,27 @@ from bot.settings import Settings
 from bot.shell import handover
 from bot.worker.lanes import Worker
 from bot.worker.renewing import NotingEnded, RenewingAddresses, warn_of_another_secret
-from storage import ended_addresses, jobs, rooms
+from storage import ended_addresses, jobs, rooms, secret
 from storage.errors import StoreError
+from storage.place import Place
 from storage.records import JobState, Listener
 from storage.store import Store
+from storage.tables import secrets as secret_table
+from tests.postgresql import of_postgresql, of_the_file
 from tests.world import ALICE, ROOM, Killed, settings_for
 
-DAMAGE: dict[str, Callable[[Path], object]] = {
-    "whole": lambda file: None,
-    "missing": lambda file: file.unlink(),
-    "empty": lambda file: file.write_bytes(b""),
-    "too long": lambda file: file.write_bytes(b"x" * 100),
-    "another": lambda file: file.write_bytes(b"x" * 32),
+DAMAGE: dict[str, Callable[[bytes], bytes | None]] = {
+    "whole": lambda value: value,
+    "missing": lambda value: None,
+    "empty": lambda value: b"",
+    "too long": lambda value: b"x" * 100,
+    "another": lambda value: b"x" * 32,
 }
+"""Secrets that are left of a good one."""
+FULL = """
+CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$
+"""
 
 
 def now() -> datetime:
@@ -37,6 +45,29 @@ def now() -> datetime:
 def token(store: Store) -> str:
     """Alice's address as `feed` would make it."""
     return token_for(store.secret(), ROOM, ALICE, 1)
+
+
+async def stored_secret(place: Place) -> bytes | None:
+    """Read the secret where it lies: in the folder's file, or in the row of the database by address."""
+    if place.database_url is None:
+        file = place.directory / secret.NAME
+        return file.read_bytes() if file.exists() else None
+    async with handover.closing_store(await Store.join(place)) as beside, beside.read() as db:
+        return await secret.get(db, secret.ADDRESSES)
+
+
+async def damage_secret(place: Place, damage: str) -> None:
+    """Damage the secret where it lies, as nobody who uses the store would."""
+    value = await stored_secret(place)
+    assert value is not None
+    left = DAMAGE[damage](value)
+    if place.database_url is not None:
+        async with handover.closing_store(await Store.join(place)) as beside, beside.write() as db:
+            await secret.save(db, secret.ADDRESSES, left)
+    elif left is None:
+        (place.directory / secret.NAME).unlink()
+    else:
+        (place.directory / secret.NAME).write_bytes(left)
 
 
 async def given_address(store: Store) -> str:
@@ -74,7 +105,7 @@ async def test_every_address_ends_whatever_became_of_the_secret(settings: Settin
     store = await Store.own(settings.storage.place)
     before = await given_address(store)
     await store.close()
-    DAMAGE[damage](store.directory / "addresses.key")
+    await damage_secret(store.place, damage)
     for _ in range(2):
         said = await handover.renew_addresses(settings)
         assert said == "All personal addresses have ended. Listeners get new ones when they ask."
@@ -94,7 +125,7 @@ async def test_a_running_bot_does_it_and_goes_on_with_the_new_secret(
     """The command hands it over; what the bot gives out afterwards is made from the new secret."""
     store = await Store.own(settings.storage.place)
     before = await given_address(store)
-    DAMAGE[damage](store.directory / "addresses.key")
+    await damage_secret(store.place, damage)
     worker = Worker(store, {orders.RenewAddresses.kind: RenewingAddresses(store, now)}, now)
     await worker.start()
     monkeypatch.setattr(handover, "LOOK_EVERY_S", 0.02)
@@ -106,7 +137,7 @@ async def test_a_running_bot_does_it_and_goes_on_with_the_new_secret(
     await worker.stop(1)
     assert not await is_known(store, before)
     assert await asked_again(store) != before
-    assert (store.directory / "addresses.key").read_bytes() == store.secret()
+    assert await stored_secret(store.place) == store.secret()
     await store.close()
 
 
@@ -122,13 +153,10 @@ async def test_killed_on_the_way_it_is_done_by_the_next_start(
     async def die(*_: object, **__: object) -> None:
         raise Killed
 
-    def die_at_once(*_: object) -> bytes:
-        raise Killed
-
     with monkeypatch.context() as patch:
         match where:
             case "before the secret":
-                patch.setattr("storage.secret.SecretFile.renew", die_at_once)
+                patch.setattr(type(store.secret), "replace", die)
             case "after the secret":
                 patch.setattr(rooms, "forget_listeners", die)
             case _:
@@ -152,17 +180,17 @@ async def test_killed_on_the_way_it_is_done_by_the_next_start(
     await store.close()
 
 
-async def test_removing_the_file_ends_no_address_and_is_told(
+async def test_the_loss_of_the_secret_ends_no_address_and_is_told(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Addresses are rows: without their file they go on, and the log names the command that ends them."""
+    """Addresses are rows: without their secret they go on, and the log names the command that ends them."""
     store = await Store.own(settings.storage.place)
     before = await given_address(store)
     caplog.set_level(logging.WARNING)
     await warn_of_another_secret(store)
     assert not caplog.records
     await store.close()
-    (store.directory / "addresses.key").unlink()
+    await damage_secret(store.place, "missing")
     store = await Store.own(settings.storage.place)
     await warn_of_another_secret(store)
     assert "aircheck addresses renew-all" in caplog.text
@@ -171,6 +199,7 @@ async def test_removing_the_file_ends_no_address_and_is_told(
     await store.close()
 
 
+@of_the_file
 async def test_a_disk_that_can_not_be_written_changes_nothing(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +218,27 @@ async def test_a_disk_that_can_not_be_written_changes_nothing(
     store = await Store.own(settings.storage.place)
     assert await is_known(store, before)
     assert token(store) == before
+    await store.close()
+
+
+@of_postgresql
+async def test_a_database_that_is_full_changes_nothing(settings: Settings) -> None:
+    """The same where the secret is a row. The order stays, and the next start does it."""
+    store = await Store.own(settings.storage.place)
+    before = await given_address(store)
+    async with store.write() as db:
+        await db.exec_driver_sql(FULL)
+        await db.exec_driver_sql(
+            f"CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON {secret_table.name} EXECUTE FUNCTION full_disk()"
+        )
+    await store.close()
+    with pytest.raises(StartError, match="PostgreSQL's disk is full"):
+        await handover.renew_addresses(settings)
+    store = await Store.own(settings.storage.place)
+    assert await is_known(store, before)
+    assert token(store) == before
+    async with store.read() as db:
+        assert await jobs.count(db, JobState.READY) == 1
     await store.close()
 
 

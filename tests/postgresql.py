@@ -207,6 +207,8 @@ def in_place_of_files(server: Server) -> Iterator[dict[Path, str]]:
     copytree = shutil.copytree
 
     def copy_with_databases(source: Path, target: Path, *options: Any) -> Path:
+        if not Path(target).exists():  # what had this name was deleted, and so are its databases
+            drop_all_but(server, addresses, {one for one in addresses if not one.is_relative_to(target)})
         copytree(source, target, *options)  # which calls itself for folders in it, by the name that is patched here
         for directory, address in list(addresses.items()):
             copied = Path(target) / directory.relative_to(source) if directory.is_relative_to(source) else None

@@ -33,7 +33,7 @@ from storage.tables import secrets
 from tests.blobs import add_bytes, folder_of
 from tests.buckets.servers import TestBucket
 from tests.factories import ALICE, NOW, ROOM, a_chunk, a_recording, a_room
-from tests.postgresql import Server
+from tests.postgresql import Server, of_the_file
 
 KEPT, LATER, GONE = b"what stays", b"what comes later", b"what is deleted"
 
@@ -450,6 +450,7 @@ async def test_an_archive_in_a_server_becomes_one_again(tmp_path: Path, postgres
     await postgresql.drop(other)
 
 
+@of_the_file
 async def test_media_of_the_living_store_are_left_alone(bucket: TestBucket, tmp_path: Path) -> None:
     """A restore elsewhere with the bucket of the store is refused, so are another store there and its removals; a
     restore in the same folder takes the bucket over."""

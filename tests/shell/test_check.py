@@ -27,7 +27,7 @@ from storage.place import Place
 from storage.records import DeviceId, UserId
 from storage.store import Store
 from tests.factories import a_room
-from tests.postgresql import Server
+from tests.postgresql import Server, of_the_file
 
 PASSWORD = "correct horse"
 _numbers = itertools.count(1)
@@ -222,7 +222,7 @@ async def test_a_public_address_that_leads_elsewhere(tmp_path: Path) -> None:
 
 
 async def test_the_database_beside_a_running_bot(tmp_path: Path) -> None:
-    """The database is opened beside the process that owns it; junk in its place is a FAIL."""
+    """The database is opened beside the process that owns it."""
     store = await Store.own(Place(tmp_path / "data"))
     try:
         finding = await check_database(local_settings(tmp_path / "data"))
@@ -230,6 +230,11 @@ async def test_the_database_beside_a_running_bot(tmp_path: Path) -> None:
         await store.close()
     assert finding.level is Level.OK
     assert "running" in finding.text
+
+
+@of_the_file
+async def test_junk_in_place_of_the_database_fails(tmp_path: Path) -> None:
+    """A file that is no database is a FAIL."""
     (tmp_path / "aircheck.db").write_bytes(b"no database at all" * 100)
     assert (await check_database(local_settings(tmp_path))).level is Level.FAIL
 

@@ -38,6 +38,7 @@ from storage.records import (
 )
 from storage.store import Store
 from tests.factories import a_chunk, a_recording, a_room
+from tests.postgresql import of_the_file
 
 NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
 ROOM = RoomId("!studio:hs.example")
@@ -255,6 +256,7 @@ async def test_they_read_beside_the_owner(settings: Settings, capsys: pytest.Cap
     assert len(json.loads(capsys.readouterr().out)) == 2
 
 
+@of_the_file
 async def test_without_a_store_there_is_one_sentence(settings: Settings) -> None:
     """Before the first start the error names the folder that has no database."""
     with pytest.raises(StoreError, match="there is no database in"):

@@ -24,6 +24,7 @@ from storage.records import BlobKey, EventId, JobKind, Recording, RecordingState
 from storage.store import Store
 from tests.blobs import folder_of
 from tests.factories import ROOM, a_chunk, a_recording, a_room
+from tests.postgresql import of_the_file
 
 DAY = timedelta(days=1)
 
@@ -144,6 +145,7 @@ async def test_without_a_bot_the_command_does_the_work(tmp_path: Path, capsys: p
     assert files(settings) <= 2  # the other recording's, and the room's picture
 
 
+@of_the_file
 async def test_there_has_to_be_a_store(tmp_path: Path) -> None:
     """A folder without a database is an error, and none is made."""
     settings = settings_of(tmp_path)

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import MagicMock
@@ -11,6 +12,7 @@ import pytest
 from bot import orders, topics
 from bot.errors import MisfitJob
 from bot.sound_handlers import sound_handlers
+from bot.worker.lanes import LANES
 from storage.records import (
     BlobKey,
     ChunkId,
@@ -253,3 +255,9 @@ def test_nobody_else_writes_jobs_or_reads_their_payloads() -> None:
             if makes or reads:
                 written.append(f"{path.relative_to(BOT)}: {ast.unparse(node)}")
     assert written == []
+
+
+def test_each_order_has_one_lane() -> None:
+    """No order is without a lane, in which it would never be carried out, and none is in two."""
+    kinds = Counter(kind for lane in LANES for kind in lane.kinds)
+    assert kinds == Counter(order.kind for order in orders.ORDERS)

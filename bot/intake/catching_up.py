@@ -13,7 +13,7 @@ again.
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
@@ -42,7 +42,6 @@ from storage.records import (
     Json,
     Recorded,
     Recording,
-    RecordingKind,
     RecordingState,
     Retention,
     Room,
@@ -73,13 +72,6 @@ DROPPED: Collection[type[orders.Order]] = (
 """Orders that waited when the backup was made and that are given up: most were carried out since, and as the homeserver
 knows a transaction only together with its device, a second time would be seen. Greetings are said again: nothing is
 recorded before they are in the room."""
-RECORDED_AS: Mapping[RecordingKind, Recorded] = {
-    RecordingKind.VOICE_BROADCAST: Recorded.BROADCASTS,
-    RecordingKind.WALKIE_TALKIE: Recorded.BROADCASTS,
-    RecordingKind.VOICE_MESSAGES: Recorded.MESSAGES,
-    RecordingKind.CALL: Recorded.CALLS,
-}
-"""The switch by which a kind of recording is made."""
 LEARNING: Collection[JobKind] = frozenset(
     order.kind for order in (orders.Refresh, orders.Walk, orders.Reread, orders.Redaction, orders.HearAgain, orders.End)
 )
@@ -294,7 +286,8 @@ async def _meet(db: Connection, apply: Apply, room: Room, after: Room, wishes: W
         return
     for recording in await archive.not_deleted(db, [room.room_id]):
         found = recording.started_at > datetime.fromisoformat(made_at)
-        if found and not recording.kept and (after.review or RECORDED_AS[recording.kind] in off):
+        switches = kind_of(recording).recorded_with
+        if found and not recording.kept and (after.review or (switches & off and not switches & after.switched_on)):
             await _hold_recording(db, room, recording, now)
 
 

@@ -242,6 +242,7 @@ class Replay:
             orders.CheckEpisode.kind: self._nothing,
             orders.Refresh.kind: self._nothing,
             orders.ShowRoom.kind: self._nothing,
+            orders.KeepWishes.kind: self._nothing,
             orders.Pin.kind: self._nothing,
             orders.React.kind: self._nothing,
             orders.Command.kind: Commands(self.store, self.settings, lambda: SECRET, clock, apply=apply),

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import LRUCache
 
+from bot import language, log
 from bot.demo.synapse import Homeserver
 from storage import migrate, sqlite
 from storage.blobs import standing
@@ -95,10 +96,24 @@ def _options_of_the_run_are_no_settings() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _process_goes_on() -> Iterator[None]:
-    """Leave nothing of the process to the next test: the shell ends its log, and a media store may have failed."""
+    """Leave nothing of the process to the next test: the shell sets and ends its log, and a media store may have
+    failed."""
+    levels = {name: logging.getLogger(name).level for name in ("", *log.OURS, *log.CAPPED)}
+    handlers, raising = logging.getLogger().handlers[:], logging.raiseExceptions
     yield
     logging.disable(logging.NOTSET)
+    logging.captureWarnings(False)
+    logging.raiseExceptions = raising
+    logging.getLogger().handlers[:] = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
     standing._away_since = None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _english() -> None:
+    """Let the tests of a file speak English, whatever the settings of a bot in the file before said."""
+    language.configure("en")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -15,21 +14,6 @@ from bot import log
 class Options:
     level: str = "info"
     format: str = "text"
-
-
-@pytest.fixture(autouse=True)
-def _untouched_logging() -> Iterator[None]:
-    """Restore the process's loggers."""
-    names = ["", *log.OURS, *log.CAPPED]
-    levels = {name: logging.getLogger(name).level for name in names}
-    handlers = logging.getLogger().handlers[:]
-    raising = logging.raiseExceptions
-    yield
-    logging.captureWarnings(False)
-    logging.raiseExceptions = raising
-    logging.getLogger().handlers[:] = handlers
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
 
 
 def configured(options: Options, *, debug: bool = False) -> io.StringIO:

@@ -42,7 +42,7 @@ jit = off
 """
 """Settings for data that nobody needs after the run."""
 COPY = "STRATEGY file_copy"
-"""How a database is copied: ten times faster than by the log, where files lie in memory."""
+"""The way in which a database is copied: ten times faster than by the log, where files lie in memory."""
 HBA = """local all guarded scram-sha-256
 local all all trust
 """

@@ -28,6 +28,7 @@ from storage import rooms
 from storage.place import Place
 from storage.records import Room
 from storage.store import Store
+from tests.connections import connected
 
 EPISODES = 10_000
 ROOMS, EACH = 100, 1000
@@ -111,6 +112,7 @@ async def watched(port: int) -> AsyncIterator[Stills]:
     finally:
         stills.loop = turn.longest_s
         task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def documents_of(port: int, room: Room) -> list[str]:
@@ -118,10 +120,9 @@ async def documents_of(port: int, room: Room) -> list[str]:
     names, name = [], "feed.xml"
     while name:
         names.append(name)
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=8 * 1024 * 1024)
-        writer.write(f"GET /r/{room.key}/{name} HTTP/1.0\r\n\r\n".encode())
-        older = re.search(rb'href="[^"]*/([^/"]*)" rel="prev-archive"', await reader.read())
-        writer.close()
+        async with connected(port, limit=8 * 1024 * 1024) as (reader, writer):
+            writer.write(f"GET /r/{room.key}/{name} HTTP/1.0\r\n\r\n".encode())
+            older = re.search(rb'href="[^"]*/([^/"]*)" rel="prev-archive"', await reader.read())
         name = older[1].decode() if older else ""
     return names
 

@@ -35,6 +35,7 @@ from storage.records import (
 )
 from storage.store import Store
 from tests.blobs import folder_of
+from tests.connections import connected
 
 EPISODES = 300  # a feed of about 160 kB
 AUDIO_BYTES = 30_000_000
@@ -84,18 +85,17 @@ async def serve(directory: Path, address: str | None = None) -> None:
 
 async def get(port: int, path: str, headers: dict[str, str], count: int) -> dict[str, str]:
     """Send `count` requests in turn over one connection; return the headers of the last answer."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4 * 1024 * 1024)
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     request = f"GET {path} HTTP/1.1\r\nHost: bench\r\n{head}\r\n".encode()
     found: dict[str, str] = {}
-    for _ in range(count):
-        writer.write(request)
-        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        found = {"status": lines[0].split()[1]}
-        found |= {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-        if found["status"] != "304":
-            await reader.readexactly(int(found["content-length"]))
-    writer.close()
+    async with connected(port, limit=4 * 1024 * 1024) as (reader, writer):
+        for _ in range(count):
+            writer.write(request)
+            lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            found = {"status": lines[0].split()[1]}
+            found |= {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+            if found["status"] != "304":
+                await reader.readexactly(int(found["content-length"]))
     return found
 
 
@@ -180,10 +180,9 @@ async def compare() -> tuple[list[Row], list[Row]]:
 
 
 async def _body(port: int, path: str) -> bytes:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-    answer = await reader.read()
-    writer.close()
+    async with connected(port) as (reader, writer):
+        writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        answer = await reader.read()
     return answer.partition(b"\r\n\r\n")[2]
 
 

@@ -111,6 +111,14 @@ def _process_goes_on() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
+def _nothing_left_open() -> Iterator[None]:
+    """Collect garbage after each file, so that a connection, file or task that was left open fails the file that left
+    it, each time, and not now and then a test that comes later."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture(scope="module", autouse=True)
 def _english() -> None:
     """Let the tests of a file speak English, whatever the settings of a bot in the file before said."""
     language.configure("en")

@@ -29,6 +29,7 @@ from storage.place import Place
 from storage.records import Job, MediaSource, MxcUri, NewJob, UserId, Visibility
 from storage.store import Store
 from storage.tally import Count, Durations
+from tests.connections import connected
 from tests.web.world import world_of
 
 ALL = (*counted.ALL, *of_storage.ALL)
@@ -171,10 +172,9 @@ async def test_requests_that_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
     are asked to come back."""
     async with world_of(tmp_path) as (world, client):
         with grown(counted.REQUESTS) as answers:
-            reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port)
-            writer.write(b"no HTTP at all\r\n\r\n")
-            assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
-            writer.close()
+            async with connected(world.server.port) as (reader, writer):
+                writer.write(b"no HTTP at all\r\n\r\n")
+                assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
         assert answers() == {("other", "4xx"): 1}
         room = await world.room(visibility=Visibility.PUBLIC)
         for error in (MediaStoreError("the media store is away"), StoreBusyError("the database is away")):

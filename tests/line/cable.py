@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from tests.connections import Connection
+
 
 class Cable:
     """A way to a server on loopback: an address, or a socket in the file system. While it is `cut`, bytes vanish, as
@@ -16,17 +18,28 @@ class Cable:
         self._server = server
         self._carrying: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
+        self._over = False
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if isinstance(self._server, Path):
-            far_reader, far_writer = await asyncio.open_unix_connection(str(self._server))
-        else:
-            far_reader, far_writer = await asyncio.open_connection(*self._server)
-        self._writers += [writer, far_writer]
-        for source, target in ((reader, far_writer), (far_reader, writer)):
+        self._writers.append(writer)
+        try:
+            far = await self._far_end()
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers.append(far.writer)
+        if self._over:
+            far.writer.transport.abort()
+            return
+        for source, target in ((reader, far.writer), (far.reader, writer)):
             task = asyncio.create_task(self._carry(source, target))
             self._carrying.add(task)
             task.add_done_callback(self._carrying.discard)
+
+    async def _far_end(self) -> Connection:
+        if isinstance(self._server, Path):
+            return Connection(*await asyncio.open_unix_connection(str(self._server)))
+        return Connection(*await asyncio.open_connection(*self._server))
 
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -38,6 +51,7 @@ class Cable:
             target.close()
 
     async def close(self) -> None:
+        self._over = True
         for task in self._carrying:
             task.cancel()
         await asyncio.gather(*self._carrying, return_exceptions=True)

@@ -20,6 +20,7 @@ from bot.web.server import WebServer
 from storage.place import Place
 from storage.records import Visibility
 from storage.store import Store
+from tests.connections import connected
 from tests.web.world import ALICE, NOW, World, settings_with, world_of
 
 
@@ -112,11 +113,10 @@ async def test_strange_requests_are_answered(world: World, caplog: pytest.LogCap
     """Malformed requests get a short refusal and log no failure."""
     for line in ("OPTIONS * HTTP/1.1", "GET http://evil.example/r/x/ HTTP/1.1", "CONNECT evil.example:443 HTTP/1.1",
                  "GET //evil.example/%2f.. HTTP/1.1", "GET /r/%ff%00/feed.xml HTTP/1.1"):  # fmt: skip
-        reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port)
-        writer.write(f"{line}\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-        status = int((await reader.readline()).split()[1])
-        assert status in (400, 404, 405), line
-        writer.close()
+        async with connected(world.server.port) as (reader, writer):
+            writer.write(f"{line}\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            status = int((await reader.readline()).split()[1])
+            assert status in (400, 404, 405), line
     assert "failed" not in caplog.text
 
 
@@ -141,14 +141,12 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 async def test_no_answer_names_the_software_below(world: World, case: str) -> None:
     """Whatever is sent, the answer has our headers and a short body, and names neither Python nor aiohttp."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port)
-    writer.write(REFUSED[case])
     answer = b""
-    async with asyncio.timeout(10):
+    async with connected(world.server.port) as (reader, writer), asyncio.timeout(60):
+        writer.write(REFUSED[case])
         with suppress(ConnectionError):
             while piece := await reader.read(65_536):
                 answer += piece
-    writer.transport.abort()
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"\r\nServer: Aircheck\r\n" in head + b"\r\n"
     for header in (b"X-Content-Type-Options: nosniff", b"Referrer-Policy: no-referrer"):
@@ -196,12 +194,11 @@ async def test_stop_does_not_wait_for_listeners(tmp_path: Path) -> None:
         room = await world.room(visibility=Visibility.PUBLIC)
         recording = await world.recording(room)
         await world.episode(recording, bytes(32 * 1024 * 1024))
-        reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port)
-        writer.write(f"GET /r/{room.key}/{recording.code}.mp3 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
-        async with asyncio.timeout(30):  # unless it is cut short, it waits for a minute
-            await world.server.stop()
-        writer.close()
+        async with connected(world.server.port) as (reader, writer):
+            writer.write(f"GET /r/{room.key}/{recording.code}.mp3 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            async with asyncio.timeout(30):  # unless it is cut short, it waits for a minute
+                await world.server.stop()
 
 
 async def test_listener_who_hangs_up_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -211,10 +208,9 @@ async def test_listener_who_hangs_up_is_no_error(tmp_path: Path, caplog: pytest.
         recording = await world.recording(room)
         await world.episode(recording, bytes(32 * 1024 * 1024))
         address = f"/r/{room.key}/{recording.code}.mp3"
-        reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port)
-        writer.write(f"GET {address} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        await reader.readexactly(100_000)
-        writer.transport.abort()
+        async with connected(world.server.port) as (reader, writer):
+            writer.write(f"GET {address} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await reader.readexactly(100_000)
         async with client.get(address) as answer:
             assert len(await answer.read()) == 32 * 1024 * 1024
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
@@ -230,10 +226,9 @@ async def test_log_never_holds_a_token(
     token = await world.listener(room, ALICE)
     async with client.get(f"/p/{token}/feed.xml") as answer:
         assert answer.status == 200
-    reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port)
-    writer.write(f"GE\x01T /p/{token}/feed.xml HTTP/1.1\r\n\r\n".encode())
-    assert b" 400 " in await reader.readline()
-    writer.close()
+    async with connected(world.server.port) as (reader, writer):
+        writer.write(f"GE\x01T /p/{token}/feed.xml HTTP/1.1\r\n\r\n".encode())
+        assert b" 400 " in await reader.readline()
 
     async def fail(*_: object) -> None:
         raise RuntimeError(f"a secret: {token}")

@@ -51,6 +51,11 @@ SHOWN_IN_CALL: Mapping[CallProtocol, str] = {
 WISHES = "org.aircheck.wishes"
 """Wishes for a room, or everywhere, sealed (`bot.intake.sealed_wishes`)."""
 
+ELEMENT_INFO = "io.element.voice_broadcast_info"
+MSC3888_INFO = "org.matrix.msc3888.voice_broadcast_info"
+BROADCAST_INFOS = (ELEMENT_INFO, MSC3888_INFO, "m.voice_broadcast_info")
+"""Info events of voice broadcasts: Element's, and the unstable and the stable one of MSC3888."""
+
 # ---- of the timeline
 
 MESSAGE = "m.room.message"

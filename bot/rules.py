@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
-from bot.event_types import HISTORY_VISIBILITY, RTC_MEMBER, SHOWN_IN_CALL
+from bot.event_types import BROADCAST_INFOS, HISTORY_VISIBILITY, RTC_MEMBER, SHOWN_IN_CALL
 from bot.facts import JOIN, is_joined, membership
 from storage.records import CallProtocol, HistoryVisibility, Json, Position, RoomPower, StateEvent, UserId
 
@@ -75,6 +75,12 @@ def may_send_state(user: UserId, kind: str, room: RoomPower) -> bool:
         level = _level(events[kind], _version(room.create))
         return power_of(user, room) >= (CREATOR if level is None else level)
     return power_of(user, room) >= _state_default(room)
+
+
+def may_broadcast(user: UserId, room: RoomPower) -> bool:
+    """Return whether the user may begin a voice broadcast in the room: by the level of one of its info events (MSC3888,
+    and Element's), or as a moderator."""
+    return is_mod(user, room) or any(may_send_state(user, kind, room) for kind in BROADCAST_INFOS)
 
 
 def may_show_in_call(user: UserId, protocol: CallProtocol, room: RoomPower, *, sticky: bool = False) -> bool:

@@ -42,7 +42,17 @@ from storage.records import (
     UserId,
 )
 from storage.rows import columns, put, put_all, record, records
-from storage.tables import blob_marks, episodes, extents, originals, portraits, stem_blobs, transmissions
+from storage.tables import (
+    blob_marks,
+    episodes,
+    extents,
+    originals,
+    portraits,
+    stem_blobs,
+    studio_slices,
+    studios,
+    transmissions,
+)
 from storage.tables import chunks as chunk_table
 from storage.tables import recordings as recording_table
 from storage.tables import rooms as room_table
@@ -483,8 +493,11 @@ NAMED = (
     room_table.c.own_cover,
     originals.c.blob,
     portraits.c.blob,
+    recording_table.c.cover,
+    studios.c.cover,
+    studio_slices.c.blob,
 )
-"""The columns that name blobs: of a chunk, stem, track, episode, original, portrait or room."""
+"""The columns that name blobs: of a chunk, stem, track, episode, original, portrait, room, recording or studio."""
 
 
 async def referenced(db: Connection, blobs: Sequence[BlobKey]) -> frozenset[BlobKey]:

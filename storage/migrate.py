@@ -14,7 +14,7 @@ from storage.dialect import Trouble
 from storage.errors import DiskFullError, StoreBusyError, StoreError, StoreTooNewError
 from storage.upgrade_copy import VERSION, copy_before, copy_for
 
-HEAD = "0051"
+HEAD = "0052"
 """The newest revision in `migrations/versions`; a test keeps the two together."""
 
 

@@ -6,7 +6,7 @@ Nothing behind them looks at raw JSON. A new dialect is a module with READERS, a
 from collections.abc import Mapping
 from dataclasses import replace
 
-from bot.dialects import element, members, msc3888, reactions, redaction, sealed, text, voice, walkie
+from bot.dialects import element, members, msc3888, reactions, redaction, sealed, studio, text, voice, walkie
 from bot.dialects.events import Event, Reader
 from bot.dialects.fields import type_of
 from bot.recording.model import Rejected
@@ -18,6 +18,7 @@ INFOS = (element.INFO, *msc3888.INFOS)
 DIALECTS: Mapping[str, Mapping[str, Reader]] = {
     "element": element.READERS,
     "msc3888": msc3888.READERS,
+    "studio": studio.READERS,
     "voice": voice.READERS,
     "text": text.READERS,
     "reactions": reactions.READERS,

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from bot.dialects import broadcasts as parts
 from bot.dialects.events import Reader
 from bot.dialects.fields import mapping
-from bot.event_types import MESSAGE
+from bot.event_types import ELEMENT_INFO, MESSAGE
 from bot.recording.model import ChunkSent, Rejected
 from storage.records import HeardEvent
 
-INFO = "io.element.voice_broadcast_info"
+INFO = ELEMENT_INFO
 MARKERS = (
     "io.element.voice_broadcast_chunk",
     "org.matrix.msc3888.voice_broadcast_chunk",  # a variant in the proposal's discussion: same place, its own name

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 
 from bot.dialects import broadcasts as parts
 from bot.dialects.events import Reader
+from bot.event_types import BROADCAST_INFOS, ELEMENT_INFO
 from bot.recording.model import ChunkSent, Rejected
 from storage.records import HeardEvent
 
-INFOS = ("org.matrix.msc3888.voice_broadcast_info", "m.voice_broadcast_info")
+INFOS = tuple(kind for kind in BROADCAST_INFOS if kind != ELEMENT_INFO)
 CHUNKS = ("org.matrix.msc3888.voice_broadcast_chunk", "m.voice_broadcast_chunk")
 
 

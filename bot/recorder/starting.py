@@ -6,15 +6,16 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import facts
+from bot.dialects import studio
 from bot.event_types import CREATE, HISTORY_VISIBILITY, MEMBER
 from bot.intake import announcements, consent
 from bot.recorder.applying import Applying
 from bot.recording.broadcast import machine
 from bot.recording.model import BroadcastStarted, Ended
 from bot.recording.policy import Limits
-from storage import archive, backfill, heirs, rooms
+from storage import archive, backfill, heirs, rooms, studios
 from storage.database import Connection
-from storage.records import EndedBy, HeardEvent, HistoryVisibility, Position, Recording, RoomId
+from storage.records import EndedBy, HeardEvent, HistoryVisibility, Position, Recording, RoomId, Via
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,12 @@ class Starting:
             public=public,
             now=now,
         )
+        key = studio.key_of(heard.event_id)
+        made_in = await studios.by_key(db, key) if key is not None else None
+        if made_in is not None:
+            started = replace(
+                started, via=Via.STUDIO, title=made_in.title, description=made_in.description, cover=made_in.cover
+            )
         await rooms.touch(db, heard.room_id, now)
         present = await rooms.room(db, await heirs.present(db, heard.room_id))
         return await archive.add_recording(db, replace(started, unreviewed=present is not None and present.review))

@@ -59,6 +59,7 @@ def recording_json(
         "number": recording.number,
         "room_id": recording.room_id,
         "kind": str(recording.kind),
+        **({"via": str(recording.via)} if recording.via is not None else {}),
         "broadcaster": spoke[0].credit.user_id if spoke else recording.broadcaster,
         "state": str(recording.state),
         "ended_by": str(recording.ended_by) if recording.ended_by else None,

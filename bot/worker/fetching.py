@@ -25,6 +25,7 @@ from bot.recording.model import Answer, ChunkFailed, ChunkStored
 from bot.recording.wording import told
 from bot.settings import Settings
 from bot.worker.given import ASK_AGAIN_AFTER, AT_ONCE_S, Apply, Download, Fetched
+from bot.worker.uploaded import uploaded
 from storage import archive, jobs, rooms
 from storage.database import Connection
 from storage.records import (
@@ -35,6 +36,7 @@ from storage.records import (
     ChunkState,
     Job,
     JobId,
+    MediaSource,
     Recording,
     RecordingState,
     UserId,
@@ -130,7 +132,7 @@ class Fetching:
             looks = first or chunk.state not in JUDGED
             if looks and (chunk.answer or "").startswith(OVER_LIMIT) and self._ffmpeg.retrying:
                 raise TryLater("another chunk is tried again", after_s=ASK_AGAIN_AFTER.total_seconds())
-            fetched = await self._download(chunk.source, part, self._settings.recording.max_chunk_bytes)
+            fetched = await self._get(chunk.source, part)
             last = _known(chunk, fetched)
             known = None if first else last
             again = looks and last == OVER_LIMIT  # the chunk's row records the first hit, even if its job has ended
@@ -147,6 +149,12 @@ class Fetching:
         if known is None and _is_short(chunk, fetched, facts):
             return _failed(chunk, SHORT, fetched)
         return ChunkStored(chunk.id, BlobKey(fetched.sha256), fetched.bytes, facts)
+
+    async def _get(self, source: MediaSource, part: Path) -> Fetched:
+        """Bring media to `part`: from the homeserver, or what was uploaded to us. Raises TryLater, GiveUp."""
+        if source.blob is None:
+            return await self._download(source, part, self._settings.recording.max_chunk_bytes)
+        return await uploaded(self._store, source.blob, part)
 
     async def _wanted(self, order: orders.Fetch) -> tuple[Recording, Chunk] | None:
         async with self._store.read() as db:

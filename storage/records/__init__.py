@@ -70,6 +70,7 @@ from storage.records.recordings import Recording as Recording
 from storage.records.recordings import RecordingKind as RecordingKind
 from storage.records.recordings import RecordingState as RecordingState
 from storage.records.recordings import Transmission as Transmission
+from storage.records.recordings import Via as Via
 from storage.records.rooms import Announce as Announce
 from storage.records.rooms import Behind as Behind
 from storage.records.rooms import HistoryVisibility as HistoryVisibility
@@ -80,6 +81,11 @@ from storage.records.rooms import RetentionRule as RetentionRule
 from storage.records.rooms import Room as Room
 from storage.records.rooms import RuleKind as RuleKind
 from storage.records.rooms import Visibility as Visibility
+from storage.records.studio import Studio as Studio
+from storage.records.studio import StudioId as StudioId
+from storage.records.studio import StudioSlice as StudioSlice
+from storage.records.studio import StudioSource as StudioSource
+from storage.records.studio import StudioState as StudioState
 from storage.records.timeline import HeardEvent as HeardEvent
 from storage.records.timeline import Message as Message
 from storage.records.timeline import RoomPower as RoomPower

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from storage.records.ids import MxcUri
+from storage.records.ids import BlobKey, MxcUri
 
 
 class Container(StrEnum):
@@ -33,9 +33,22 @@ class EncryptedFile:
     sha256: str  # of the encrypted bytes
 
 
+OUR_BLOB = "aircheck:"
+"""The beginning of the address of a chunk's media that were uploaded to us, and are a blob already."""
+
+
 @dataclass(frozen=True, slots=True)
 class MediaSource:
     """The address of a chunk's media; `file` is None in rooms without encryption."""
 
-    mxc: MxcUri
+    mxc: MxcUri  # or our own address of a blob
     file: EncryptedFile | None = None
+
+    @classmethod
+    def of_blob(cls, blob: BlobKey) -> "MediaSource":
+        return cls(MxcUri(f"{OUR_BLOB}{blob}"))
+
+    @property
+    def blob(self) -> BlobKey | None:
+        """The blob, where the media were uploaded to us; None for media of the homeserver."""
+        return BlobKey(self.mxc.removeprefix(OUR_BLOB)) if self.mxc.startswith(OUR_BLOB) else None

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from storage.records.calls import Away, CallProtocol, Stem, Turn, Unheard
-from storage.records.ids import DeviceId, EventId, Position, RecordingId, RoomId, Samples, UserId
+from storage.records.ids import BlobKey, DeviceId, EventId, Position, RecordingId, RoomId, Samples, UserId
 from storage.records.rooms import HistoryVisibility
 
 
@@ -14,6 +14,12 @@ class RecordingKind(StrEnum):
     VOICE_MESSAGES = "voice_messages"  # a session of voice messages: many speakers, one after the other
     WALKIE_TALKIE = "walkie_talkie"  # a session of transmissions, which only the holder of the floor can send
     CALL = "call"  # many speakers at once: a stem for each time that a device was in
+
+
+class Via(StrEnum):
+    """The way on which a voice broadcast came, if it is not an event of its room."""
+
+    STUDIO = "studio"
 
 
 class RecordingState(StrEnum):
@@ -115,6 +121,8 @@ class Recording:
     expiry_tried_at: datetime | None = None  # when the bot first tried to tell it, or could not any more
     broadcaster_name: str | None = None  # the speaker's display name when the recording began
     announced_as: EventId | None = None  # the notice that announced the episode
+    via: Via | None = None  # set: its events are ours, and the homeserver knows none of them
+    cover: BlobKey | None = None  # a picture of its own, a square JPEG
     # of sessions alone
     thread: EventId | None = None  # the root of the thread that the messages stand in
     speakers: tuple[Credit, ...] = ()  # who is in the audio, in the order of their first sound

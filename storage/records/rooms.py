@@ -139,6 +139,8 @@ class Room:
     own_cover_room: RoomId | None = None  # the room of that message, which may be an earlier one of the podcast's
     own_cover_sender: UserId | None = None
     closed_since: Position | None = None  # the room closed itself to strangers: what begins after is not public
+    studio: bool = True  # whoever may broadcast here can have a studio
+    studio_events: bool = False  # what is made in a studio is sent into the room as the events of MSC3888, too
     behind: Behind | None = None  # restored from a backup, and what happened since then is not known yet
 
     def without_own_cover(self) -> "Room":

@@ -35,6 +35,8 @@ from storage.tables.store import blob_marks as blob_marks
 from storage.tables.store import meta as meta
 from storage.tables.store import owner as owner
 from storage.tables.store import secrets as secrets
+from storage.tables.studio import studio_slices as studio_slices
+from storage.tables.studio import studios as studios
 from storage.tables.timeline import asked as asked
 from storage.tables.timeline import gaps as gaps
 from storage.tables.timeline import journal as journal

@@ -16,7 +16,7 @@ from storage.columns import (
     Word,
 )
 from storage.dialect import BIG, NEVER_AGAIN, only_where
-from storage.records import CallProtocol, ChunkState, EndedBy, HistoryVisibility, RecordingKind, RecordingState
+from storage.records import CallProtocol, ChunkState, EndedBy, HistoryVisibility, RecordingKind, RecordingState, Via
 from storage.tables.schema import metadata
 
 recordings = Table(
@@ -48,6 +48,8 @@ recordings = Table(
     Column("expiry_tried_at", Utc),
     Column("broadcaster_name", Text),
     Column("chunks_edition", String(16), nullable=False, server_default=""),
+    Column("via", Word(Via)),
+    Column("cover", String(64)),
     # of sessions alone
     Column("thread", String(255)),
     Column("speakers", Credits, nullable=False, server_default="[]"),

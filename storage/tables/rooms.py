@@ -43,6 +43,8 @@ rooms = Table(
     Column("own_cover_sender", String(255)),
     Column("closed_since", BIG),
     Column("behind", Word(Behind)),
+    Column("studio", Boolean, nullable=False, server_default="1"),
+    Column("studio_events", Boolean, nullable=False, server_default="0"),
 )
 
 

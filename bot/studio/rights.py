@@ -1,0 +1,41 @@
+"""The right to broadcast from a studio into a room: asked when a studio is made, and again at every use of it."""
+
+from enum import StrEnum
+
+from bot import facts, rules
+from bot.event_types import MEMBER
+from bot.intake import consent
+from storage import rooms
+from storage.database import Connection
+from storage.records import Room, RoomId, UserId
+
+
+class Refusal(StrEnum):
+    """The reason for which a member may not broadcast into a room from a studio."""
+
+    BOT_LEFT = "bot_left"
+    NOT_A_MEMBER = "not_a_member"
+    NO_POWER = "no_power"  # they may send no broadcast's info event, and are no moderator
+    STUDIO_OFF = "studio_off"
+    NOT_RECORDED = "not_recorded"  # recording is off, or the room has no notice of it yet
+    NOT_WANTED = "not_wanted"  # they opted out, or the moderators record others only
+
+
+async def refusal(db: Connection, room_id: RoomId, user_id: UserId) -> Refusal | None:
+    """Return why a member may not broadcast into a room now; None: they may."""
+    room = await rooms.room(db, room_id)
+    if room is None or not room.joined:
+        return Refusal.BOT_LEFT
+    if not facts.is_joined(await rooms.state(db, room_id, MEMBER, user_id)):
+        return Refusal.NOT_A_MEMBER
+    if not rules.may_broadcast(user_id, await rooms.power(db, room_id)):
+        return Refusal.NO_POWER
+    return await _of_room(db, room, user_id)
+
+
+async def _of_room(db: Connection, room: Room, user_id: UserId) -> Refusal | None:
+    if not room.studio:
+        return Refusal.STUDIO_OFF
+    if not room.records:
+        return Refusal.NOT_RECORDED
+    return None if await consent.may_record(db, room.room_id, user_id) else Refusal.NOT_WANTED

@@ -1,0 +1,205 @@
+"""The writing of a studio's broadcast: what its client does becomes rows and events of the journal, in one transaction.
+
+Every step can be repeated: a client that got no answer sends the same again, and nothing is there twice.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from enum import Enum, StrEnum, auto
+from pathlib import Path
+
+from bot.dialects import studio as events
+from bot.dialects.fields import MAX_SEQUENCE
+from bot.recording.model import Change
+from bot.settings import Settings
+from bot.studio.rights import refusal
+from storage import archive, journal, studios
+from storage.database import Connection
+from storage.records import (
+    BlobKey,
+    HeardEvent,
+    RoomId,
+    Studio,
+    StudioId,
+    StudioSlice,
+    StudioSource,
+    StudioState,
+    UserId,
+)
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+GOOD_FOR = timedelta(hours=24)
+"""Time for which a studio waits for its broadcast to begin, and for which slices are taken after its end."""
+MOST_CHANGES = 1000
+MOST_BYTES = 4 * 1024 * 1024
+"""Bytes of one slice: five seconds of two channels that nobody has compressed are one million."""
+
+
+class Problem(StrEnum):
+    """The reason for which a step is refused."""
+
+    OVER = "over"  # nothing more is taken
+    ELSEWHERE = "elsewhere"  # another page, client or process broadcasts with this studio
+    WAITING = "waiting"  # it has not begun
+    OTHER_BYTES = "other_bytes"  # a slice of this number came before, with other bytes
+    TOO_MANY = "too_many"  # slices or changes
+    TOO_LARGE = "too_large"
+    ROOM_FULL = "room_full"
+
+
+class StudioRefusedError(Exception):
+    """A step that is refused, for this `problem`."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+class Taken(Enum):
+    """The outcome of a step."""
+
+    NOW = auto()
+    BEFORE = auto()  # it was taken already
+
+
+class Writing:
+    """A writer of studios' broadcasts. Its methods raise StudioRefusedError and StoreError."""
+
+    def __init__(self, store: Store, settings: Settings, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+
+    async def start(self, studio_id: StudioId, client: str) -> Taken:
+        """Begin the broadcast. `client`: a name that the client has chosen, and keeps over restarts."""
+        async with self._store.write() as db:
+            studio = await self._of(db, studio_id, client)
+            if studio.state.is_on_air:
+                return Taken.BEFORE
+            now = self._clock()
+            live = replace(studio, client=client, state=StudioState.LIVE, started_at=now, heard_at=now)
+            await studios.save(db, live)
+            await self._write(db, events.started(live, now), now)
+        log.info("a studio is live: room=%s studio=%d", studio.room_id, studio.id)
+        return Taken.NOW
+
+    async def add(
+        self,
+        studio_id: StudioId,
+        client: str,
+        number: int,
+        file: Path,
+        blob: BlobKey,
+        size: int,
+        duration_ms: int | None,
+    ) -> Taken:
+        """Take a slice, whose bytes are in `file` with this hash and size: when this returns it is on the disk. The
+        caller removes the file."""
+        async with self._store.read() as db:
+            studio = await self._of(db, studio_id, client, late=True)
+            if await self._is_known(db, studio, number, blob):
+                return Taken.BEFORE
+            await self._refuse_too_much(db, studio, number, size)
+        async with self._store.blobs.arriving((file, blob)) as new, self._store.write() as db:
+            studio = await self._of(db, studio_id, client, late=True)
+            if await self._is_known(db, studio, number, blob):
+                return Taken.BEFORE
+            await new.keep(db)
+            now = self._clock()
+            piece = StudioSlice(studio.id, number, blob, size, now, duration_ms)
+            await studios.save_slice(db, piece)
+            await studios.save(db, replace(studio, bytes=studio.bytes + size, heard_at=now))
+            await self._write(db, events.chunk(studio, piece, now), now)
+        return Taken.NOW
+
+    async def change(self, studio_id: StudioId, client: str, change: Change, last: int | None = None) -> Taken:
+        """Pause, resume or stop the broadcast. `last`: the number of the last slice, of a stop."""
+        async with self._store.write() as db:
+            studio = await self._of(db, studio_id, client, late=change is Change.STOPPED)
+            if studio.state is _AFTER[change]:
+                return Taken.BEFORE
+            if not studio.state.is_on_air:
+                raise StudioRefusedError(Problem.WAITING)
+            if studio.changes >= MOST_CHANGES and change is not Change.STOPPED:
+                raise StudioRefusedError(Problem.TOO_MANY)
+            await self._changed(db, studio, change, last)
+        return Taken.NOW
+
+    async def end(self, db: Connection, studio: Studio) -> None:
+        """End a studio from outside, in the caller's transaction: its right is over, it expired, or another is in its
+        place. A broadcast that runs is stopped with what came so far."""
+        if studio.state is StudioState.OVER:
+            return
+        if studio.state.is_on_air:
+            numbers = await studios.numbers_of(db, studio.id)
+            await self._changed(db, studio, Change.STOPPED, max(numbers, default=None), right=False)
+        else:
+            await studios.save(db, replace(studio, state=StudioState.OVER, ended_at=self._clock()))
+        log.info("a studio is over: room=%s studio=%d", studio.room_id, studio.id)
+
+    async def _changed(
+        self, db: Connection, studio: Studio, change: Change, last: int | None, *, right: bool = True
+    ) -> None:
+        now, number = self._clock(), studio.changes + 1
+        ended_at = now if change is Change.STOPPED else None
+        # Without the right to it nothing more is taken: `last` stays unset.
+        kept = last if right else None
+        after = replace(studio, state=_AFTER[change], changes=number, heard_at=now, ended_at=ended_at, last=kept)
+        await studios.save(db, after)
+        await self._write(db, events.changed(studio, number, change, now, last), now)
+
+    async def _write(self, db: Connection, event: HeardEvent, now: datetime) -> None:
+        await journal.add(db, event, now)
+
+    async def _of(self, db: Connection, studio_id: StudioId, client: str, *, late: bool = False) -> Studio:
+        """Return the studio, if this client may go on with it now. `late`: also after its client has stopped it."""
+        studio = await studios.get(db, studio_id)
+        if studio is None or await refusal(db, studio.room_id, studio.user_id) is not None:
+            raise StudioRefusedError(Problem.OVER)
+        now = self._clock()
+        if studio.state is StudioState.WAITING and now >= studio.expires_at:
+            raise StudioRefusedError(Problem.OVER)
+        if studio.client is not None and studio.client != client:
+            raise StudioRefusedError(Problem.ELSEWHERE)
+        if studio.state is StudioState.OVER:
+            ended_at = studio.ended_at or studio.made_at
+            if not late or studio.last is None or now >= ended_at + GOOD_FOR:
+                raise StudioRefusedError(Problem.OVER)
+        return studio
+
+    async def _is_known(self, db: Connection, studio: Studio, number: int, blob: BlobKey) -> bool:
+        if studio.state is StudioState.WAITING:
+            raise StudioRefusedError(Problem.WAITING)
+        known = await studios.slice_of(db, studio.id, number)
+        if known is not None and known.blob != blob:
+            raise StudioRefusedError(Problem.OTHER_BYTES)
+        if known is None and studio.state is StudioState.OVER and number > (studio.last or 0):
+            raise StudioRefusedError(Problem.OVER)
+        return known is not None
+
+    async def _refuse_too_much(self, db: Connection, studio: Studio, number: int, size: int) -> None:
+        if not 0 < number <= MAX_SEQUENCE:
+            raise StudioRefusedError(Problem.TOO_MANY)
+        if size > min(MOST_BYTES, self._settings.recording.max_chunk_bytes):
+            raise StudioRefusedError(Problem.TOO_LARGE)
+        used = await archive.bytes_of_room(db, studio.room_id)
+        if used + size > self._settings.storage.max_bytes_per_room:
+            raise StudioRefusedError(Problem.ROOM_FULL)
+
+
+_AFTER = {
+    Change.PAUSED: StudioState.PAUSED,
+    Change.RESUMED: StudioState.LIVE,
+    Change.STOPPED: StudioState.OVER,
+}
+
+
+def new_studio(room_id: RoomId, user_id: UserId, source: StudioSource, now: datetime) -> Studio:
+    """Make a studio that waits for its broadcast; the token's hash is the caller's."""
+    key = secrets.token_hex(16)
+    return Studio(StudioId(0), key, room_id, user_id, source, StudioState.WAITING, now, now + GOOD_FOR)

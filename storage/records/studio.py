@@ -1,0 +1,73 @@
+"""Studios: a broadcast that is made beside the homeserver, from a page, a source client or the shell. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+from storage.records.ids import BlobKey, EventId, RoomId, UserId
+
+StudioId = NewType("StudioId", int)
+
+
+class StudioSource(StrEnum):
+    """What the sound of a studio comes from."""
+
+    PAGE = "page"  # the studio's page in a browser
+    CLIENT = "client"  # an Icecast source client
+    SHELL = "shell"  # `aircheck broadcast`
+
+
+class StudioState(StrEnum):
+    """The life of a studio: waiting, live or paused in turns, over."""
+
+    WAITING = "waiting"  # nothing was sent so far
+    LIVE = "live"
+    PAUSED = "paused"
+    OVER = "over"  # stopped, expired, replaced, or the right to it ended
+
+    @property
+    def is_on_air(self) -> bool:
+        return self in (StudioState.LIVE, StudioState.PAUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """The capability of one member to make one broadcast in one room, and the broadcast that was made with it.
+
+    The token is never stored, only its look-up hash: it is computed from the secret and `key` when it is sent.
+    """
+
+    id: StudioId  # 0 before it is stored
+    key: str  # random; names the events of the broadcast, and the token is made from it
+    room_id: RoomId
+    user_id: UserId
+    source: StudioSource
+    state: StudioState
+    made_at: datetime
+    expires_at: datetime  # a studio that waits ends then
+    token_sha256: str | None = None  # None: of the shell, which needs none
+    client: str | None = None  # the page, source client or process that broadcasts: no other may go on with it
+    started_at: datetime | None = None
+    heard_at: datetime | None = None  # last sign of life of the client
+    ended_at: datetime | None = None
+    changes: int = 0  # the info events so far, which numbers the next
+    last: int | None = None  # the number of the last slice, once the client has stopped
+    bytes: int = 0  # of all slices so far
+    title: str | None = None  # for the recording, as its speaker typed it
+    description: str | None = None
+    cover: BlobKey | None = None  # a square JPEG, for the recording
+    info_event: EventId | None = None  # the `started` event in the room, where the room wants events
+
+
+@dataclass(frozen=True, slots=True)
+class StudioSlice:
+    """A slice of a studio's sound as it was uploaded, on the disk before it was acknowledged."""
+
+    studio_id: StudioId
+    number: int  # from 1
+    blob: BlobKey
+    bytes: int
+    received_at: datetime
+    duration_ms: int | None = None  # as the client says
+    sent_as: EventId | None = None  # the chunk's event in the room, where the room wants events

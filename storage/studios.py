@@ -97,10 +97,10 @@ async def forget_slices(db: Connection, blobs: Collection[BlobKey]) -> None:
 
 async def forget(db: Connection, studio_id: StudioId) -> tuple[BlobKey, ...]:
     """Delete a studio with its slices; return the blobs that its rows named."""
-    blobs = {piece.blob for piece in await slices_of(db, studio_id)}
+    named = {piece.blob for piece in await slices_of(db, studio_id)}
     studio = await get(db, studio_id)
     if studio is not None and studio.cover is not None:
-        blobs.add(studio.cover)
+        named.add(studio.cover)
     await db.execute(delete(studio_slices).where(studio_slices.c.studio_id == studio_id))
     await db.execute(delete(studios).where(studios.c.id == studio_id))
-    return tuple(sorted(blobs))
+    return tuple(sorted(named))

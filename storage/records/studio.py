@@ -11,7 +11,7 @@ StudioId = NewType("StudioId", int)
 
 
 class StudioSource(StrEnum):
-    """What the sound of a studio comes from."""
+    """The sender of a studio's sound."""
 
     PAGE = "page"  # the studio's page in a browser
     CLIENT = "client"  # an Icecast source client

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from bot import orders
 from bot.intake import expiry, portraying
 from bot.settings import RetentionSettings
+from bot.studio import ending as studio
+from bot.studio.writing import GOOD_FOR
 from storage import (
     archive,
     early_redactions,
@@ -88,6 +90,7 @@ class Keeper:
             await feed_editions.prune(db)
             await early_redactions.prune(db, now - KEEP_HANDLED_EVENTS)
             await ended_addresses.prune(db, now - KEEP_ENDED_ADDRESSES)
+            await studio.tidy(db, now, GOOD_FOR)
             done = await jobs.prune(db, now, KEEP_FINISHED_JOBS)
             if overdue := await marks.take_overdue(db, now):
                 await jobs.add(db, orders.Forget(tuple(overdue)).job(), now)

@@ -148,6 +148,13 @@ def published(*, title: str, length: str, whole: str, address: str | None, prefi
     return told.format(title=title, length=length, whole=whole, prefix=prefix)
 
 
+def live_at(page: str | None, *, prefix: str) -> str:
+    """Tell where a broadcast is heard that has begun: on the podcast's public page, or by an address of one's own."""
+    if page:
+        return _("Listen here: {page}").format(page=page)
+    return _("Say `{prefix} feed` to get your own address, where you can listen.").format(prefix=prefix)
+
+
 def waits(*, length: str, whole: str, code: str, prefix: str) -> str:
     """Tell that a recording waits for approval, who can hear it so far, and how it is approved. As long as it is not
     published, nothing that it says is repeated."""

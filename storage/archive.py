@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from storage import found_again
+from storage import studios as uploads
 from storage.cache import Edition, new_edition
 from storage.database import Connection
 from storage.found_again import Trace
@@ -515,10 +516,11 @@ async def blobs_with(db: Connection, prefix: str) -> list[BlobKey]:
 
 
 async def bytes_of_room(db: Connection, room_id: RoomId) -> int:
-    """Return the size of a room's chunks, stems, episodes and original sound, in bytes."""
+    """Return the size of a room's chunks, stems, episodes and original sound, and of what studios have uploaded, in
+    bytes."""
     of_room = select(recording_table.c.id).where(recording_table.c.room_id == room_id)
     total = 0
     for table in (chunk_table, stem_blobs, episodes, originals):
         result = await db.execute(select(func.sum(table.c.bytes)).where(table.c.recording_id.in_(of_room)))
         total += int(result.scalar_one_or_none() or 0)
-    return total
+    return total + await uploads.bytes_in(db, room_id)

@@ -26,9 +26,9 @@ from storage import archive, dialect
 from storage.database import FILE_NAME, Connection
 from storage.errors import TornTextError
 from storage.place import Place
-from storage.records import BlobKey, RecordingId, RoomId, UserId
+from storage.records import BlobKey, RecordingId, RoomId, UserId, Via
 from storage.store import Store
-from storage.tables import metadata
+from storage.tables import chunks, metadata, recordings, studio_slices, studios
 
 AT_ONCE = 200
 NO_TEXT = "its key is no text"
@@ -40,7 +40,7 @@ UNREADABLE = (ValueError, TypeError, KeyError, LookupError, AttributeError, Torn
 @dataclass(frozen=True, slots=True)
 class Use:
     """A row that names a blob: its table and column, what it is about, and the length that it gives. `stem`: the number
-    of the stem that a chunk is a slice of."""
+    of the stem that a chunk is a slice of; `via`: the way on which its recording came."""
 
     blob: BlobKey
     table: str
@@ -50,12 +50,15 @@ class Use:
     user: UserId | None
     bytes: int | None
     stem: int | None = None
+    via: Via | None = None
 
     @property
     def is_last(self) -> bool:
-        """Return whether the blob is made of nothing else, and nobody else has it: sound of a call, or the picture that
-        a moderator chose."""
-        return self.table == "stem_blobs" or self.stem is not None or self.column == "own_cover"
+        """Return whether the blob is made of nothing else, and nobody else has it: sound of a call, the picture that a
+        moderator chose, or what was uploaded in a studio."""
+        if self.table == "chunks":
+            return self.stem is not None or self.via is not None
+        return self.table in ("stem_blobs", "recordings", "studios", "studio_slices") or self.column == "own_cover"
 
     @property
     def what(self) -> str:
@@ -90,11 +93,22 @@ async def uses(db: Connection, blobs: Sequence[BlobKey]) -> list[Use]:
     """Return the rows that name these blobs."""
     found = []
     for named in archive.NAMED:
-        columns = named.table.c
-        fields = [columns.get(name) for name in ("recording_id", "room_id", "user_id", "bytes", "stem")]
-        statement = select(named, *(null() if each is None else each for each in fields)).where(named.in_(blobs))
+        fields = [_told(named.table, name) for name in ("recording_id", "room_id", "user_id", "bytes", "stem", "via")]
+        statement = select(named, *fields).where(named.in_(blobs))
         found += [Use(row[0], named.table.name, named.name, *row[1:]) for row in await db.execute(statement)]
     return found
+
+
+def _told(table: Table, name: str) -> ColumnElement[Any]:
+    """Return what a table's rows tell by this name, also by the row that they belong to; NULL if they don't."""
+    if table is recordings and name == "recording_id":
+        return recordings.c.id
+    if table is chunks and name == "via":
+        return select(recordings.c.via).where(recordings.c.id == chunks.c.recording_id).scalar_subquery()
+    if table is studio_slices and name in ("room_id", "user_id"):
+        return select(studios.c[name]).where(studios.c.id == studio_slices.c.studio_id).scalar_subquery()
+    told = table.c.get(name)
+    return null() if told is None else told
 
 
 async def torn(store: Store) -> AsyncIterator[Torn]:

@@ -1,16 +1,31 @@
 """Studios, and the slices that they have uploaded."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, func, literal, select, update
 
 from storage.database import Connection
-from storage.records import BlobKey, RoomId, Studio, StudioId, StudioSlice, StudioState, UserId
+from storage.records import (
+    BlobKey,
+    ChunkState,
+    EventId,
+    RecordingState,
+    RoomId,
+    Studio,
+    StudioId,
+    StudioSlice,
+    StudioState,
+    UserId,
+)
 from storage.rows import columns, put, record
-from storage.tables import studio_slices, studios
+from storage.tables import chunks, recordings, studio_slices, studios
 
 ON_AIR = tuple(state for state in StudioState if state.is_on_air)
+AT_ONCE = 200
+_STARTED = literal("$studio.") + studios.c.key + ".started"
+"""The name of the event that begins a studio's broadcast, as `Studio.event_id`."""
 
 
 async def add(db: Connection, studio: Studio) -> Studio:
@@ -58,6 +73,48 @@ async def open_in(db: Connection, room_id: RoomId | None = None, user_id: UserId
     return tuple(record(Studio, row) for row in await db.execute(wanted.order_by("id")))
 
 
+async def expired(db: Connection, now: datetime) -> tuple[Studio, ...]:
+    """Return the studios whose broadcast has not begun in time."""
+    waiting = (studios.c.state == StudioState.WAITING) & (studios.c.expires_at <= now)
+    return tuple(record(Studio, row) for row in await db.execute(select(studios).where(waiting).order_by("id")))
+
+
+async def silent(db: Connection, since: datetime) -> tuple[Studio, ...]:
+    """Return the studios on air of whose client nothing was heard since a time, and whose recording is live no more."""
+    is_live = exists().where(recordings.c.event_id == _STARTED, recordings.c.state == RecordingState.LIVE)
+    idle = studios.c.state.in_(ON_AIR) & (studios.c.heard_at < since) & ~is_live
+    return tuple(record(Studio, row) for row in await db.execute(select(studios).where(idle).order_by("id")))
+
+
+async def settled(db: Connection, ended_before: datetime) -> tuple[Studio, ...]:
+    """Return the studios that ended before a time and have rows about slices, or texts, that nothing needs any more:
+    their recording has all of their sound, or there is none."""
+    waits = (chunks.c.state == ChunkState.WAITING_FOR_MEDIA) & (chunks.c.recording_id == recordings.c.id)
+    needed = exists().where(
+        recordings.c.event_id == _STARTED,
+        recordings.c.state.in_([state for state in RecordingState if state.is_open]) | exists().where(waits),
+    )
+    of_slices = studio_slices.c.blob.is_not(None) | studio_slices.c.sent_as.is_(None)
+    has_slices = exists().where(studio_slices.c.studio_id == studios.c.id, of_slices)
+    over = (studios.c.state == StudioState.OVER) & (studios.c.ended_at < ended_before)
+    left = has_slices | studios.c.client.is_not(None) | studios.c.cover.is_not(None)
+    rows = await db.execute(select(studios).where(over, left, ~needed).order_by("id"))
+    return tuple(record(Studio, row) for row in rows)
+
+
+async def without_recording(db: Connection, ended_before: datetime) -> tuple[StudioId, ...]:
+    """Return the studios that ended before a time and made no recording, or one that is deleted."""
+    kept = exists().where(recordings.c.event_id == _STARTED, recordings.c.state != RecordingState.DELETED)
+    over = (studios.c.state == StudioState.OVER) & (studios.c.ended_at < ended_before)
+    return tuple(map(StudioId, (await db.execute(select(studios.c.id).where(over, ~kept).order_by("id"))).scalars()))
+
+
+async def by_info_event(db: Connection, event_id: EventId) -> Studio | None:
+    """Return the studio whose broadcast this event begins in its room, where the room wants events."""
+    row = (await db.execute(select(studios).where(studios.c.info_event == event_id).limit(1))).one_or_none()
+    return record(Studio, row) if row else None
+
+
 # ---- slices
 
 
@@ -80,9 +137,11 @@ async def numbers_of(db: Connection, studio_id: StudioId) -> Sequence[int]:
 
 
 async def bytes_in(db: Connection, room_id: RoomId) -> int:
-    """Return the size of the slices of a room that are not forgotten, in bytes."""
+    """Return the size of the slices of a room whose sound is no chunk's so far, in bytes."""
     here = select(studios.c.id).where(studios.c.room_id == room_id)
-    total = select(func.sum(studio_slices.c.bytes)).where(studio_slices.c.studio_id.in_(here))
+    is_chunk = exists().where(chunks.c.blob == studio_slices.c.blob)
+    waiting = studio_slices.c.blob.is_not(None) & ~is_chunk
+    total = select(func.sum(studio_slices.c.bytes)).where(studio_slices.c.studio_id.in_(here), waiting)
     return int((await db.execute(total)).scalar_one_or_none() or 0)
 
 
@@ -90,17 +149,54 @@ async def save_slice(db: Connection, piece: StudioSlice) -> None:
     await put(db, studio_slices, columns(piece))
 
 
-async def forget_slices(db: Connection, blobs: Collection[BlobKey]) -> None:
-    """Delete the rows of slices with these bytes: what is removed from a recording is kept nowhere else."""
-    await db.execute(delete(studio_slices).where(studio_slices.c.blob.in_(list(blobs))))
+async def slice_sent_as(db: Connection, event_id: EventId) -> StudioSlice | None:
+    """Return the slice whose chunk is this event in its room, where the room wants events."""
+    row = (await db.execute(select(studio_slices).where(studio_slices.c.sent_as == event_id).limit(1))).one_or_none()
+    return record(StudioSlice, row) if row else None
+
+
+async def drop_sound(db: Connection, studio_id: StudioId, numbers: Collection[int] | None = None) -> set[BlobKey]:
+    """Drop the sound of a studio's slices, of all or of these numbers; return the blobs that their rows named. The rows
+    stay, so that their client sends none of them again."""
+    dropped = set[BlobKey]()
+    wanted = [None] if numbers is None else [*batched(sorted(numbers))]
+    for some in wanted:
+        these = (studio_slices.c.studio_id == studio_id) & studio_slices.c.blob.is_not(None)
+        if some is not None:
+            these &= studio_slices.c.number.in_(some)
+        dropped |= set((await db.execute(select(studio_slices.c.blob).where(these))).scalars())
+        await db.execute(update(studio_slices).where(these).values(blob=None))
+    return dropped
+
+
+async def forget_numbers(db: Connection, studio_id: StudioId) -> None:
+    """Delete the rows of slices that were sent nowhere: nobody uploads any more."""
+    unsent = (studio_slices.c.studio_id == studio_id) & studio_slices.c.sent_as.is_(None)
+    await db.execute(delete(studio_slices).where(unsent))
+
+
+async def erase(db: Connection, studio: Studio, now: datetime) -> set[BlobKey]:
+    """Leave nothing of a studio whose recording is deleted but its ids, which refuse what comes late; return the blobs
+    that its rows named."""
+    named = await drop_sound(db, studio.id) | ({studio.cover} if studio.cover is not None else set())
+    await db.execute(delete(studio_slices).where(studio_slices.c.studio_id == studio.id))
+    over = replace(studio, state=StudioState.OVER, ended_at=studio.ended_at or now, last=None)
+    await save(db, replace(over, client=None, title=None, description=None, cover=None, bytes=0))
+    return named
 
 
 async def forget(db: Connection, studio_id: StudioId) -> tuple[BlobKey, ...]:
     """Delete a studio with its slices; return the blobs that its rows named."""
-    named = {piece.blob for piece in await slices_of(db, studio_id)}
+    named = await drop_sound(db, studio_id)
     studio = await get(db, studio_id)
     if studio is not None and studio.cover is not None:
         named.add(studio.cover)
     await db.execute(delete(studio_slices).where(studio_slices.c.studio_id == studio_id))
     await db.execute(delete(studios).where(studios.c.id == studio_id))
     return tuple(sorted(named))
+
+
+def batched(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Cut numbers into as many as one statement takes."""
+    for start in range(0, len(numbers), AT_ONCE):
+        yield numbers[start : start + AT_ONCE]

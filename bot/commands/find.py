@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from bot.commands.parse import Code, Last, RecordingName
+from bot.intake import shown
 from storage import archive, heirs
 from storage.database import Connection
 from storage.records import Recording, RecordingState, RoomId
@@ -19,7 +20,7 @@ async def find_recording(db: Connection, room_id: RoomId | None, name: Recording
         case Code(letters=letters):
             recording = await archive.recording_by_code(db, letters)
         case event_id:
-            recording = await archive.recording_by_event(db, event_id)
+            recording = await archive.recording_by_event(db, await shown.named_here(db, event_id))
     if recording is None or recording.state is RecordingState.DELETED:
         return None
     return recording if room_id is None or recording.room_id in await heirs.line(db, room_id) else None

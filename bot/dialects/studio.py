@@ -24,7 +24,7 @@ _BLOB = re.compile(r"[0-9a-f]{64}")
 
 def started_id(studio: Studio) -> EventId:
     """Return the name of the event that begins a studio's broadcast, and so the broadcast's id."""
-    return EventId(f"$studio.{studio.key}.started")
+    return studio.event_id
 
 
 def change_id(studio: Studio, number: int) -> EventId:
@@ -48,6 +48,12 @@ def key_of(event_id: EventId) -> str | None:
     return name[1] if name else None
 
 
+def number_of(event_id: EventId) -> int | None:
+    """Return the number of the slice whose event this is; None for any other event."""
+    name = _NAME.fullmatch(event_id)
+    return int(name[2]) if name and name[2].isdecimal() else None
+
+
 # ---- writing
 
 
@@ -64,6 +70,7 @@ def changed(studio: Studio, number: int, change: Change, at: datetime, last: int
 
 def chunk(studio: Studio, piece: StudioSlice, at: datetime) -> HeardEvent:
     """Write the event of a slice that is on the disk."""
+    assert piece.blob is not None, "it has come now"
     content: dict[str, object] = {"sequence": piece.number, "blob": piece.blob, "info": {"size": piece.bytes}}
     if piece.duration_ms is not None:
         content["info"] = {"size": piece.bytes, "duration": piece.duration_ms}

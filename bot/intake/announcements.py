@@ -4,22 +4,26 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import orders, topics, words
+from bot.dialects import studio
+from bot.feeds import addresses
 from bot.feeds.shown import people
 from bot.language import _, speaking
 from bot.recording.wording import words_of
-from storage import archive, jobs, rooms
+from bot.settings import Settings
+from storage import archive, heirs, jobs, rooms
 from storage.database import Connection
-from storage.records import Announce, EventId, JobState, Recording, RecordingId, RecordingState, Room
+from storage.records import Announce, EventId, JobState, Recording, RecordingId, RecordingState, Room, Visibility
 
 RECORDED = "🔴"
 """The reaction to the started event of a broadcast that is recorded."""
 
 
 async def begun(db: Connection, room: Room, recording: Recording, now: datetime) -> None:
-    """Tell the room that a recording has begun, as it chose: by a notice, by a reaction, or not at all."""
-    if room.announce is Announce.QUIET:
+    """Tell the room that a recording has begun, as it chose: by a notice, by a reaction, or not at all. A broadcast
+    from a studio has no event to react to: also a room that wants it quiet gets a notice, which says where it is."""
+    if room.announce is Announce.QUIET and not studio.is_ours(recording.event_id):
         order: orders.Order = orders.React(recording.event_id, room.room_id, RECORDED)
-    elif room.announce is Announce.ON:
+    elif room.announce is not Announce.OFF:
         with speaking(room.language):
             body = _(words_of(recording).begun).format(who=people(recording))
         topic = topics.recording_begun(recording.event_id)
@@ -27,6 +31,18 @@ async def begun(db: Connection, room: Room, recording: Recording, now: datetime)
     else:
         return
     await jobs.add(db, order.job(), now)
+
+
+async def with_place(db: Connection, notice: orders.Notice, body: str, settings: Settings) -> str:
+    """Return the words of a notice, of one that tells of a beginning in a studio with the place where it is heard."""
+    recording = await archive.recording(db, notice.begins) if notice.begins is not None else None
+    if recording is None or recording.via is None:
+        return body
+    podcast = await heirs.podcast(db, await heirs.line(db, recording.room_id))
+    listed = recording.public and not recording.unreviewed and podcast.visibility is Visibility.PUBLIC
+    page = addresses.public_shelf(settings.web.address, podcast.key).page if listed else None
+    with speaking(await rooms.language(db, recording.room_id)):
+        return f"{body} {words.live_at(page, prefix=settings.commands.prefix)}"
 
 
 async def is_void(db: Connection, recording_id: RecordingId) -> bool:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from bot import dialects, facts, orders, topics, words
+from bot.dialects import studio
 from bot.dialects.events import Event, FloorRequested, MembershipChanged, Reacted, TextMessage
 from bot.event_types import MEMBER
 from bot.intake import chats, gapwalk, questions, walkie, wishes
@@ -73,6 +74,7 @@ class Selection:
     ) -> bool:
         """Return whether to keep an event, given a dialect's reading of it. With `gap` the event was found in that gap
         of the timeline, where the event that it refers to may lie too."""
+        event = None if studio.is_ours(heard.event_id) else event  # no homeserver gives such a name
         match event:
             case None:
                 return False

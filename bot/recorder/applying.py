@@ -12,7 +12,7 @@ from functools import partial
 from bot import orders
 from bot.intake import announcements, calls, portraying
 from bot.language import speaking
-from bot.recorder import asking, floor
+from bot.recorder import asking, floor, uploads
 from bot.recorder.erasing import erase, forget, forget_older_audio, hand_back, take_back, withdraw
 from bot.recording.broadcast.orphans import is_candidate, kept_until, released
 from bot.recording.chunks import is_removed
@@ -107,6 +107,8 @@ class Applying:
         if outcome.recording.state is not recording.state:
             await rooms.touch(db, recording.room_id, now)
             log.info("recording=%s room=%s is %s", recording.code, recording.room_id, outcome.recording.state)
+        unwanted = await uploads.follow(db, (recording, before), (outcome.recording, outcome.chunks), now)
+        await forget(db, unwanted, now)
         await self.effects(db, outcome.recording, outcome.effects)
         if _lost_a_speaker(recording, outcome.recording):
             await announcements.take_name_out(db, outcome.recording, now)

@@ -7,6 +7,7 @@ answer heals a recording that was decided without it.
 from datetime import datetime, timedelta
 
 from bot import orders
+from bot.dialects import studio
 from bot.recording.model import ChunkSent, RecordingEvent
 from bot.recording.policy import ASKING_MAY_TAKE, Limits
 from storage import gaps, history_checks, jobs
@@ -22,7 +23,7 @@ NOBODY_ASKS = frozenset({EndedBy.SWITCHED_OFF, EndedBy.REMOVED})
 
 async def is_answered(db: Connection, recording: Recording, now: datetime, limits: Limits) -> bool:
     """Return whether absent chunks may be called missing now, or a broadcast abandoned."""
-    if not recording.state.is_open or recording.ended_by in NOBODY_ASKS or recording.via is not None:
+    if not recording.state.is_open or recording.ended_by in NOBODY_ASKS or studio.is_ours(recording.event_id):
         return True
     is_live = recording.state is RecordingState.LIVE
     due = recording.heard_at + limits.patience(paused=recording.paused) if is_live else recording.quiet_until
@@ -36,7 +37,7 @@ async def is_answered(db: Connection, recording: Recording, now: datetime, limit
 
 async def ask(db: Connection, recording: Recording, at: datetime, now: datetime) -> None:
     """Have all events of a broadcast read again at this time, or earlier if a job will do so anyway."""
-    if recording.via is not None:
+    if studio.is_ours(recording.event_id):
         return  # the homeserver knows nothing of it
     known = await jobs.find(db, orders.Reread.about(recording.event_id))
     if known is not None and known.state is JobState.READY and known.run_at <= at:

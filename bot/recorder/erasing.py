@@ -7,6 +7,7 @@ from datetime import datetime
 from bot import orders
 from bot.intake import announcements, portraying
 from bot.intake.unsending import unsend
+from bot.recorder import uploads
 from bot.recording.kinds import kind_of
 from bot.recording.wording import TOLD
 from storage import (
@@ -50,9 +51,10 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
         await sessions.erase(db, recording.id, [event_id for event_id in events if event_id != recording.event_id])
     await history_checks.forget(db, recording.id)
     await live_listening.forget(db, recording.id)
+    parts = await archive.transmissions_of(db, recording.id)
+    await forget(db, await uploads.erase(db, (recording.event_id, *parts), now), now)
     speakers = {recording.broadcaster, *(chunk.sender for chunk in chunks)}
     await portraying.look(db, recording.room_id, speakers, now)
-    parts = await archive.transmissions_of(db, recording.id)
     fetched = [chunk.id for chunk in chunks if chunk.event_id]
     await jobs.cancel(db, orders.of_recording(recording, fetched, TOLD, parts))
     for part in (None, *parts):

@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from bot import dialects, orders
 from bot.dialects.events import Event, FloorRequested, MembershipChanged, Reacted, TextMessage
-from bot.intake import consent, own_cover, redacting, wishes
+from bot.intake import consent, own_cover, redacting, shown, wishes
+from bot.recorder import uploads
 from bot.recorder.applying import Applying
+from bot.recorder.erasing import forget
 from bot.recorder.joining import Joining
 from bot.recorder.starting import Starting
 from bot.recorder.transmitting import Transmitting
@@ -122,6 +125,7 @@ class Hearing:
                 await self._message(db, heard, event)
             return
         await self._to_recording(db, heard, event)
+        await forget(db, await uploads.ignored(db, heard.event_id), self._clock())
         if redactor is not None:  # listed in the ledger, without sound
             await self._redact(db, heard, Redacted(heard.event_id, redactor, may=True))
 
@@ -148,13 +152,15 @@ class Hearing:
         that can't be a lost chunk is a part of a session."""
         if await self._transmitting.message(db, heard, event):
             return
-        running = await archive.open_broadcasts(db, heard.room_id, event.sender) if event.plain else ()
+        open_ones = await archive.open_broadcasts(db, heard.room_id, event.sender) if event.plain else ()
+        running = [recording for recording in open_ones if recording.via is None]  # a studio loses none into the room
         if running and await consent.may_go_on(db, running[-1]):
             await self._apply(db, running[-1].id, event, event_id=heard.event_id, position=heard.position)
         await self._join(db, heard, event)  # unless it is a candidate now
 
     async def _redact(self, db: Connection, heard: HeardEvent, event: Redacted) -> None:
         await wishes.redacted(db, heard, event, self._clock())
+        event = replace(event, redacts=await shown.named_here(db, event.redacts))
         recording = await archive.recording_of_broadcast(db, event.redacts)
         chunk = await archive.chunk_of_event(db, event.redacts)
         if recording is None and chunk is not None:

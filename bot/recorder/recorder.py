@@ -164,7 +164,8 @@ class Recorder:
         async with self._store.read() as db:
             recording = await archive.recording(db, recording_id)
             unread = recording is not None and await journal.waits_in(db, recording.room_id)
-        if recording is not None and recording.state is RecordingState.LIVE and (unread or not self._hears()):
+        hears = self._hears() or (recording is not None and recording.via is not None)
+        if recording is not None and recording.state is RecordingState.LIVE and (unread or not hears):
             # Signs of life may still be on the homeserver or in the journal: read them before anything is abandoned.
             raise TryLater("waiting for events from the homeserver", after_s=5, at_most_s=UNREAD_AT_MOST_S)
         if unread:

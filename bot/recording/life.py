@@ -39,6 +39,7 @@ def tombstone(recording: Recording, now: datetime) -> Recording:
         unheard=(),
         turns=(),
         notice=None,
+        cover=None,
     )
 
 

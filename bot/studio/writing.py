@@ -176,7 +176,7 @@ class Writing:
         if studio.state is StudioState.WAITING:
             raise StudioRefusedError(Problem.WAITING)
         known = await studios.slice_of(db, studio.id, number)
-        if known is not None and known.blob != blob:
+        if known is not None and known.blob not in (None, blob):
             raise StudioRefusedError(Problem.OTHER_BYTES)
         if known is None and studio.state is StudioState.OVER and number > (studio.last or 0):
             raise StudioRefusedError(Problem.OVER)

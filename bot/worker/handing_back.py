@@ -28,6 +28,7 @@ from bot.audio.waveform import msc3246, stretch, whole
 from bot.errors import GiveUp, TryLater
 from bot.event_types import ENCRYPTED, MESSAGE
 from bot.feeds import titles
+from bot.intake import shown
 from bot.intake.unsending import unsend
 from bot.language import _, speaking
 from bot.matrix.sending import Sending
@@ -314,10 +315,13 @@ class HandingBack:
                 "waveform": await asyncio.to_thread(msc3246, peaks),
             },
             "org.matrix.msc3245.voice": {},
-            "m.relates_to": {"rel_type": "m.reference", "event_id": recording.event_id},
             "m.mentions": {},
             "org.aircheck.recording": recording.code,
         }
+        async with self._store.read() as db:
+            began = await shown.event_of(db, recording)
+        if began is not None:
+            content["m.relates_to"] = {"rel_type": "m.reference", "event_id": began}
         content |= {"url": source.mxc} if source.file is None else {"file": sealed_file(source)}
         if message.replaces is not None:
             content["org.aircheck.replaces"] = message.replaces

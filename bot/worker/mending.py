@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from bot import dialects, orders
+from bot.dialects import studio
 from bot.errors import GiveUp
 from bot.recording.model import ChunkSent, VoiceMessage
 from bot.settings import Settings
@@ -119,8 +120,8 @@ class Mending:
     async def _fetch(self, recording: Recording, chunk: Chunk, name: str) -> bool:
         """Fetch the media of a chunk; return whether its bytes are those of before."""
         source = chunk.source or await self._source(recording, chunk)
-        if source is None or chunk.blob is None:
-            return False
+        if source is None or source.blob is not None or chunk.blob is None:
+            return False  # what was uploaded to us nobody else has
         part = self._store.blobs.part(name)
         fetched = await self._download(source, part, self._settings.recording.max_chunk_bytes)
         if fetched.sha256 != chunk.blob:
@@ -136,7 +137,7 @@ class Mending:
 
     async def _source(self, recording: Recording, chunk: Chunk) -> MediaSource | None:
         """Read the address of a chunk's media from its event."""
-        if chunk.event_id is None or chunk.stem is not None:
+        if chunk.event_id is None or chunk.stem is not None or studio.is_ours(chunk.event_id):
             return None
         heard = await self._history.event(recording.room_id, chunk.event_id)
         event = dialects.read(heard)

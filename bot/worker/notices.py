@@ -10,7 +10,7 @@ from typing import Any
 from bot import orders, words
 from bot.errors import GiveUp, TryLater
 from bot.event_types import MESSAGE
-from bot.intake import announcements, calls, greeting, panels
+from bot.intake import announcements, calls, greeting, panels, shown
 from bot.intake.consent import Apply
 from bot.matrix.sending import Sending
 from bot.recording.model import NoticeSent
@@ -55,7 +55,10 @@ class Notices:
             return
         prefix = self._settings.commands.prefix
         body = order.body.format(prefix=prefix) if order.prefixed else order.body
-        content = notice(body, reply_to=order.reply_to, thread=order.thread, mentions=order.mentions)
+        async with self._store.read() as db:
+            body = await announcements.with_place(db, order, body, self._settings)
+            reply_to = await shown.in_room(db, order.reply_to) if order.reply_to is not None else None
+        content = notice(body, reply_to=reply_to, thread=order.thread, mentions=order.mentions)
         if order.replaces is not None:
             content = edit(content, order.replaces)
         event_id = await self._send(job, order, content)

@@ -5,7 +5,7 @@ import logging
 from bot import orders
 from bot.errors import GiveUp
 from bot.event_types import REACTION
-from bot.intake import announcements, greeting
+from bot.intake import announcements, greeting, shown
 from bot.matrix.sending import Sending
 from storage import archive, rooms
 from storage.records import Job
@@ -27,9 +27,10 @@ class Reacting:
             room = await rooms.room(db, order.room_id)
             recording = await archive.recording_by_event(db, order.event_id)
             gone = recording is None or await announcements.is_void(db, recording.id)
-        if room is None or not room.joined or gone:
+            event_id = await shown.in_room(db, order.event_id)
+        if room is None or not room.joined or gone or event_id is None:
             return
-        relation = {"rel_type": "m.annotation", "event_id": order.event_id, "key": order.key}
+        relation = {"rel_type": "m.annotation", "event_id": event_id, "key": order.key}
         transaction = greeting.transaction(job.id)
         try:
             await self._sending.send(order.room_id, REACTION, {"m.relates_to": relation}, txn_id=transaction)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from bot import dialects, orders
+from bot.dialects import studio
 from bot.dialects.fields import answers_for, type_of
 from bot.dialects.redaction import carried_out
 from bot.errors import GiveUp, TryLater
@@ -53,6 +54,8 @@ class Rereading:
 
     async def __call__(self, job: Job) -> None:
         order = orders.Reread.of(job)
+        if studio.is_ours(order.event_id):
+            return  # the homeserver knows nothing of it
         try:
             await self._reread(order)
         except GiveUp:

@@ -13,6 +13,7 @@ from bot import orders
 from bot.dialects import voice
 from bot.errors import GiveUp, TryLater
 from bot.event_types import MESSAGE
+from bot.intake import shown
 from bot.intake.unsending import unsend
 from bot.matrix.sending import Sending
 from bot.recording.kinds import lay_out
@@ -53,12 +54,13 @@ class Unanswered:
             room = await rooms.room(db, order.room_id)
             assert recording is not None
             sound = await sound_of(db, recording, part_of(order))
+            began = await shown.in_room(db, part_of(order) or recording.event_id)
         if room is None or not room.joined:
             if any(one.withdrawn for one in messages):
                 raise TryLater("the bot is not in the room", after_s=LONGEST_WISH_S, room=order.room_id)
             return
-        began = part_of(order) or recording.event_id
-        found = await self._look_for(order.room_id, began, {one.source.mxc for one in messages if one.source})
+        wanted = {one.source.mxc for one in messages if one.source}
+        found = await self._look_for(order.room_id, began, wanted) if began is not None else {}
         for message in messages:
             event_id = found.get(message.source.mxc) if message.source else None
             if event_id is not None:

@@ -59,6 +59,11 @@ class Studio:
     cover: BlobKey | None = None  # a square JPEG, for the recording
     info_event: EventId | None = None  # the `started` event in the room, where the room wants events
 
+    @property
+    def event_id(self) -> EventId:
+        """The name of the event that begins its broadcast, and so the broadcast's id."""
+        return EventId(f"$studio.{self.key}.started")
+
 
 @dataclass(frozen=True, slots=True)
 class StudioSlice:
@@ -66,7 +71,7 @@ class StudioSlice:
 
     studio_id: StudioId
     number: int  # from 1
-    blob: BlobKey
+    blob: BlobKey | None  # None: it was taken, and its sound is not wanted or needed any more
     bytes: int
     received_at: datetime
     duration_ms: int | None = None  # as the client says

@@ -41,9 +41,9 @@ studio_slices = Table(
     metadata,
     Column("studio_id", BIG, ForeignKey("studios.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("blob", String(64), nullable=False, index=True),
+    Column("blob", String(64), index=True),
     Column("bytes", BIG, nullable=False),
     Column("received_at", Utc, nullable=False),
     Column("duration_ms", Integer),
-    Column("sent_as", String(255)),
+    Column("sent_as", String(255), index=True),
 )

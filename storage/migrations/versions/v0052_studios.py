@@ -53,10 +53,11 @@ def upgrade() -> None:
         sa.Column("studio_id", BIG, sa.ForeignKey("studios.id", ondelete="CASCADE"), primary_key=True,
                   autoincrement=False),
         sa.Column("number", sa.Integer(), primary_key=True, autoincrement=False),
-        sa.Column("blob", sa.String(64), nullable=False),
+        sa.Column("blob", sa.String(64)),
         sa.Column("bytes", BIG, nullable=False),
         sa.Column("received_at", sa.DateTime(), nullable=False),
         sa.Column("duration_ms", sa.Integer()),
         sa.Column("sent_as", sa.String(255)),
     )  # fmt: skip
-    op.create_index("ix_studio_slices_blob", "studio_slices", ["blob"])
+    for column in ("blob", "sent_as"):
+        op.create_index(f"ix_studio_slices_{column}", "studio_slices", [column])

@@ -1,0 +1,39 @@
+"""The end of studios from outside: their right is over, they expired, or their recording has ended without them. In the
+caller's transaction."""
+
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from bot import orders
+from storage import jobs, studios
+from storage.database import Connection
+from storage.records import Studio, StudioState
+
+log = logging.getLogger(__name__)
+
+KEEP_ENDED = timedelta(days=30)
+"""Time for which it is known of a studio that made no recording, or a deleted one, that there was one."""
+
+
+async def close(db: Connection, studio: Studio, now: datetime) -> None:
+    """End a studio without an event: nothing more is taken, and its recording ends by other rules, if it has not."""
+    if studio.state is StudioState.OVER:
+        return
+    await studios.save(db, replace(studio, state=StudioState.OVER, ended_at=now, last=None))
+    log.info("a studio is over: room=%s studio=%d", studio.room_id, studio.id)
+
+
+async def tidy(db: Connection, now: datetime, late: timedelta) -> None:
+    """End the studios that wait in vain or went silent, and forget what nothing needs any more. `late`: how long slices
+    are taken after the end of a broadcast, and how long a client may be silent."""
+    for studio in (*await studios.expired(db, now), *await studios.silent(db, now - late)):
+        await close(db, studio, now)
+    for studio in await studios.settled(db, now - late):
+        unneeded = await studios.drop_sound(db, studio.id) | ({studio.cover} if studio.cover else set())
+        await studios.forget_numbers(db, studio.id)
+        await studios.save(db, replace(studio, client=None, title=None, description=None, cover=None))
+        if unneeded:
+            await jobs.add(db, orders.Forget(tuple(sorted(unneeded))).job(), now)
+    for studio_id in await studios.without_recording(db, now - max(KEEP_ENDED, late)):
+        await studios.forget(db, studio_id)

@@ -8,13 +8,15 @@ from typing import Any, cast
 import pytest
 
 from bot import orders, topics
+from bot.commands.find import find_recording
 from bot.errors import GiveUp
 from bot.matrix.sending import Sending
 from bot.recording.model import Deleted
 from bot.worker.notices import Notices
 from bot.worker.reacting import Reacting
-from storage import found_again, jobs, rooms
-from storage.records import Announce, EventId, Json, RecordingState, RoomId
+from storage import found_again, jobs, rooms, studios
+from storage.records import Announce, EventId, Json, Position, RecordingState, RoomId, Visibility
+from tests.booth import Booth
 from tests.worker.quick import without_ffmpeg
 from tests.world import ALICE, BOT, ROOM, START, Killed, World, chunk, heard, info, world_of
 
@@ -227,3 +229,77 @@ async def test_a_death_at_any_write_says_nothing_twice(told: Told) -> None:
     await told.world.rise_again()
     told.begin()
     assert await told.work() == ["I am recording: Alice has begun a broadcast."]
+
+
+# ---- a studio
+
+
+async def from_a_studio(told: Told) -> Booth:
+    """Broadcast a slice from a studio, and stop."""
+    booth = await Booth.open(told.world)
+    await booth.start()
+    await booth.send(b"slice")
+    await told.work()
+    await booth.stop()
+    return booth
+
+
+@pytest.mark.parametrize(
+    ("announce", "said"),
+    [
+        (Announce.ON, ["I am recording: Alice has begun a broadcast.", "is ready"]),
+        (Announce.QUIET, ["I am recording: Alice has begun a broadcast.", "is ready"]),
+        (Announce.OFF, []),
+    ],
+)
+async def test_a_broadcast_from_a_studio_is_told_by_notices_that_refer_to_nothing(
+    told: Told, announce: Announce, said: list[str]
+) -> None:
+    """No event of the room stands for it: nothing is a reply or a reaction, and where it is heard stands in the notice
+    of its beginning, also where the room wants that quiet."""
+    await told.choose(announce)
+    await from_a_studio(told)
+    bodies = await told.work()
+    assert len(bodies) == len(said)
+    assert all(part in body for part, body in zip(said, bodies, strict=True))
+    assert all("m.relates_to" not in content for _, content in told.room.said.values())
+    if bodies:
+        assert bodies[0].endswith("Say `!aircheck feed` to get your own address, where you can listen.")
+
+
+async def test_a_public_broadcast_from_a_studio_is_told_with_the_address_of_the_page(told: Told) -> None:
+    """Who is in the room follows a link to where it is live."""
+    async with told.world.store.write() as db:
+        room = await rooms.room(db, ROOM)
+        assert room is not None
+        public = replace(room, visibility=Visibility.PUBLIC, public_since=Position(0))
+        await rooms.save_room(db, replace(public, announce=Announce.QUIET))
+    await from_a_studio(told)
+    begun, _ = await told.work()
+    assert f"Listen here: {told.world.settings.web.address}/r/" in begun
+    assert begun.endswith("/")
+
+
+async def test_what_is_said_of_it_answers_its_event_where_the_room_has_one(told: Told) -> None:
+    """Where the room wants events, its first one stands for the broadcast; and a command finds it by that."""
+    booth = await Booth.open(told.world)
+    await booth.start()
+    async with told.world.store.write() as db:
+        await studios.save(db, replace(await booth.now(), info_event=EventId("$info")))
+    await booth.send(b"slice")
+    await told.work()
+    await booth.stop()
+    await told.work()
+    (published,) = [content for _, content in told.room.said.values() if "is ready" in content["body"]]
+    assert published["m.relates_to"] == {"m.in_reply_to": {"event_id": "$info"}}
+    async with told.world.store.read() as db:
+        assert await find_recording(db, ROOM, EventId("$info")) == await booth.recording()
+
+
+async def test_a_deleted_broadcast_from_a_studio_is_said_to_be_gone(told: Told) -> None:
+    """Its announcement is edited, as that of any other."""
+    booth = await from_a_studio(told)
+    await told.work()
+    async with told.world.store.write() as db:
+        await told.world.recorder.apply(db, (await booth.recording()).id, Deleted())
+    assert (await told.work())[-1] == "* This recording was deleted."

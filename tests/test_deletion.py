@@ -35,9 +35,11 @@ from storage.records import (
     RecordingState,
     RoomId,
     Samples,
+    StudioState,
     UserId,
 )
 from tests.blobs import folder_of
+from tests.booth import Booth
 from tests.factories import NOW
 from tests.recorder import talk
 from tests.recorder.test_transmitting import a_round
@@ -133,7 +135,7 @@ def added(before: Rows, after: Rows) -> Rows:
 
 
 def is_tombstone(row: dict[str, Any]) -> bool:
-    texts = ("title", "description", "broadcaster_name", "device_id", "quiet_until", "notice")
+    texts = ("title", "description", "broadcaster_name", "device_id", "quiet_until", "notice", "cover")
     lists = ("speakers", "transmissions", "stems", "aways", "unheard", "turns")
     empty = (*texts, *lists)
     return row["state"] is RecordingState.DELETED and not any(row[name] for name in empty)
@@ -249,6 +251,35 @@ async def test_a_deleted_session_of_a_walkie_talkie_leaves_the_ids_of_its_messag
                 for event in said:
                     await journal.requeue(db, replace(event, history=True), world.clock())
             await all_done(world)
+
+
+async def test_a_deleted_broadcast_of_a_studio_leaves_nothing_but_its_tombstone(world: World) -> None:
+    """Slices, texts and the cover go; of the studio only its ids stay, which refuse what comes late."""
+    before, on_disk = await all_rows(world), files(world)
+    cover = put(world, b"a cover")
+    booth = await Booth.open(world, title="Soup", description="All about soup", cover=cover)
+    await booth.start()
+    for number in range(3):
+        await booth.send(f"slice {number}".encode())
+        await all_done(world)
+    await booth.stop()
+    await booth.send(b"slice 2", 3)
+    await all_done(world)
+    assert (await booth.recording()).cover == cover
+    async with world.store.write() as db:
+        await world.recorder.apply(db, (await booth.recording()).id, Deleted())
+    await all_done(world)
+    allowed = ALLOWED | {"studios": is_bare}
+    for name, rows in added(before, await all_rows(world)).items():
+        for row in rows:
+            assert name in allowed, f"left in {name}: {row}"
+            assert allowed[name](row), f"left in {name}: {row}"
+    assert files(world) == on_disk
+
+
+def is_bare(row: dict[str, Any]) -> bool:
+    texts = ("client", "title", "description", "cover", "last")
+    return row["state"] is StudioState.OVER and not any(row[name] for name in texts)
 
 
 def put(world: World, sound: bytes) -> BlobKey:

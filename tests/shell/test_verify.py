@@ -34,6 +34,7 @@ from storage.records import (
 from storage.tables import stem_blobs
 from tests.beside import worker_of
 from tests.blobs import add_bytes, folder_of
+from tests.booth import Booth
 from tests.postgresql import of_the_file
 from tests.world import ALICE, ROOM, Forgetful, World, chunk, info, world_of
 
@@ -220,6 +221,28 @@ async def test_what_exists_nowhere_else_is_said_to_be_lost(world: World, capsys:
     found = await faults_of(world, capsys, repair=True)
     for key in (stem, piece, cover):
         assert any(key in line and line.endswith("bring it back from a backup, by its name") for line in found)
+
+
+async def test_what_was_uploaded_to_a_studio_is_said_to_be_lost(
+    world: World, homeserver: Homeserver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stored slice, one that waits to be fetched, and a cover exist nowhere else: the homeserver is not asked."""
+    cover = BlobKey(hashlib.sha256(b"a cover").hexdigest())
+    add_bytes(world.store, b"a cover", cover)
+    booth = await Booth.open(world, cover=cover)
+    await booth.start()
+    await booth.send(b"stored slice")
+    await world.work()
+    await booth.send(b"waiting slice")
+    lost = [cover, *(BlobKey(hashlib.sha256(data).hexdigest()) for data in (b"stored slice", b"waiting slice"))]
+    for key in lost:
+        folder_of(world.store).path(key).unlink()
+    homeserver.forgot = True
+    found = await faults_of(world, capsys, repair=True)
+    for key in lost:
+        lines = [line for line in found if key in line]
+        assert lines
+        assert all(line.endswith("bring it back from a backup, by its name") for line in lines)
 
 
 async def test_a_file_that_no_row_names_is_removed(world: World, capsys: pytest.CaptureFixture[str]) -> None:

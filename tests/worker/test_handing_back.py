@@ -27,6 +27,7 @@ from bot.worker.unsending import Unsending
 from storage import archive, found_again, handed_back, jobs, journal, rooms
 from storage.place import Place
 from storage.records import EncryptedFile, EventId, HeardEvent, Job, Json, MediaSource, MxcUri, RoomId, Samples, UserId
+from tests.booth import Booth
 from tests.worker.mortal import MortalHomeserver
 from tests.worker.quick import every, without_ffmpeg
 from tests.world import (
@@ -614,3 +615,37 @@ async def test_a_death_anywhere_posts_nothing_twice(begun: Path) -> None:
             await world.work()
             await story(world)  # as the homeserver tells again, being in doubt
             assert await outcome(world) == expected, f"died at {number} {later} {request}"
+
+
+@pytest.mark.parametrize("shown_as", [None, EventId("$info")])
+async def test_a_broadcast_from_a_studio_refers_to_what_stands_for_it_in_the_room(
+    world: Town, shown_as: EventId | None
+) -> None:
+    """The events of a studio are known to no homeserver: without one in the room there is nothing to refer to."""
+    booth = await Booth.open(world, info_event=shown_as)
+    await booth.start()
+    await booth.send(b"slice")
+    await world.work()
+    await booth.stop()
+    (posted,) = world.homeserver.audio
+    relation = {"rel_type": "m.reference", "event_id": shown_as} if shown_as else None
+    assert posted.get("m.relates_to") == relation
+    assert posted["org.aircheck.recording"] == (await booth.recording()).code
+
+
+async def test_a_death_while_a_broadcast_from_a_studio_is_posted_posts_it_once(begun: Path, tmp_path: Path) -> None:
+    """It can't be found by what it refers to: its transaction makes it one."""
+    for number in (1, 2):
+        server = Homeserver()
+        async with town(shutil.copytree(begun, tmp_path / str(number)), server) as world:
+            booth = await Booth.open(world)
+            await booth.start()
+            await booth.send(b"slice")
+            await world.work()
+            server.left, server.taken = len(server.asked) + number, True
+            with pytest.raises(Killed):
+                await booth.stop()
+            server.left = None
+            await world.rise_again()
+            await world.work()
+            assert len(server.visible) == 1

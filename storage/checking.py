@@ -107,7 +107,7 @@ def _told(table: Table, name: str) -> ColumnElement[Any]:
         return select(recordings.c.via).where(recordings.c.id == chunks.c.recording_id).scalar_subquery()
     if table is studio_slices and name in ("room_id", "user_id"):
         return select(studios.c[name]).where(studios.c.id == studio_slices.c.studio_id).scalar_subquery()
-    told = table.c.get(name)
+    told = None if table is studios and name == "bytes" else table.c.get(name)  # those are its slices'
     return null() if told is None else told
 
 

@@ -12,6 +12,7 @@ from bot.dialects import studio as events
 from bot.recording.chunks import GIVEN_UP, is_removed
 from bot.studio import ending
 from storage import archive, studios
+from storage.chunks import appended
 from storage.database import Connection
 from storage.records import BlobKey, Chunk, EndedBy, EventId, Recording, RecordingState, Studio
 
@@ -39,9 +40,10 @@ async def follow(
     """Drop the slices of chunks whose sound a recording does not want any more, and end the studio of a recording that
     was ended from outside. Return the files that are to be removed."""
     (earlier, chunks), (later, changed) = before, after
-    known = {chunk.id: chunk for chunk in chunks}
-    new = [chunk for chunk in changed if known.get(chunk.id) is not chunk and _is_unwanted(chunk)]
-    gone = await _drop(db, [chunk.event_id for chunk in new if chunk.event_id and events.is_ours(chunk.event_id)])
+    if earlier.via is None:
+        return set()
+    new = [chunk for chunk in _changed(chunks, changed) if _is_unwanted(chunk)]
+    gone = await _drop(db, [chunk.event_id for chunk in new if chunk.event_id is not None])
     if earlier.state is RecordingState.LIVE and later.state is not RecordingState.LIVE:
         await _end(db, later, now)
     if earlier.cover is not None and later.cover != earlier.cover:
@@ -82,6 +84,14 @@ async def _drop(db: Connection, chunks: Sequence[EventId]) -> set[BlobKey]:
 async def _studio(db: Connection, broadcast: EventId) -> Studio | None:
     key = events.key_of(broadcast)
     return await studios.by_key(db, key) if key is not None else None
+
+
+def _changed(before: Sequence[Chunk], after: Sequence[Chunk]) -> Sequence[Chunk]:
+    new = appended(before, after)
+    if new is not None:
+        return new
+    known = {chunk.id: chunk for chunk in before}
+    return [chunk for chunk in after if known.get(chunk.id) is not chunk]
 
 
 def _is_unwanted(chunk: Chunk) -> bool:

@@ -216,11 +216,10 @@ async def test_silence_ends_it_also_while_the_homeserver_is_away(world: World, b
     assert await asked(world) == []
 
 
-async def test_what_is_too_long_ends_the_studio(world: World, booth: Booth) -> None:
+async def test_what_is_too_long_ends_the_studio(world: World, booth: Booth, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the longest length nothing more is taken, and what was not recorded is not kept."""
-    world.recorder = Recorder(world.store, limits(quiet_period_s=60, max_broadcast_s=5), world.clock)
-    world.handlers |= {orders.Tick.kind: world.recorder.tick}
-    world.handlers[orders.Fetch.kind]._apply = world.recorder.apply  # type: ignore[attr-defined]
+    monkeypatch.setattr("tests.world.limits", lambda **_: limits(quiet_period_s=60, max_broadcast_s=5))
+    await world.rise_again()
     take = a_take(7, 9.0)
     await booth.start()
     for piece in take:

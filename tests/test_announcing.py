@@ -268,7 +268,7 @@ async def test_a_broadcast_from_a_studio_is_told_by_notices_that_refer_to_nothin
 
 
 async def test_a_public_broadcast_from_a_studio_is_told_with_the_address_of_the_page(told: Told) -> None:
-    """Who is in the room follows a link to where it is live."""
+    """Members follow a link to the page on which it is live."""
     async with told.world.store.write() as db:
         room = await rooms.room(db, ROOM)
         assert room is not None
@@ -281,7 +281,7 @@ async def test_a_public_broadcast_from_a_studio_is_told_with_the_address_of_the_
 
 
 async def test_what_is_said_of_it_answers_its_event_where_the_room_has_one(told: Told) -> None:
-    """Where the room wants events, its first one stands for the broadcast; and a command finds it by that."""
+    """The first event in a room that wants events stands for the broadcast; and a command finds it by that."""
     booth = await Booth.open(told.world)
     await booth.start()
     async with told.world.store.write() as db:
@@ -297,7 +297,7 @@ async def test_what_is_said_of_it_answers_its_event_where_the_room_has_one(told:
 
 
 async def test_a_deleted_broadcast_from_a_studio_is_said_to_be_gone(told: Told) -> None:
-    """Its announcement is edited, as that of any other."""
+    """The announcement is edited, as that of any other."""
     booth = await from_a_studio(told)
     await told.work()
     async with told.world.store.write() as db:

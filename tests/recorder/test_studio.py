@@ -70,7 +70,7 @@ async def refusal(booth: Booth, data: bytes) -> Problem | None:
 
 
 async def test_a_broadcast_is_complete_at_its_stop_and_exact_to_the_sample(world: World, booth: Booth) -> None:
-    """Its Ogg pages prove that everything is there, the episode is as long as what was sent, and the original is the
+    """The Ogg pages prove that everything is there, the episode is as long as what was sent, and the original is the
     stream that was cut, sample for sample. The homeserver was asked for nothing."""
     take = a_take(7, 9.0)
     assert await booth.start() is Taken.NOW
@@ -99,7 +99,7 @@ def headers(data: bytes) -> int:
 
 
 async def test_each_step_can_be_repeated(world: World, booth: Booth) -> None:
-    """What was taken is taken no second time; another sound with the same number is refused."""
+    """A slice that was taken is taken no second time; another sound with the same number is refused."""
     take = a_take(7, 5.0)
     assert [await booth.start(), await booth.start()] == [Taken.NOW, Taken.BEFORE]
     for piece, taken in ((take[0], Taken.NOW), (take[0], Taken.BEFORE)):
@@ -254,7 +254,7 @@ async def opt_out(world: World, since: Position) -> None:
 
 
 async def test_an_optout_takes_away_what_came_after_it(world: World, booth: Booth) -> None:
-    """What had come before stays; of what came after it nothing is kept, in the recording or on the disk, and the
+    """Sound that had come before stays; of what came after it nothing is kept, in the recording or on the disk, and the
     studio takes nothing more. What its client sent before, it need not send again."""
     take = a_take(7, 12.0)
     await booth.start()
@@ -335,7 +335,7 @@ async def test_a_deleted_broadcast_leaves_no_file_and_takes_nothing(world: World
 
 
 async def test_a_redaction_of_the_event_in_the_room_counts(world: World, booth: Booth) -> None:
-    """Where the room got events, redacting one takes its sound, and redacting the first deletes the recording."""
+    """Redacting the event of a slice takes its sound, and redacting the first event deletes the recording."""
     take = a_take(7, 8.0)
     await booth.start()
     await booth.play(take)

@@ -634,7 +634,7 @@ async def test_a_broadcast_from_a_studio_refers_to_what_stands_for_it_in_the_roo
 
 
 async def test_a_death_while_a_broadcast_from_a_studio_is_posted_posts_it_once(begun: Path, tmp_path: Path) -> None:
-    """It can't be found by what it refers to: its transaction makes it one."""
+    """The message can't be found by an event that it refers to: its transaction makes it one."""
     for number in (1, 2):
         server = Homeserver()
         async with town(shutil.copytree(begun, tmp_path / str(number)), server) as world:

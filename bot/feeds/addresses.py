@@ -2,7 +2,7 @@
 
 Two families stand side by side: `/r/<random room key>/…` for the public, `/p/<token>/…` for one member of one
 room. Addresses never change: podcast apps know an episode by its address as well as by its GUID. `base` is
-`web.public_url`, without a slash at its end.
+`web.public_url`, without a slash at its end. Beside them `/studio/<token>/…` is for one broadcast of one member.
 """
 
 import hmac
@@ -11,7 +11,7 @@ from base64 import b32encode
 from dataclasses import dataclass
 from hashlib import sha256
 
-from storage.records import RoomId, UserId
+from storage.records import RoomId, Studio, UserId
 
 PLACEHOLDER = "\ue000"
 """Place-holder for the listener's token in a feed that is rendered once for all. A private-use character: `clean_text`
@@ -28,11 +28,29 @@ def token_for(secret: bytes, room_id: RoomId, user_id: UserId, generation: int) 
 
     Raises ValueError for a secret of less than 32 bytes.
     """
+    # With the lengths in it no two triples make the same message, whatever other servers put into their ids.
+    return _token(secret, f"{len(room_id)}:{room_id}{len(user_id)}:{user_id}{generation}")
+
+
+def studio_token(secret: bytes, studio: Studio) -> str:
+    """Compute the token of a studio, from its random key: always the same, with nothing stored.
+
+    Raises ValueError for a secret of less than 32 bytes.
+    """
+    # A listener's message begins with a digit, so that no studio has a listener's token.
+    return _token(secret, f"studio:{studio.key}")
+
+
+def studio_page(base: str, token: str) -> str:
+    """Return the address of a studio's page, under which its requests go too; it ends in a slash."""
+    return f"{base}/studio/{token}/"
+
+
+def _token(secret: bytes, message: str) -> str:
     if len(secret) < 32:
         raise ValueError("the secret of the personal addresses is shorter than 32 bytes")
-    # With the lengths in it no two triples make the same message, whatever other servers put into their ids.
-    message = f"{len(room_id)}:{room_id}{len(user_id)}:{user_id}{generation}".encode("utf-8", "surrogatepass")
-    return b32encode(hmac.digest(secret, message, "sha256")).decode().rstrip("=").lower()
+    digest = hmac.digest(secret, message.encode("utf-8", "surrogatepass"), "sha256")
+    return b32encode(digest).decode().rstrip("=").lower()
 
 
 def look_up_hash(token: str) -> str:

@@ -1,16 +1,22 @@
 """Personal tokens and the addresses that are given out."""
 
 import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.feeds import addresses
-from storage.records import RoomId, UserId
+from storage.records import RoomId, Studio, StudioId, StudioSource, StudioState, UserId
 
 SECRET = bytes(range(32))
 ROOM, USER = RoomId("!room:example.org"), UserId("@alice:example.org")
+NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
+STUDIO = Studio(
+    StudioId(1), "0123456789abcdef" * 2, ROOM, USER, StudioSource.PAGE, StudioState.WAITING, NOW, NOW + timedelta(1)
+)
 
 
 def test_token_is_always_the_same() -> None:
@@ -44,10 +50,35 @@ def test_no_two_listeners_share_a_token(r1: str, u1: str, g1: int, r2: str, u2: 
     assert (first == second) == ((r1, u1, g1) == (r2, u2, g2))
 
 
+def test_studio_has_one_token_which_hangs_on_its_key_and_the_secret() -> None:
+    """A studio's token stays the same while it lives, and is another for another key or secret."""
+    token = addresses.studio_token(SECRET, STUDIO)
+    assert token == "m6nxdchhe4kvfkmvjvftpjhuj4oculpl7zqy3tpyeznkrvoh4f2a"
+    assert addresses.TOKEN.fullmatch(token)
+    assert addresses.studio_token(SECRET, replace(STUDIO, state=StudioState.LIVE, id=StudioId(7))) == token
+    others = {
+        addresses.studio_token(bytes(32), STUDIO),
+        addresses.studio_token(SECRET, replace(STUDIO, key="f" * 32)),
+    }
+    assert len(others | {token}) == 3
+    page = addresses.studio_page("https://radio.example.org", token)
+    assert page == f"https://radio.example.org/studio/{token}/"
+
+
+@given(ids, ids, st.integers(0, 20))
+def test_no_listener_has_a_studio_s_token(room: str, user: str, generation: int) -> None:
+    """No choice of ids gives a listener the token of a studio, whatever it is named."""
+    for key in (STUDIO.key, "", room, user):
+        studio = addresses.studio_token(SECRET, replace(STUDIO, key=key))
+        assert studio != addresses.token_for(SECRET, RoomId(room), UserId(user), generation)
+
+
 def test_short_secret_is_refused() -> None:
     """A secret of less than 256 bits makes no tokens."""
     with pytest.raises(ValueError, match="32 bytes"):
         addresses.token_for(b"short", ROOM, USER, 0)
+    with pytest.raises(ValueError, match="32 bytes"):
+        addresses.studio_token(b"short", STUDIO)
 
 
 def test_look_up_hash_does_not_hold_the_token() -> None:

@@ -37,6 +37,7 @@ from bot.worker.keeping_floor import KeepingFloor
 from bot.worker.keeping_wishes import KeepingWishes
 from bot.worker.later import Later
 from bot.worker.leaving import Leaving
+from bot.worker.looking_at_studios import LookingAtStudios
 from bot.worker.making_walkie import MakingWalkie
 from bot.worker.notices import Notices
 from bot.worker.panels import PuttingButtons, TakingAway
@@ -53,7 +54,7 @@ from bot.worker.showing import ShowingRoom
 from bot.worker.unsending import Unsending
 from bot.worker.walking import Walking
 from storage.database import Connection
-from storage.records import Job, JobKind, MediaSource, RecordingId, RoomId, UserId
+from storage.records import Job, JobKind, MediaSource, RecordingId, RoomId, Studio, UserId
 from storage.store import Store
 
 
@@ -83,6 +84,10 @@ class Parts:
         token = addresses.token_for(self.store.secret(), room_id, user_id, generation)
         shelf = addresses.personal_shelf(self.settings.web.address, token)
         return shelf.feed, shelf.page
+
+    def studio_token(self, studio: Studio) -> str:
+        """Give the token in the address of a studio."""
+        return addresses.studio_token(self.store.secret(), studio)
 
 
 def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
@@ -130,8 +135,16 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.TakeAway.kind: TakingAway(store, sending),
         orders.Pin.kind: Pinning(store, sending, us=session.user_id, clock=clock),
         orders.Direct.kind: Directs(
-            store, sending, chats, addresses=parts.personal_addresses, prefix=prefix, clock=clock
+            store,
+            sending,
+            chats,
+            addresses=parts.personal_addresses,
+            studio_token=parts.studio_token,
+            web=settings.web.address,
+            prefix=prefix,
+            clock=clock,
         ),
+        orders.LookAtStudios.kind: LookingAtStudios(store, clock),
         orders.ForgetMember.kind: ForgettingMember(store, apply=recorder.apply, clock=clock),
         orders.CloseRefused.kind: ClosingRefused(store, apply=recorder.apply, clock=clock),
         orders.Leave.kind: Leaving(store, sending, clock=clock),

@@ -26,6 +26,8 @@ def policies(room: Room) -> dict[str, str | None]:
         "retention": str(room.retention),
         "review": switch(room.review),
         "replay": switch(room.replay),
+        "studio": switch(room.studio),
+        "studio events": switch(room.studio_events),
         "speakers": speakers(room.speakers),
         **{f"podcast {name}": _text(name, value) for name, value in texts.items()},
         "podcast cover": cover(room),

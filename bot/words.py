@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from bot.event_types import ENCRYPTION, HISTORY_VISIBILITY, JOIN_RULES
 from bot.language import N_, _, plural
@@ -23,6 +24,9 @@ CONTINUES_ELSEWHERE = N_(
 )
 SHOWN_CHARACTERS = 100
 """The longest part of a room's name that a notice shows."""
+SOURCE_USER = "source"
+SOURCE_MOUNT = "/studio/source"
+"""The user and the mount point that an Icecast source client names; its password is the studio's token."""
 
 PODCAST_IS_BACK = N_(
     "This room's podcast continued in another room, which this room never named as its replacement. It is back here, "
@@ -189,7 +193,57 @@ def direct_address(*, room_name: str | None, feed: str, page: str, prefix: str) 
         "Put it into your podcast app; the same recordings are on {page}\n"
         "It is yours alone and works while you are a member of the room. Please don't pass it on; "
         "`{prefix} feed renew` in the room gives you a new one and ends this one."
-    ).format(room=" ".join((room_name or _("a room")).split())[:SHOWN_CHARACTERS], feed=feed, page=page, prefix=prefix)
+    ).format(room=_shown_room(room_name), feed=feed, page=page, prefix=prefix)
+
+
+def studio_address(*, room_name: str | None, page: str, live: bool) -> str:
+    """Tell a member the address of their studio's page, in the direct chat only."""
+    return _joined_paragraphs(
+        _("Your studio for {room}:").format(room=_shown_room(room_name)) + f"\n{page}",
+        _("Open it in a browser on your phone or computer, and broadcast into the room from there."),
+        _studio_terms(live=live),
+    )
+
+
+def studio_source(*, room_name: str | None, web: str, token: str, live: bool) -> str:
+    """Tell a member how their program broadcasts into a room, in the direct chat only. `web`: the address of the web
+    server."""
+    address = urlsplit(web)
+    secure = address.scheme == "https"
+    port = address.port or (443 if secure else 80)
+    return _joined_paragraphs(
+        _("For a program that sends to Icecast servers (BUTT, Mixxx, liquidsoap, …), to broadcast into {room}:").format(
+            room=_shown_room(room_name)
+        ),
+        "\n".join(
+            [
+                _("Server: {host}").format(host=address.hostname or ""),
+                _("Port: {port}").format(port=port),
+                _("TLS: on") if secure else _("TLS: off"),
+                _("Mount point: {mount}").format(mount=f"{address.path}{SOURCE_MOUNT}"),
+                _("User: {user}").format(user=SOURCE_USER),
+                _("Password: {password}").format(password=token),
+            ]
+        ),
+        _studio_terms(live=live),
+    )
+
+
+def _studio_terms(*, live: bool) -> str:
+    if live:
+        return _("You are on the air with it: it is good until that broadcast is over. Please don't pass it on.")
+    return _(
+        "It is yours alone, for one broadcast, which has to begin within 24 hours and while you may broadcast in the "
+        "room. Please don't pass it on."
+    )
+
+
+def _joined_paragraphs(*paragraphs: str) -> str:
+    return "\n\n".join(paragraphs)
+
+
+def _shown_room(name: str | None) -> str:
+    return " ".join((name or _("a room")).split())[:SHOWN_CHARACTERS]
 
 
 def disk_full(*, free_mib: int, wanted_mib: int) -> str:

@@ -115,6 +115,12 @@ async def by_info_event(db: Connection, event_id: EventId) -> Studio | None:
     return record(Studio, row) if row else None
 
 
+async def close_late(db: Connection) -> None:
+    """Let nothing more come to studios that are over."""
+    late = (studios.c.state == StudioState.OVER, studios.c.last.is_not(None))
+    await db.execute(update(studios).where(*late).values(last=None))
+
+
 # ---- slices
 
 

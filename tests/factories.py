@@ -1,7 +1,7 @@
 """Records for tests: valid ones, of which a test names only the fields that it is about."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from storage import rooms
@@ -16,6 +16,10 @@ from storage.records import (
     RecordingState,
     Room,
     RoomId,
+    Studio,
+    StudioId,
+    StudioSource,
+    StudioState,
     UserId,
     chunk_id_of,
 )
@@ -47,6 +51,21 @@ def a_recording(*, at: datetime = NOW, **changes: Any) -> Recording:
 def a_room(room_id: RoomId = ROOM, *, at: datetime = NOW, **changes: Any) -> Room:
     """Return a room that the bot is in and records since `at`."""
     return replace(rooms.new_room(room_id, at), **({"joined": True, "recording_on": True} | changes))
+
+
+def a_studio(*, at: datetime = NOW, **changes: Any) -> Studio:
+    """Return a studio of Alice's that was made at `at`, waits, and is not stored yet."""
+    studio = Studio(
+        id=StudioId(0),
+        key="0123456789abcdef" * 2,
+        room_id=ROOM,
+        user_id=ALICE,
+        source=StudioSource.PAGE,
+        state=StudioState.WAITING,
+        made_at=at,
+        expires_at=at + timedelta(hours=24),
+    )
+    return replace(studio, **changes)
 
 
 def a_chunk(**changes: Any) -> Chunk:

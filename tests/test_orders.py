@@ -76,6 +76,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     (orders.ShowRoom(ROOM), {}, None),
     (orders.KeepFloor(ROOM), {}, None),
     (orders.KeepCalls(ROOM), {}, None),
+    (orders.LookAtStudios(ROOM), {}, None),
     (orders.Pin(ROOM), {}, None),
     (orders.CheckFeed(ROOM, EVENT, ROOM, ALICE), {"command": EVENT, "said_in": ROOM, "asker": ALICE}, ALICE),
     (orders.PingHub(ROOM, since=NOW), {"since": "2026-11-20T14:05:00Z"}, ROOM),

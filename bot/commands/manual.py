@@ -16,7 +16,7 @@ async def _overview(context: Context) -> str:
 
 async def _details(context: Context, *, topic: Words) -> str:
     verb = context.verbs.get(topic[0].lower())
-    if verb is None or unknown.not_built(topic):
+    if verb is None:
         return unknown.answer(context.prefix, context.forms, topic)
     return replies.details(context.prefix, verb.forms)
 

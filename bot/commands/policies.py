@@ -54,6 +54,8 @@ async def _policies(context: Context) -> list[Policy]:
         ),
         Policy("review", replies.switch(room.review), default=not room.review),
         Policy("replay", replies.switch(room.replay), default=not room.replay),
+        Policy("studio", replies.switch(room.studio), default=room.studio),
+        Policy("studio events", replies.switch(room.studio_events), default=not room.studio_events),
         Policy("speakers", replies.speakers(speakers), default=speakers is None),
         Policy(WALKIE, replies.switch(walkie), default=not walkie),
         *replies.podcast(room.podcast, own_cover=room.own_cover is not None),

@@ -26,6 +26,7 @@ from bot.commands import (
     replay,
     retention,
     review,
+    studio,
     walkie,
 )
 
@@ -39,6 +40,7 @@ VERBS = MappingProxyType(
             *listeners.VERBS,
             *check.VERBS,
             *record.VERBS,
+            *studio.VERBS,
             *replay.VERBS,
             *walkie.VERBS,
             *announce.VERBS,

@@ -1,4 +1,4 @@
-"""Words that are no command: what is not built yet, what is nearly a command, and everything else. Pure.
+"""Words that are no command: what is nearly one, and everything else. Pure.
 
 An answer repeats nothing that somebody wrote, since the whole room reads it: it names known commands only.
 """
@@ -12,11 +12,6 @@ from bot.commands.parse import LONGEST_WORD, Words
 from bot.commands.replies import manual as replies
 from bot.commands.replies.manual import Form
 
-NOT_BUILT: tuple[Words, ...] = (
-    ("check",),
-    ("studio",),
-)
-"""The beginnings of commands that a later version will know."""
 CLOSE = 0.7
 """The least `SequenceMatcher.ratio` of a word and the one that was meant."""
 MOST_WORDS = 3
@@ -27,30 +22,18 @@ _ALTERNATIVES = re.compile(r"[a-z]+(?:\|[a-z]+)*")
 
 def answer(prefix: str, forms: Iterable[Form], words: Words) -> str:
     """Answer words of which the first is no verb. `forms`: those of all commands."""
-    later = not_built(words)
-    if later:
-        return replies.not_built_yet(prefix, " ".join(later))
     return replies.no_such_command(prefix, _nearest(words, _known(forms)))
 
 
 def misfit(prefix: str, forms: Sequence[Form], words: Words) -> str:
     """Answer words of which the first is a verb, and the others fit none of its forms."""
-    later = not_built(words)
-    if later:
-        return replies.not_built_yet(prefix, " ".join(later))
     longer = {phrase for form in forms for phrase in phrases(form) if len(phrase) > 1}
     return replies.wrong_words(prefix, forms, _nearest(words, longer))
 
 
 def resembles(forms: Iterable[Form], words: Words) -> bool:
-    """Return whether the words are nearly a command, or one of a later version."""
-    return not_built(words) is not None or _nearest(words, _known(forms)) is not None
-
-
-def not_built(words: Words) -> Words | None:
-    """Return the beginning of a command that is not built yet, if the words have it."""
-    beginning = tuple(word[:LONGEST_WORD].lower() for word in words[:2])
-    return next((command for command in NOT_BUILT if beginning[: len(command)] == command), None)
+    """Return whether the words are nearly a command."""
+    return _nearest(words, _known(forms)) is not None
 
 
 def phrases(form: Form) -> tuple[Words, ...]:

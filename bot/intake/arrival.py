@@ -7,7 +7,7 @@ from datetime import datetime
 from bot import disclosure, facts, orders, rules
 from bot.dialects.state import makes_a_space
 from bot.event_types import CREATE
-from bot.intake import calls, disclosing, turning, walkie
+from bot.intake import calls, disclosing, studios, turning, walkie
 from bot.intake.greeting import greet
 from bot.intake.succession import Publishes, begin_anew, succeed, take_back
 from bot.matrix.batch import Invite
@@ -103,6 +103,7 @@ async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:
     await sealed_messages.forget_room(db, room_id)
     await walkie.removed(db, room_id, now)
     await calls.look(db, room_id, now)
+    await studios.look(db, room_id, now)
     for recording in await archive.open_recordings(db, room_id):
         await jobs.add(db, orders.End(recording.id, EndedBy.REMOVED).job(), now)
     log.info("no longer a member: room=%s", room_id)

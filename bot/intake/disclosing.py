@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from bot import disclosure, logged, orders, topics
-from bot.intake import chats
+from bot.intake import chats, studios
 from storage import archive, changes, consent_notices, heirs, jobs, rooms
 from storage.database import Connection
 from storage.records import EVERYWHERE, Change, Json, Room, RoomId, UserId, Visibility
@@ -31,9 +31,14 @@ async def speak_again(db: Connection, room_id: RoomId, now: datetime) -> None:
 
 
 async def note(db: Connection, change: Change) -> None:
-    """Write a change into the log, show the room that changed, and tell it if more is recorded or opened now."""
+    """Write a change into the log, show the room that changed, and tell it if more is recorded or opened now. Studios
+    that it may end are looked at."""
     await changes.add(db, change)
     await jobs.add(db, orders.KeepWishes(change.room_id or EVERYWHERE).job(), change.at)
+    if change.what == "optout" and change.subject is not None:
+        await studios.look_at_members(db, [UserId(change.subject)], change.at)
+    elif change.what in studios.CONCERNED and change.room_id is not None:
+        await studios.look_at_podcast(db, change.room_id, change.at)
     room = await rooms.room(db, change.room_id) if change.room_id else None
     if room is None or change.subject is not None:
         return

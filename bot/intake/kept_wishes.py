@@ -77,6 +77,7 @@ async def gather(db: Connection, room_id: RoomId) -> Wishes:
             retention=str(room.retention),
             review=room.review,
             speakers=room.speakers,
+            studio=room.studio,
         )
     )
 
@@ -120,7 +121,8 @@ async def take(db: Connection, apply: Apply, room_id: RoomId, wishes: Wishes | N
 def stricter(room: Room, wishes: Wishes) -> Room:
     """Return the room with what must hold before anything is found again; the rest follows when it opens."""
     speakers = room.speakers if wishes.speakers is None else wishes.speakers
-    return replace(room, review=room.review or wishes.review, speakers=speakers)
+    studio = room.studio and wishes.studio
+    return replace(room, review=room.review or wishes.review, speakers=speakers, studio=studio)
 
 
 async def _opt_out(db: Connection, apply: Apply, room_id: RoomId, objection: Objection, now: datetime) -> None:

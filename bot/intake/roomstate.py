@@ -27,7 +27,7 @@ from bot.event_types import (
     STICKY,
     TOMBSTONE,
 )
-from bot.intake import calls, disclosing, missed, portraying, turning, walkie
+from bot.intake import calls, disclosing, missed, portraying, studios, turning, walkie
 from bot.intake.isolation import Guard, isolated
 from bot.matrix import nesting
 from bot.recording.model import Redacted
@@ -113,6 +113,7 @@ async def _save(db: Connection, old: StateEvent | None, state: StateEvent, now: 
     is_turn = state.type == POWER_LEVELS and await walkie.is_turn(db, old, state)
     if state.type == POWER_LEVELS:
         await walkie.look(db, state.room_id, now)
+        await studios.look(db, state.room_id, now)
     if state.type == POWER_LEVELS and not is_turn:
         await disclosing.speak_again(db, state.room_id, now)
     if state.type == FLOOR:
@@ -158,6 +159,7 @@ async def apply_members(
     gone = [UserId(user) for user, member in changed.items() if not facts.is_joined(member)]
     if gone:
         await walkie.left(db, room_id, gone, now)
+        await studios.look(db, room_id, now)
     if faces:
         await portraying.look(db, room_id, faces, now)
     if changed:

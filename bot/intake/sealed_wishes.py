@@ -54,6 +54,7 @@ class Wishes:
     retention: str | None = None
     review: bool = False
     speakers: tuple[UserId, ...] | None = None
+    studio: bool = True
 
 
 _written: TypeAdapter[Wishes] = TypeAdapter(Wishes)

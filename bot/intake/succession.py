@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 MADE_OF = frozenset({CREATE, TOMBSTONE, POWER_LEVELS, MEMBER})
 """Types of state that a line of rooms depends on."""
 
-POLICIES = ("announce", "language", "retention", "review", "replay", "speakers")
+POLICIES = ("announce", "language", "retention", "review", "replay", "speakers", "studio", "studio_events")
 """Fields of a room that the command of the same name changes, and that an heir takes over."""
 OWN_COVER = ("own_cover", "own_cover_event", "own_cover_room", "own_cover_sender")
 TEXTS = tuple(field.name for field in fields(PodcastTexts))
@@ -238,7 +238,7 @@ async def _with_policies_of(db: Connection, old: Room, heir: Room, now: datetime
         heir = replace(heir, messages_since=await journal.position(db))
     if old.calls_on and not _switched_off(chosen):
         heir = replace(heir, calls_on=True)
-    policies = {name: getattr(old, name) for name in POLICIES if name not in chosen}
+    policies = {name: getattr(old, name) for name in POLICIES if name.replace("_", " ") not in chosen}
     texts = {name: getattr(old.podcast, name) for name in TEXTS if f"podcast {name}" not in chosen}
     heir = replace(heir, **policies, podcast=replace(heir.podcast, **texts))
     if "podcast cover" in chosen or heir.own_cover == old.own_cover:

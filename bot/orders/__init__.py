@@ -66,6 +66,7 @@ from bot.orders.saying import is_panel as is_panel
 from bot.orders.saying import is_welcome as is_welcome
 from bot.orders.speaking import KeepCalls as KeepCalls
 from bot.orders.speaking import KeepFloor as KeepFloor
+from bot.orders.speaking import LookAtStudios as LookAtStudios
 from bot.orders.speaking import MakeWalkie as MakeWalkie
 from bot.orders.speaking import PutButtons as PutButtons
 from bot.orders.speaking import TakeAway as TakeAway

@@ -13,7 +13,7 @@ from bot.orders.podcasts import CheckFeed, NoteEnded, PingHub, RenewAddresses
 from bot.orders.recordings import Encode, End, Fetch, Finish, Reread, Tick
 from bot.orders.rooms import CatchUp, Invite, KeepWishes, Leave, Pin, Refresh, ShowRoom, Walk
 from bot.orders.saying import Direct, Notice, React
-from bot.orders.speaking import KeepCalls, KeepFloor, MakeWalkie, PutButtons, TakeAway
+from bot.orders.speaking import KeepCalls, KeepFloor, LookAtStudios, MakeWalkie, PutButtons, TakeAway
 from storage.records import ChunkId, EventId, JobName, Recording
 
 
@@ -45,5 +45,6 @@ ORDERS: tuple[type[Order], ...] = (
     Pin, ChooseCover, Leave, ForgetMember, React, CloseRefused, KeepFloor, MakeEpisode, BackfillMessages,
     TakeAway, PutButtons, MakeWalkie, HearAgain, ForgetStems, KeepCalls, PingHub,
     KeepOriginal, MakePortrait, CheckEpisode, CheckFeed, NoteEnded, CatchUp, Mend, MendRoom, KeepWishes,
+    LookAtStudios,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

@@ -6,7 +6,7 @@ from typing import Self
 
 from bot import topics
 from bot.orders.order import OnceInRoom, Order
-from storage.records import EventId, Job, JobKind, JobName, Recording, RecordingId, RoomId, UserId
+from storage.records import EventId, Job, JobKind, JobName, Recording, RecordingId, RoomId, Studio, StudioId, UserId
 
 ANSWERED_WITHIN = timedelta(minutes=10)
 """The age of a command after which its answer helps nobody."""
@@ -89,8 +89,8 @@ def command_answered_by(job: Job) -> EventId | None:
 
 @dataclass(frozen=True, slots=True)
 class Direct(Order):
-    """Tell a user something in their direct chat, once they are in it: their address of the podcast of `room_id`, or
-    `body`. `invited` is the chat that they were invited to for it."""
+    """Tell a user something in their direct chat, once they are in it: their address of the podcast of `room_id`, the
+    address of their `studio`, or `body`. `invited` is the chat that they were invited to for it."""
 
     kind = JobKind("direct")
     subject_field = "topic"
@@ -99,11 +99,17 @@ class Direct(Order):
     room_id: RoomId | None = None
     body: str | None = None
     invited: RoomId | None = None
+    studio: StudioId | None = None
 
     @classmethod
     def address(cls, user_id: UserId, room_id: RoomId) -> Self:
         """Make an order to send a user their address."""
         return cls(f"{user_id}|{room_id}", user_id, room_id=room_id)
+
+    @classmethod
+    def of_studio(cls, studio: Studio) -> Self:
+        """Make an order to send a member the address of their studio."""
+        return cls(f"{studio.user_id}|studio|{studio.id}", studio.user_id, studio=studio.id)
 
     @classmethod
     def disk_full(cls, user_id: UserId, now: datetime, body: str) -> Self:

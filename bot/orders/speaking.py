@@ -1,4 +1,4 @@
-"""Orders about walkie-talkies and calls. Pure."""
+"""Orders about walkie-talkies, calls and studios. Pure."""
 
 from dataclasses import dataclass
 
@@ -19,6 +19,14 @@ class KeepCalls(OfRoom):
     """Look at a room's calls: join one that is to be recorded, go on with it, or leave it."""
 
     kind = JobKind("keep_calls")
+    lasting = True
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtStudios(OfRoom):
+    """Look at a room's studios, and end those whose member may not broadcast there any more."""
+
+    kind = JobKind("look_at_studios")
     lasting = True
 
 

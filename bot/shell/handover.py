@@ -176,7 +176,8 @@ def shown() -> Progress:
 
 
 async def renew_addresses(settings: Settings) -> str:
-    """End all personal addresses; give the result as a sentence. Needs no homeserver. Raises AircheckError."""
+    """End all personal addresses and studios; give the result in sentences. Needs no homeserver. Raises
+    AircheckError."""
     order = orders.RenewAddresses()
     try:
         if await is_owned(settings.storage.place):
@@ -188,7 +189,7 @@ async def renew_addresses(settings: Settings) -> str:
                 await _renew_here(store, order)
     except StoreError as error:
         raise StartError(str(error)) from None
-    return "All personal addresses have ended. Listeners get new ones when they ask."
+    return "All personal addresses have ended, and all studios. Listeners and speakers get new ones when they ask."
 
 
 async def _renew_here(store: Store, order: orders.Order) -> None:

@@ -25,6 +25,7 @@ from bot.matrix import room_keys
 from bot.settings import Settings
 from bot.shell.backup import ROOM_KEYS, STEMS
 from bot.shell.handover import shown
+from bot.studio import writing
 from storage import jobs, journal, migrate, moved_rows, restoring, rooms
 from storage.backup_folder import BackupFolder, Manifest
 from storage.blobs.door import Blobs
@@ -189,6 +190,7 @@ async def _prepare(settings: Settings, manifest: Manifest, database: Database, *
     now = datetime.now(UTC)
     async with database.write() as db:
         await catching_up.begin(db, manifest.made_at, now)
+        await writing.end_all(db, now)  # what was sent since the backup is lost, and who may send now is not known
         if renew:
             await rooms.forget_listeners(db, now)
         behind = sum(room.behind is not None for room in await rooms.all_rooms(db))

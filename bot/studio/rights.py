@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from bot import facts, rules
 from bot.event_types import MEMBER
-from bot.intake import consent
+from bot.intake import consent, walkie
 from storage import rooms
 from storage.database import Connection
 from storage.records import Room, RoomId, UserId
@@ -17,7 +17,9 @@ class Refusal(StrEnum):
     NOT_A_MEMBER = "not_a_member"
     NO_POWER = "no_power"  # they may send no broadcast's info event, and are no moderator
     STUDIO_OFF = "studio_off"
+    BEHIND = "behind"  # restored from a backup, and what happened since then is not known yet
     NOT_RECORDED = "not_recorded"  # recording is off, or the room has no notice of it yet
+    WALKIE = "walkie"  # the room is a walkie-talkie: who has the floor speaks, and nobody else
     NOT_WANTED = "not_wanted"  # they opted out, or the moderators record others only
 
 
@@ -36,6 +38,10 @@ async def refusal(db: Connection, room_id: RoomId, user_id: UserId) -> Refusal |
 async def _of_room(db: Connection, room: Room, user_id: UserId) -> Refusal | None:
     if not room.studio:
         return Refusal.STUDIO_OFF
+    if room.behind is not None:
+        return Refusal.BEHIND
     if not room.records:
         return Refusal.NOT_RECORDED
+    if await walkie.is_on(db, room.room_id):
+        return Refusal.WALKIE
     return None if await consent.may_record(db, room.room_id, user_id) else Refusal.NOT_WANTED

@@ -127,31 +127,12 @@ class Writing:
                 raise StudioRefusedError(Problem.WAITING)
             if studio.changes >= MOST_CHANGES and change is not Change.STOPPED:
                 raise StudioRefusedError(Problem.TOO_MANY)
-            await self._changed(db, studio, change, last)
+            await _changed(db, studio, change, last, self._clock())
         return Taken.NOW
 
     async def end(self, db: Connection, studio: Studio) -> None:
-        """End a studio from outside, in the caller's transaction: its right is over, it expired, or another is in its
-        place. A broadcast that runs is stopped with what came so far."""
-        if studio.state is StudioState.OVER:
-            return
-        if studio.state.is_on_air:
-            numbers = await studios.numbers_of(db, studio.id)
-            await self._changed(db, studio, Change.STOPPED, max(numbers, default=None), right=False)
-        else:
-            await studios.save(db, replace(studio, state=StudioState.OVER, ended_at=self._clock()))
-        log.info("a studio is over: room=%s studio=%d", studio.room_id, studio.id)
-
-    async def _changed(
-        self, db: Connection, studio: Studio, change: Change, last: int | None, *, right: bool = True
-    ) -> None:
-        now, number = self._clock(), studio.changes + 1
-        ended_at = now if change is Change.STOPPED else None
-        # Without the right to it nothing more is taken: `last` stays unset.
-        kept = last if right else None
-        after = replace(studio, state=_AFTER[change], changes=number, heard_at=now, ended_at=ended_at, last=kept)
-        await studios.save(db, after)
-        await self._write(db, events.changed(studio, number, change, now, last), now)
+        """End a studio from outside, in the caller's transaction (`end`)."""
+        await end(db, studio, self._clock())
 
     async def _write(self, db: Connection, event: HeardEvent, now: datetime) -> None:
         await journal.add(db, event, now)
@@ -197,6 +178,39 @@ _AFTER = {
     Change.RESUMED: StudioState.LIVE,
     Change.STOPPED: StudioState.OVER,
 }
+
+
+async def end(db: Connection, studio: Studio, now: datetime) -> None:
+    """End a studio from outside, in the caller's transaction: its right is over, it expired, or another is in its
+    place. A broadcast that runs is stopped with what came so far, and nothing that comes late is taken."""
+    if studio.state is StudioState.OVER:
+        return
+    if studio.state.is_on_air:
+        numbers = await studios.numbers_of(db, studio.id)
+        await _changed(db, studio, Change.STOPPED, max(numbers, default=None), now, right=False)
+    else:
+        await studios.save(db, replace(studio, state=StudioState.OVER, ended_at=now))
+    log.info("a studio is over: room=%s studio=%d", studio.room_id, studio.id)
+
+
+async def end_all(db: Connection, now: datetime) -> None:
+    """End all studios in the caller's transaction, and take nothing more of those that have ended: their addresses are
+    good no more."""
+    for studio in await studios.open_in(db):
+        await end(db, studio, now)
+    await studios.close_late(db)
+
+
+async def _changed(
+    db: Connection, studio: Studio, change: Change, last: int | None, now: datetime, *, right: bool = True
+) -> None:
+    number = studio.changes + 1
+    ended_at = now if change is Change.STOPPED else None
+    # Without the right to it nothing more is taken: `last` stays unset.
+    kept = last if right else None
+    after = replace(studio, state=_AFTER[change], changes=number, heard_at=now, ended_at=ended_at, last=kept)
+    await studios.save(db, after)
+    await journal.add(db, events.changed(studio, number, change, now, last), now)
 
 
 def new_studio(room_id: RoomId, user_id: UserId, source: StudioSource, now: datetime) -> Studio:

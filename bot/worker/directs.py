@@ -1,4 +1,4 @@
-"""Messages to one user, in their direct chat: personal addresses, and warnings to administrators."""
+"""Messages to one user, in their direct chat: personal addresses, those of studios, and warnings to administrators."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -6,17 +6,21 @@ from datetime import datetime
 from bot import facts, orders, words
 from bot.errors import GiveUp
 from bot.event_types import MEMBER, MESSAGE, ROOM_NAME
+from bot.feeds.addresses import look_up_hash, studio_page
 from bot.intake import greeting
 from bot.language import speaking
 from bot.matrix.sending import Sending
+from bot.studio import rights
 from bot.worker.chats import Chats
 from bot.worker.notices import notice
-from storage import heirs, rooms
-from storage.records import Job, JobId, Listener, RoomId, UserId
+from storage import heirs, rooms, studios
+from storage.records import Job, JobId, Listener, RoomId, Studio, StudioId, StudioSource, StudioState, UserId
 from storage.store import Store
 
 PersonalAddresses = Callable[[RoomId, UserId, int], tuple[str, str]]
 """The addresses (feed, page) of a room, a user and a generation."""
+StudioToken = Callable[[Studio], str]
+"""The token of a studio, which its row does not hold."""
 
 
 class Directs:
@@ -29,6 +33,8 @@ class Directs:
         chats: Chats,
         *,
         addresses: PersonalAddresses,
+        studio_token: StudioToken,
+        web: str,
         prefix: str,
         clock: Callable[[], datetime],
     ) -> None:
@@ -36,6 +42,8 @@ class Directs:
         self._sending = sending
         self._chats = chats
         self._addresses = addresses
+        self._studio_token = studio_token
+        self._web = web
         self._prefix = prefix
         self._clock = clock
 
@@ -45,6 +53,8 @@ class Directs:
         chat = await self._chats.private_with(order, job.id)
         if order.room_id is not None:
             await self._send_address(chat, order.user_id, order.room_id, job.id)
+        elif order.studio is not None:
+            await self._send_studio(chat, order.studio, job.id)
         elif order.body is not None:
             transaction = greeting.transaction(job.id)
             await self._sending.send(chat, MESSAGE, notice(order.body), txn_id=transaction)
@@ -61,6 +71,29 @@ class Directs:
             async with self._store.write() as db:
                 for room in await heirs.line(db, room_id):
                     await rooms.end_old_address(db, room, user_id, self._clock())
+
+    async def _send_studio(self, chat: RoomId, studio_id: StudioId, job_id: JobId) -> None:
+        """Send the address of a studio, while it can be used. Raises GiveUp for any other."""
+        async with self._store.read() as db:
+            studio = await studios.get(db, studio_id)
+            if studio is None or not self._is_good(studio) or await rights.refusal(db, studio.room_id, studio.user_id):
+                room = studio.room_id if studio else None
+                raise GiveUp("the studio has ended before its address was sent", reason="ended", room=room)
+            name = facts.room_name(await rooms.state(db, studio.room_id, ROOM_NAME))
+            language = await rooms.language(db, studio.room_id)
+        token, live = self._studio_token(studio), studio.state.is_on_air
+        with speaking(language):
+            if studio.source is StudioSource.CLIENT:
+                body = words.studio_source(room_name=name, web=self._web, token=token, live=live)
+            else:
+                body = words.studio_address(room_name=name, page=studio_page(self._web, token), live=live)
+        await self._sending.send(chat, MESSAGE, notice(body), txn_id=greeting.transaction(job_id))
+
+    def _is_good(self, studio: Studio) -> bool:
+        """Return whether a studio is not over, and known by the token that it has now."""
+        expired = studio.state is StudioState.WAITING and self._clock() >= studio.expires_at
+        ended = studio.state is StudioState.OVER or expired
+        return not ended and studio.token_sha256 == look_up_hash(self._studio_token(studio))
 
     async def _listener(self, user_id: UserId, room_id: RoomId) -> Listener:
         """Read the row of a listener who is a member. Raises GiveUp for anybody else."""

@@ -55,7 +55,7 @@ LANES = (
     Lane("look", (orders.Refresh, orders.ChooseCover, orders.CatchUp), 2, long=16),
     Lane("pictures", (orders.Cover, orders.MakePortrait), 2, long=16),
     Lane("backfill", (orders.Backfill, orders.BackfillMessages, orders.MakeEpisode), 2, long=16, of_one=2),
-    Lane("objections", (orders.ForgetMember, orders.CloseRefused), 2, long=16, of_one=2),
+    Lane("objections", (orders.ForgetMember, orders.CloseRefused, orders.LookAtStudios), 2, long=16, of_one=2),
     Lane("command", (orders.Command, orders.Confirm), 2, of_one=1),  # the commands of one room are handled in order
     Lane("floor", (orders.KeepFloor,), 8, long=16),
     Lane("calls", (orders.KeepCalls,), 8, long=16),

@@ -1,5 +1,5 @@
-"""The renewal of the secret for personal addresses: all addresses end, and listeners get new ones when they ask. Also
-the notes about addresses that single listeners renewed before ended ones were noted."""
+"""The renewal of the secret for personal addresses: all addresses end, those of studios too, and listeners get new ones
+when they ask. Also the notes about addresses that single listeners renewed before ended ones were noted."""
 
 import asyncio
 import logging
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from bot.feeds.addresses import look_up_hash, token_for
+from bot.studio import writing
 from storage import ended_addresses, rooms
 from storage.records import Job, Listener
 from storage.store import Store
@@ -31,6 +32,7 @@ class RenewingAddresses:
         await self._store.secret.replace()
         async with self._store.write() as db:
             await rooms.forget_listeners(db, self._clock())
+            await writing.end_all(db, self._clock())
         log.info("all personal addresses have ended")
 
 

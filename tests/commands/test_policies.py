@@ -30,6 +30,8 @@ async def test_settings_of_a_fresh_room_are_all_defaults(world: World) -> None:
         "`retention`: forever · default",
         "`review`: off · default",
         "`replay`: off · default",
+        "`studio`: on · default",
+        "`studio events`: off · default",
         "`speakers`: all · default",
         "`walkie`: off · default",
         "`podcast`: as the room is called · default",
@@ -48,7 +50,7 @@ async def test_settings_tell_who_set_what_and_when_in_the_rooms_time(world: Worl
     assert told[3] == "`publish`: public · Mo, 20 November 2026, 15:05 (Europe/Berlin)"
     assert told[6] == "`retention`: 90 days · Mo, 20 November 2026, 15:07 (Europe/Berlin)"
     assert told[8] == "`replay`: on · Mo, 20 November 2026, 15:08 (Europe/Berlin)"
-    assert told[11] == "`podcast title`: “Soup @all” · Mo, 20 November 2026, 15:09 (Europe/Berlin)"
+    assert told[13] == "`podcast title`: “Soup @all” · Mo, 20 November 2026, 15:09 (Europe/Berlin)"
 
 
 async def test_what_a_rule_changed_is_nobodys_decision(world: World) -> None:

@@ -42,6 +42,12 @@ MAY = {
     "episode": EVERYBODY,  # whose message it is a job finds out
     "backfill": MODS,
     "backfill messages": MODS,
+    "studio": EVERYBODY,  # who may broadcast, tests/commands/test_studio.py tells
+    "studio source": EVERYBODY,
+    "studio on": MODS,
+    "studio off": MODS,
+    "studio events on": MODS,
+    "studio events off": MODS,
     "replay": EVERYBODY,
     "replay on": MODS,
     "replay off": MODS,

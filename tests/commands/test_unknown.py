@@ -53,21 +53,6 @@ def test_a_second_word_that_is_nearly_right_gets_a_suggestion(words: str, meant:
     assert told.endswith(f", for example `!aircheck {example}`.")
 
 
-@pytest.mark.parametrize(
-    ("words", "command"),
-    [
-        ("check", "check"),
-        ("CHECK now", "check"),
-        ("studio", "studio"),
-    ],
-)
-def test_a_command_of_a_later_version_does_not_exist_yet(words: str, command: str) -> None:
-    """A command that is not built yet is named and said not to exist."""
-    told = f"There is no such command: `!aircheck {command}` does not exist yet. {HELP}"
-    assert answer(words) == told
-    assert unknown.misfit(PREFIX, VERBS["record"].forms, tuple(words.split())) == told
-
-
 def test_the_fixed_words_of_a_form_are_those_in_small_letters_at_its_beginning() -> None:
     """Alternatives are written out; what is filled in ends the fixed words."""
 
@@ -86,14 +71,13 @@ def test_only_known_commands_are_named(text: str) -> None:
     """Whatever was written, an answer holds nothing but our own words and commands that exist."""
     words = tuple(text.split()) or ("x",)
     known = {" ".join(phrase) for verb in VERBS.values() for form in verb.forms for phrase in unknown.phrases(form)}
-    named = {*known, *VERBS, *(" ".join(command) for command in unknown.NOT_BUILT)}
+    named = {*known, *VERBS}
     told = answer(" ".join(words))
     for command in named:
         told = told.replace(f"`!aircheck {command}`", "COMMAND")
     assert told in {
         "There is no such command. COMMAND lists all commands.",
         "There is no such command. Did you mean COMMAND? COMMAND lists all commands.",
-        "There is no such command: COMMAND does not exist yet. COMMAND lists all commands.",
     }
 
 

@@ -13,6 +13,7 @@ import vodozemac
 from sqlalchemy import insert
 
 from bot import orders
+from bot.dialects import studio as events
 from bot.errors import AircheckError, ConfigError
 from bot.intake import catching_up
 from bot.matrix import room_keys
@@ -23,16 +24,16 @@ from bot.settings import Settings, validate
 from bot.shell import backup as backing_up
 from bot.shell import restore as restoring
 from bot.shell.exits import explain
-from storage import archive, jobs, journal, rooms, snapshot
+from storage import archive, jobs, journal, rooms, snapshot, studios
 from storage.backup_folder import BackupFolder, Manifest
 from storage.blobs import s3
 from storage.errors import BackupError, MediaHeldError, StoreError
-from storage.records import Behind, BlobKey, EventId, Listener, Position, RecordingId
+from storage.records import Behind, BlobKey, EventId, Listener, Position, RecordingId, StudioState
 from storage.store import Store
 from storage.tables import secrets
 from tests.blobs import add_bytes, folder_of
 from tests.buckets.servers import TestBucket
-from tests.factories import ALICE, NOW, ROOM, a_chunk, a_recording, a_room
+from tests.factories import ALICE, NOW, ROOM, a_chunk, a_recording, a_room, a_studio
 from tests.postgresql import Server, of_the_file
 
 KEPT, LATER, GONE = b"what stays", b"what comes later", b"what is deleted"
@@ -418,6 +419,19 @@ async def test_a_restore_can_end_all_personal_addresses(store: Store, settings: 
         assert sentence in said
         async with await_closed(await Store.own(again.storage.place)) as restored, restored.read() as db:
             assert (restored.secret() != store.secret(), await rooms.any_listener(db) is None) == (renew, renew)
+
+
+async def test_no_studio_outlives_a_restore(store: Store, settings: Settings, tmp_path: Path) -> None:
+    """Whoever may send now is not known: a broadcast that runs stops with what came, and nothing waits any more."""
+    async with store.write() as db:
+        live = await studios.add(db, a_studio(state=StudioState.LIVE))
+        await studios.add(db, a_studio(key="f" * 32))
+    await backing_up.backup(settings, tmp_path / "backup")
+    again = settings_of(tmp_path / "again")
+    await restoring.restore(again, tmp_path / "backup")
+    async with await_closed(await Store.own(again.storage.place)) as restored, restored.read() as db:
+        assert await studios.open_in(db) == ()
+        assert await journal.position_of(db, events.change_id(live, 1)) is not None
 
 
 async def test_an_archive_in_a_server_becomes_one_again(tmp_path: Path, postgresql: Server) -> None:

@@ -12,10 +12,12 @@ from bot.worker.invites import Invites
 from bot.worker.notices import Notices
 from bot.worker.refreshing import Refreshing
 from storage.place import Place
-from storage.records import RoomId, UserId
+from storage.records import RoomId, Studio, UserId
 from storage.store import Store
 from tests.worker.post import Homeserver, Post
 from tests.world import BOT, world_of
+
+WEB = "https://pod.example"
 
 
 @pytest.fixture
@@ -33,7 +35,16 @@ async def post(tmp_path: Path) -> AsyncIterator[Post]:
         homeserver = Homeserver()
         store, sending = world.store, cast("Sending", homeserver)
         chats = Chats(store, sending, us=BOT, clock=world.clock)
-        directs = Directs(store, sending, chats, addresses=addresses, prefix="!aircheck", clock=world.clock)
+        directs = Directs(
+            store,
+            sending,
+            chats,
+            addresses=addresses,
+            studio_token=studio_token,
+            web=WEB,
+            prefix="!aircheck",
+            clock=world.clock,
+        )
         world.handlers[orders.Direct.kind] = directs
         yield Post(
             world,
@@ -47,3 +58,7 @@ async def post(tmp_path: Path) -> AsyncIterator[Post]:
 
 def addresses(_: RoomId, __: UserId, generation: int) -> tuple[str, str]:
     return f"feed{generation}", "page"
+
+
+def studio_token(studio: Studio) -> str:
+    return f"token-of-{studio.key}"

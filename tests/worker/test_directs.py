@@ -7,9 +7,12 @@ from typing import Any, cast
 import pytest
 
 from bot import orders
+from bot.feeds.addresses import look_up_hash
 from bot.worker.chats import INVITES_AN_HOUR
-from storage import heirs, rooms
-from storage.records import JobState, Json, Listener, RoomId, UserId
+from storage import heirs, jobs, rooms, studios
+from storage.records import JobState, Json, Listener, RoomId, Studio, StudioSource, StudioState, UserId
+from tests.factories import a_studio
+from tests.worker.conftest import WEB, studio_token
 from tests.worker.post import CHAT, Post
 from tests.world import ALICE, BOT, ROOM, Killed, batch, heard, room_state, state
 
@@ -271,3 +274,79 @@ async def test_an_upgraded_rooms_address_is_for_members_of_the_new_one(post: Pos
     await post.work()
     ((_, _, content),) = post.homeserver.sent
     assert "New kitchen:\nfeed3" in content["body"]
+
+
+# ---- studios
+
+
+async def asked_for_studio(post: Post, **fields: Any) -> Studio:
+    """Alice, who moderates the room, has asked for a studio."""
+    made = a_studio(room_id=ROOM, user_id=ALICE, at=post.clock())
+    made = replace(made, **{"token_sha256": look_up_hash(studio_token(made)), **fields})
+    async with post.world.store.write() as db:
+        studio = await studios.add(db, made)
+        await jobs.add(db, orders.Direct.of_studio(studio).job(), post.clock())
+    return studio
+
+
+async def told_of_studio(post: Post) -> list[str]:
+    """Do the work, and return what was said in Alice's chat."""
+    await post.work()
+    return [str(content["body"]) for _, _, content in post.homeserver.sent]
+
+
+async def test_the_address_of_a_studio_is_made_when_it_is_sent(post: Post) -> None:
+    """Like any other message it waits for its reader; neither the order nor the row of the studio hold it."""
+    studio = await asked_for_studio(post)
+    assert await told_of_studio(post) == []
+    assert post.homeserver.invited == [ALICE]
+    await post.brings(ROOM, *room_state(state("m.room.name", {"name": "Kitchen"})))
+    await post.chat_says("join")
+    (body,) = await told_of_studio(post)
+    assert body.startswith(f"Your studio for Kitchen:\n{WEB}/studio/{studio_token(studio)}/\n")
+    assert "within 24 hours" in body
+
+
+async def test_a_source_client_is_told_all_that_its_settings_ask_for(post: Post) -> None:
+    """Server, port, mount point, user and password stand in lines of their own, as such programs ask for them."""
+    studio = await asked_for_studio(post, source=StudioSource.CLIENT)
+    await post.opened()
+    (body,) = await told_of_studio(post)
+    asked = {"Server": "pod.example", "Port": "443", "TLS": "on", "Mount point": "/studio/source", "User": "source"}
+    lines = body.splitlines()
+    assert [line for line in lines if ": " in line and line.partition(":")[0] in {*asked, "Password"}] == [
+        *(f"{name}: {value}" for name, value in asked.items()),
+        f"Password: {studio_token(studio)}",
+    ]
+
+
+async def test_who_is_on_the_air_is_told_so_with_the_address(post: Post) -> None:
+    """The terms of a broadcast that runs are others."""
+    await asked_for_studio(post, state=StudioState.LIVE)
+    await post.opened()
+    (body,) = await told_of_studio(post)
+    assert "You are on the air with it" in body
+
+
+@pytest.mark.parametrize("end", ["over", "expired", "of another secret", "the bot may record no more"])
+async def test_the_address_of_a_studio_that_ended_is_not_sent(post: Post, end: str) -> None:
+    """Whoever comes to the chat too late asks again."""
+    ended: dict[str, dict[str, Any]] = {
+        "over": {"state": StudioState.OVER},
+        "of another secret": {"token_sha256": "another"},
+    }
+    studio = await asked_for_studio(post, **ended.get(end, {}))
+    await post.work()
+    if end == "expired":
+        post.clock.pass_by(24 * 3600)
+    if end == "the bot may record no more":
+        async with post.world.store.write() as db:
+            room = await rooms.room(db, ROOM)
+            assert room is not None
+            await rooms.save_room(db, replace(room, recording_on=False))
+    await post.chat_says("join")
+    assert await told_of_studio(post) == []
+    async with post.world.store.read() as db:
+        job = await jobs.find(db, orders.Direct.of_studio(studio).job().name)
+    assert job is not None
+    assert job.state is JobState.FAILED

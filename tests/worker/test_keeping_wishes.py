@@ -47,6 +47,7 @@ EVERYTHING = Wishes(
     retention="30 days",
     review=True,
     speakers=(ALICE,),
+    studio=False,
 )
 
 
@@ -182,6 +183,7 @@ async def test_what_was_wished_since_the_backup_holds(keeping: Keeping) -> None:
     assert room is not None
     assert room.review
     assert room.speakers == (ALICE,)
+    assert not room.studio
 
 
 async def test_reading_twice_changes_nothing_more(keeping: Keeping) -> None:

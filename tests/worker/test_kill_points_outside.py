@@ -45,7 +45,7 @@ from storage.records import (
     RoomId,
     UserId,
 )
-from tests.worker.conftest import addresses
+from tests.worker.conftest import WEB, addresses, studio_token
 from tests.worker.mortal import MortalHomeserver
 from tests.worker.quick import EVERY, numbered, without_ffmpeg
 from tests.world import (
@@ -147,7 +147,16 @@ class Town(World):
         commands = Commands(store, self.settings, lambda: b"s" * 32, clock, apply=self.recorder.apply)
         self.handlers |= {
             orders.Notice.kind: Notices(store, sending, self.settings, apply=self.recorder.apply, clock=clock),
-            orders.Direct.kind: Directs(store, sending, chats, addresses=addresses, prefix=PREFIX, clock=clock),
+            orders.Direct.kind: Directs(
+                store,
+                sending,
+                chats,
+                addresses=addresses,
+                studio_token=studio_token,
+                web=WEB,
+                prefix=PREFIX,
+                clock=clock,
+            ),
             orders.Invite.kind: Invites(store, sending, allowed=("*:hs",)),
             orders.Refresh.kind: Refreshing(store, sending, take_state=self.intake.refresh),
             orders.Command.kind: commands,

@@ -3,24 +3,27 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from bot import orders
+from bot.dialects import studio as events
 from bot.errors import StartError
 from bot.feeds.addresses import look_up_hash, token_for
 from bot.settings import Settings
 from bot.shell import handover
 from bot.worker.lanes import Worker
 from bot.worker.renewing import NotingEnded, RenewingAddresses, warn_of_another_secret
-from storage import ended_addresses, jobs, rooms, secret
+from storage import ended_addresses, jobs, journal, rooms, secret, studios
 from storage.errors import StoreError
 from storage.place import Place
-from storage.records import JobState, Listener
+from storage.records import JobState, Listener, StudioState
 from storage.store import Store
 from storage.tables import secrets as secret_table
+from tests.factories import a_studio
 from tests.postgresql import of_postgresql, of_the_file
 from tests.world import ALICE, ROOM, Killed, settings_for
 
@@ -108,7 +111,7 @@ async def test_every_address_ends_whatever_became_of_the_secret(settings: Settin
     await damage_secret(store.place, damage)
     for _ in range(2):
         said = await handover.renew_addresses(settings)
-        assert said == "All personal addresses have ended. Listeners get new ones when they ask."
+        assert said.startswith("All personal addresses have ended, and all studios. ")
     store = await Store.own(settings.storage.place)
     assert not await is_known(store, before)
     assert await has_ended(store, before)
@@ -138,6 +141,26 @@ async def test_a_running_bot_does_it_and_goes_on_with_the_new_secret(
     assert not await is_known(store, before)
     assert await asked_again(store) != before
     assert await stored_secret(store.place) == store.secret()
+    await store.close()
+
+
+async def test_every_studio_ends_with_the_secret(settings: Settings) -> None:
+    """Studios that wait are over, those that run stop with what came so far, and nothing comes late to any."""
+    store = await Store.own(settings.storage.place)
+    states = (StudioState.WAITING, StudioState.LIVE, StudioState.PAUSED, StudioState.OVER)
+    async with store.write() as db:
+        await rooms.save_room(db, rooms.new_room(ROOM, now()))
+        waiting = [a_studio(room_id=ROOM, key=f"{number:032x}") for number in range(4)]
+        made = [await studios.add(db, replace(each, state=state)) for each, state in zip(waiting, states, strict=True)]
+        await studios.save(db, replace(made[3], last=4))
+    await store.close()
+    await handover.renew_addresses(settings)
+    store = await Store.own(settings.storage.place)
+    async with store.read() as db:
+        found = [await studios.get(db, studio.id) for studio in made]
+        stopped = [await journal.position_of(db, events.change_id(studio, 1)) for studio in made]
+    assert [(each.state, each.last) for each in found if each] == [(StudioState.OVER, None)] * 4
+    assert [position is not None for position in stopped] == [False, True, True, False]
     await store.close()
 
 

@@ -11,6 +11,7 @@ class Who(StrEnum):
     """The people who may use a form of a command, as `help` names them."""
 
     EVERYBODY = N_("everybody")
+    MAY_BROADCAST = N_("whoever may begin a voice broadcast here")
     MODERATORS = N_("moderators")
     PUBLISHERS = N_("moderators, or as the administrator decided")
     BROADCASTER = N_("whoever began it, administrators")
@@ -74,12 +75,6 @@ def details(prefix: str, forms: Sequence[Form]) -> str:
 def no_such_command(prefix: str, suggestion: str | None = None) -> str:
     """Answer an unknown command. `suggestion`: a known one that resembles it."""
     return _joined(_("There is no such command."), _did_you_mean(prefix, suggestion), _help_lists(prefix))
-
-
-def not_built_yet(prefix: str, command: str) -> str:
-    """Answer a command that a later version will know."""
-    answer = _("There is no such command: `{prefix} {command}` does not exist yet.")
-    return _joined(answer.format(prefix=prefix, command=command), _help_lists(prefix))
 
 
 def wrong_words(prefix: str, forms: Sequence[Form], suggestion: str | None = None) -> str:

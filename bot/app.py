@@ -132,7 +132,9 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
     session = Session(settings, settings.storage.path, intake, keys, clock, store.owns)
     stack.push_async_callback(cancel, watch(_guard(store, session), failed))
     recorder = Recorder(store, limits_of(settings), clock, hears=lambda: session.in_touch)
-    web = WebServer(store, settings, freshness=session.ready.is_set, heard_at=lambda: session.heard_at, clock=clock)
+    web = WebServer(
+        store, settings, freshness=session.ready.is_set, heard_at=lambda: session.heard_at, clock=clock, ffmpeg=ffmpeg
+    )
     floors = KeepingFloor(store, session.sending, session.delayed, us=us, terms=settings.walkie, clock=clock)
     engine = await _calls(store, settings, session, recorder, clock)
     wishes = KeepingWishes(store, session.sending, us=us, apply=recorder.apply, clock=clock)

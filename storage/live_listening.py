@@ -1,9 +1,9 @@
-"""The recordings that somebody listens to while they are live, as all web processes have noted it."""
+"""The recordings that somebody listens to while they are live: how many players, as each web process has noted it."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from storage.database import Connection
 from storage.records import RecordingId
@@ -15,17 +15,26 @@ LISTENED_FOR = timedelta(seconds=30)
 KEPT_FOR = timedelta(hours=1)
 
 
-async def note(db: Connection, recordings: Collection[RecordingId], now: datetime) -> None:
-    """Note that somebody listens to these now, and delete old notes."""
-    await put_all(db, live_listening, [{"recording_id": each, "heard_at": now} for each in recordings])
+async def note(db: Connection, process: str, listeners: Mapping[RecordingId, int], now: datetime) -> None:
+    """Note how many listen to these now, by a process, and delete old notes."""
+    rows = [
+        {"recording_id": each, "process": process, "heard_at": now, "listeners": count}
+        for each, count in listeners.items()
+    ]
+    await put_all(db, live_listening, rows)
     await db.execute(delete(live_listening).where(live_listening.c.heard_at < now - KEPT_FOR))
 
 
 async def is_listened(db: Connection, recording_id: RecordingId, now: datetime) -> bool:
     """Tell whether somebody listens to it."""
-    noted = select(live_listening.c.heard_at).where(live_listening.c.recording_id == recording_id)
-    heard_at: datetime | None = (await db.execute(noted)).scalar_one_or_none()
-    return heard_at is not None and now - heard_at < LISTENED_FOR
+    return await count(db, recording_id, now) > 0
+
+
+async def count(db: Connection, recording_id: RecordingId, now: datetime, *, but: str = "") -> int:
+    """Return how many listen to it, by all processes but this one."""
+    noted = live_listening.c
+    lately = (noted.recording_id == recording_id, noted.heard_at > now - LISTENED_FOR, noted.process != but)
+    return int((await db.execute(select(func.sum(noted.listeners)).where(*lately))).scalar_one_or_none() or 0)
 
 
 async def forget(db: Connection, recording_id: RecordingId) -> None:

@@ -142,6 +142,16 @@ async def numbers_of(db: Connection, studio_id: StudioId) -> Sequence[int]:
     return (await db.execute(wanted.order_by(studio_slices.c.number))).scalars().all()
 
 
+async def ranges_of(db: Connection, studio_id: StudioId, most: int) -> list[tuple[int, int]]:
+    """Return the numbers of the slices that a studio has uploaded as ranges, the first `most` of them."""
+    place = studio_slices.c.number - func.row_number().over(order_by=studio_slices.c.number)
+    numbered = select(studio_slices.c.number, place.label("place")).where(studio_slices.c.studio_id == studio_id)
+    numbers = numbered.subquery()
+    ends = select(func.min(numbers.c.number), func.max(numbers.c.number)).group_by(numbers.c.place)
+    rows = await db.execute(ends.order_by(func.min(numbers.c.number)).limit(most))
+    return [(int(first), int(last)) for first, last in rows]
+
+
 async def bytes_in(db: Connection, room_id: RoomId) -> int:
     """Return the size of the slices of a room whose sound is no chunk's so far, in bytes."""
     here = select(studios.c.id).where(studios.c.room_id == room_id)

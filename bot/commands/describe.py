@@ -8,34 +8,30 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 
-from bot import orders
 from bot.commands.context import Action, Context, Verb, always
 from bot.commands.one_recording import changeable
 from bot.commands.parse import RecordingName, Words, recording_name, text_after
 from bot.commands.replies import describe as replies
 from bot.commands.replies.manual import Form, Group, Who
-from bot.feeds.text import DESCRIPTION_BYTES, clean_line, clean_text
+from bot.feeds.text import clean_line
+from bot.intake import describing
+from bot.intake.describing import DESCRIPTION_MOST, TITLE_MOST
 from bot.language import N_
-from storage import archive, jobs, rooms
+from storage import rooms
 from storage.records import Recording
 
 WORDS_BEFORE = 2  # the verb and the recording
-
-TITLE_MOST = 200
-DESCRIPTION_MOST = 4000
-GIVEN = "given"
-"""The word in the log of changes for a text that somebody wrote."""
 
 _Change = Callable[[Context, Recording, str, Collection[str]], "tuple[Recording, str]"]
 
 
 def _titled(context: Context, recording: Recording, text: str, servers: Collection[str]) -> tuple[Recording, str]:
-    title = clean_line(text, servers=servers)
+    title = describing.title(text, servers)
     return replace(recording, title=title), replies.titled(recording.code, context.asker.name, title)
 
 
 def _described(context: Context, recording: Recording, text: str, servers: Collection[str]) -> tuple[Recording, str]:
-    description = clean_text(text, servers)[:DESCRIPTION_BYTES]
+    description = describing.description(text, servers)
     return replace(recording, description=description), replies.described(recording.code, context.asker.name)
 
 
@@ -49,20 +45,9 @@ async def _change(context: Context, *, name: RecordingName, change: _Change, too
     if not clean_line(text):
         return replies.NOTHING_TO_SHOW
     changed, answer = change(context, recording, text, await rooms.servers(context.db, [recording.room_id]))
-    await archive.save_recording(context.db, changed)
-    if changed.title != recording.title:
-        await context.note("title", _logged(recording.title), GIVEN, subject=recording.code)
-    if changed.description != recording.description:
-        await context.note("describe", _logged(recording.description), GIVEN, subject=recording.code)
-    if changed.title != recording.title and changed.state.may_have_episode:
-        await jobs.add(context.db, orders.Finish(recording.id).job(), context.now)
-    await rooms.touch(context.db, context.room.room_id, context.now)
+    texts = describing.Said(context.room.room_id, context.asker.user_id, context.command)
+    await describing.save(context.db, recording, changed, context.now, texts)
     return answer
-
-
-def _logged(text: str | None) -> str | None:
-    """Return a text as the log of changes shows it: not what was written."""
-    return None if text is None else GIVEN
 
 
 def _read(words: Words, *, change: _Change, too_long: str, most: int) -> Action | None:

@@ -10,7 +10,6 @@ from typing import Any
 
 from bot import logged, orders
 from bot.commands.context import Action, Context, Verb
-from bot.commands.describe import DESCRIPTION_MOST, TITLE_MOST
 from bot.commands.parse import Words, text_after
 from bot.commands.replies import describe, general
 from bot.commands.replies import podcast as replies
@@ -19,6 +18,7 @@ from bot.feeds import categories
 from bot.feeds.languages import language_tag, nearest_language
 from bot.feeds.text import clean_line, clean_text
 from bot.intake import own_cover
+from bot.intake.describing import DESCRIPTION_MOST, TITLE_MOST
 from bot.language import N_
 from storage import jobs, rooms
 from storage.records import PodcastTexts, Room

@@ -3,18 +3,23 @@
 Every step can be repeated: a client that got no answer sends the same again, and nothing is there twice.
 """
 
+import asyncio
 import logging
 import secrets
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
-from enum import Enum, StrEnum, auto
+from datetime import datetime
+from enum import Enum, auto
 from pathlib import Path
 
 from bot.dialects import studio as events
 from bot.dialects.fields import MAX_SEQUENCE
 from bot.recording.model import Change
 from bot.settings import Settings
+from bot.studio.life import GOOD_FOR as GOOD_FOR
+from bot.studio.life import Problem as Problem
+from bot.studio.life import problem_for
 from bot.studio.rights import refusal
 from storage import archive, journal, studios
 from storage.database import Connection
@@ -33,23 +38,11 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-GOOD_FOR = timedelta(hours=24)
-"""Time for which a studio waits for its broadcast to begin, and for which slices are taken after its end."""
 MOST_CHANGES = 1000
 MOST_BYTES = 4 * 1024 * 1024
 """Bytes of one slice: five seconds of two channels that nobody has compressed are one million."""
-
-
-class Problem(StrEnum):
-    """The reason for which a step is refused."""
-
-    OVER = "over"  # nothing more is taken
-    ELSEWHERE = "elsewhere"  # another page, client or process broadcasts with this studio
-    WAITING = "waiting"  # it has not begun
-    OTHER_BYTES = "other_bytes"  # a slice of this number came before, with other bytes
-    TOO_MANY = "too_many"  # slices or changes
-    TOO_LARGE = "too_large"
-    ROOM_FULL = "room_full"
+MOST_BYTES_A_SECOND = 200_000
+"""Bytes of all slices for each second of the longest broadcast: of two channels that nobody has compressed."""
 
 
 class StudioRefusedError(Exception):
@@ -74,6 +67,18 @@ class Writing:
         self._store = store
         self._settings = settings
         self._clock = clock
+
+    @property
+    def most_bytes(self) -> int:
+        """The most bytes of one slice."""
+        return min(MOST_BYTES, self._settings.recording.max_chunk_bytes)
+
+    async def refuse_full_disk(self) -> None:
+        """Take nothing new while the disk has too little space left, as nothing new is fetched then."""
+        free = await asyncio.to_thread(lambda: shutil.disk_usage(self._store.directory).free)
+        if free < self._settings.storage.min_free_bytes:
+            log.error("too little disk space is left (%d bytes free): studios are not served", free)
+            raise StudioRefusedError(Problem.DISK_FULL)
 
     async def start(self, studio_id: StudioId, client: str) -> Taken:
         """Begin the broadcast. `client`: a name that the client has chosen, and keeps over restarts."""
@@ -105,6 +110,7 @@ class Writing:
             if await self._is_known(db, studio, number, blob):
                 return Taken.BEFORE
             await self._refuse_too_much(db, studio, number, size)
+        await self.refuse_full_disk()
         async with self._store.blobs.arriving((file, blob)) as new, self._store.write() as db:
             studio = await self._of(db, studio_id, client, late=True)
             if await self._is_known(db, studio, number, blob):
@@ -142,15 +148,8 @@ class Writing:
         studio = await studios.get(db, studio_id)
         if studio is None or await refusal(db, studio.room_id, studio.user_id) is not None:
             raise StudioRefusedError(Problem.OVER)
-        now = self._clock()
-        if studio.state is StudioState.WAITING and now >= studio.expires_at:
-            raise StudioRefusedError(Problem.OVER)
-        if studio.client is not None and studio.client != client:
-            raise StudioRefusedError(Problem.ELSEWHERE)
-        if studio.state is StudioState.OVER:
-            ended_at = studio.ended_at or studio.made_at
-            if not late or studio.last is None or now >= ended_at + GOOD_FOR:
-                raise StudioRefusedError(Problem.OVER)
+        if (problem := problem_for(studio, client, self._clock(), late=late)) is not None:
+            raise StudioRefusedError(problem)
         return studio
 
     async def _is_known(self, db: Connection, studio: Studio, number: int, blob: BlobKey) -> bool:
@@ -166,8 +165,10 @@ class Writing:
     async def _refuse_too_much(self, db: Connection, studio: Studio, number: int, size: int) -> None:
         if not 0 < number <= MAX_SEQUENCE:
             raise StudioRefusedError(Problem.TOO_MANY)
-        if size > min(MOST_BYTES, self._settings.recording.max_chunk_bytes):
+        if size > self.most_bytes:
             raise StudioRefusedError(Problem.TOO_LARGE)
+        if studio.bytes + size > self._settings.recording.max_broadcast_s * MOST_BYTES_A_SECOND:
+            raise StudioRefusedError(Problem.BROADCAST_FULL)
         used = await archive.bytes_of_room(db, studio.room_id)
         if used + size > self._settings.storage.max_bytes_per_room:
             raise StudioRefusedError(Problem.ROOM_FULL)

@@ -6,6 +6,7 @@ opens it again.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from bot.facts import is_joined
@@ -13,6 +14,7 @@ from bot.recording.chunks import is_removed
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import fingerprint
 from bot.rules import deciding_member, may_hear
+from bot.studio import life
 from storage.records import (
     Chunk,
     Episode,
@@ -25,6 +27,7 @@ from storage.records import (
     Room,
     RoomId,
     StateEvent,
+    Studio,
     Visibility,
 )
 
@@ -41,7 +44,7 @@ class Verdict(StrEnum):
 
     OPEN = "open"
     CLOSED = "closed"  # 404: it never was, or is not public
-    ENDED = "ended"  # 410: a personal address that was good once
+    ENDED = "ended"  # 410: an address of one member that was good once
     LATER = "later"  # 503: the rooms' state, or what happened since a backup, was not read yet
 
 
@@ -123,6 +126,51 @@ def _personal(claim: Claim, *, fresh: bool) -> Verdict:
         # The member may have been banned while the bot was away: old state opens nothing.
         return Verdict.LATER
     return Verdict.OPEN if is_joined(claim.member) and claim.room.joined else Verdict.ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class StudioClaim:
+    """The studio that the archive has for an address below `/studio/`, and the right to it."""
+
+    studio: Studio | None
+    room: Room | None = None  # the studio's
+    allowed: bool = False  # its member may broadcast into the room now (`bot.studio.rights`)
+
+
+@dataclass(frozen=True, slots=True)
+class StudioAccess:
+    """A claim with its verdict, as `decide_studio` gives it."""
+
+    verdict: Verdict
+    claim: StudioClaim
+
+    @property
+    def studio(self) -> Studio:
+        """The studio of an open access."""
+        assert self.claim.studio is not None
+        return self.claim.studio
+
+    @property
+    def room(self) -> Room:
+        """The room of an open access."""
+        assert self.claim.room is not None
+        return self.claim.room
+
+
+def decide_studio(claim: StudioClaim, now: datetime, *, fresh: bool) -> StudioAccess:
+    """Decide whether the address of a studio is open: for as long as something is taken by it. `fresh`: as `decide`."""
+    return StudioAccess(_studio(claim, now, fresh=fresh), claim)
+
+
+def _studio(claim: StudioClaim, now: datetime, *, fresh: bool) -> Verdict:
+    if claim.studio is None:
+        return Verdict.CLOSED
+    if life.is_closed(claim.studio, now):
+        return Verdict.ENDED
+    if not fresh or (claim.room is not None and claim.room.behind is not None):
+        # The member may have been banned, or have lost their power, while the bot was away.
+        return Verdict.LATER
+    return Verdict.OPEN if claim.allowed and claim.room is not None else Verdict.ENDED
 
 
 def may_hear_recording(access: Access, recording: Recording) -> bool:

@@ -1,14 +1,16 @@
-"""Claims behind addresses: the rooms and memberships of a room key or a listener's token, with the verdict on them."""
+"""Claims behind addresses: the rooms and memberships of a room key, or of a listener's or studio's token, with the
+verdict on them."""
 
 from collections.abc import Callable, Collection
+from datetime import UTC, datetime
 from functools import partial
 
 from bot.event_types import MEMBER
 from bot.feeds.addresses import look_up_hash
 from bot.rules import is_mod
-from bot.web.access import Access, Claim, Family, decide
+from bot.web.access import Access, Claim, Family, StudioAccess, StudioClaim, decide, decide_studio
 from bot.web.caches import CommitCache
-from storage import archive, ended_addresses, heirs, rooms
+from storage import archive, ended_addresses, heirs, rooms, studios
 from storage.store import Store
 
 
@@ -16,11 +18,19 @@ class AddressClaims:
     """Claims behind addresses. `freshness`: whether the rooms' state was read since this process began; `admins`
     moderate every room that they are in."""
 
-    def __init__(self, store: Store, freshness: Callable[[], bool], admins: Collection[str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        freshness: Callable[[], bool],
+        admins: Collection[str],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._store = store
+        self._clock = clock
         self._admins = admins
         self._freshness = freshness
         self._claims: CommitCache[tuple[Family, str], Claim] = CommitCache(lambda: store.database.changes.number)
+        self._studios: CommitCache[str, StudioClaim] = CommitCache(lambda: store.database.changes.number)
 
     async def public(self, key: str) -> Access:
         """Decide about the key in a public address."""
@@ -41,6 +51,12 @@ class AddressClaims:
         digest = look_up_hash(token)
         claim = await self._claims.get((Family.PERSONAL, digest), partial(self._personal, digest))
         return decide(claim, fresh=self._freshness())
+
+    async def studio(self, token: str) -> StudioAccess:
+        """Decide about the token in the address of a studio."""
+        digest = look_up_hash(token)
+        claim = await self._studios.get(digest, partial(self._studio, digest))
+        return decide_studio(claim, self._clock(), fresh=self._freshness())
 
     def known_public(self, key: str) -> Access | None:
         """Decide as `public`; None where the claim has to be read."""
@@ -86,3 +102,13 @@ class AddressClaims:
                 named=named.room_id,
                 reviews=frozenset(reviews),
             )
+
+    async def _studio(self, digest: str) -> StudioClaim:
+        async with self._store.read() as db:
+            studio = await studios.by_token(db, digest)
+            if studio is None:
+                return StudioClaim(None)
+            from bot.studio.rights import refusal  # here, for it takes memory that `aircheck web` need not spend
+
+            room = await rooms.room(db, studio.room_id)
+            return StudioClaim(studio, room, await refusal(db, studio.room_id, studio.user_id) is None)

@@ -17,7 +17,9 @@ from bot.web import respond
 from bot.web.access import Access, Family
 from bot.web.caches import OnceCache
 from bot.web.conditions import Representation
+from bot.web.connections import ClientConnection
 from bot.web.encodings import EncodedBody, encode
+from bot.web.listening import Player
 from bot.web.on_air import OnAir, Tuner
 from bot.web.streams import Recheck, Streams
 
@@ -28,6 +30,7 @@ AUDIO = "audio/mpeg"
 CACHE_BYTES = 8 * 1024 * 1024
 _NUMBER = "0|[1-9][0-9]{0,8}"
 _NAME = re.compile(rf"(?P<code>[a-z]{{6}})(\.m3u8|-live\.mp3|-(?P<generation>{_NUMBER})-(?P<segment>{_NUMBER})\.mp3)")
+STREAM = "-live.mp3"
 NEWEST = "live.mp3"
 """The stream of whichever broadcast began last."""
 
@@ -38,7 +41,7 @@ def is_live(name: str) -> bool:
 
 
 def stream_of(code: str) -> str:
-    return f"{code}-live.mp3"
+    return f"{code}{STREAM}"
 
 
 class Live:
@@ -56,8 +59,10 @@ class Live:
         """Answer for this file name; None when there is no such file. `recheck` decides about the access again, for a
         stream that runs for long."""
         asked = _NAME.fullmatch(name)
-        listens = request.method != "HEAD"
-        on_air = await self._tuner.find(access, asked["code"], listens=listens) if asked else None
+        # A stream that runs is a player by itself, and notes that by itself.
+        listens = request.method != "HEAD" and not name.endswith(STREAM)
+        player = player_of(request, access)
+        on_air = await self._tuner.find(access, asked["code"], listens=listens, player=player) if asked else None
         if asked is None or on_air is None:
             return None
         if name.endswith(".m3u8"):
@@ -90,7 +95,7 @@ class Live:
         frames = await self._tuner.frames(on_air, span)
         if frames is None:
             # The frames were moved into the episode's file after `find` had looked.
-            now = await self._tuner.find(access, on_air.recording.code)
+            now = await self._tuner.find(access, on_air.recording.code, listens=False)
             same = now is not None and now.track.generation == on_air.track.generation
             frames = await self._tuner.frames(now, span) if now is not None and same else None
         if frames is None:
@@ -99,6 +104,15 @@ class Live:
         body = hls.timestamp(span.first) + frames
         file = Representation(sha256(body).hexdigest(), len(body), on_air.changed_at.replace(microsecond=0))
         return respond.content(request, body, file, respond.OF_FAMILY[access.claim.family], {"Content-Type": AUDIO})
+
+
+def player_of(request: web.BaseRequest, access: Access) -> Player:
+    """Return by what a player can be told from others: of one client, or personal address, each kind of app is one."""
+    listener, connection = access.claim.listener, request.protocol
+    who = listener.token_sha256 if listener is not None else None
+    if who is None:
+        who = connection.asking if isinstance(connection, ClientConnection) else None
+    return who, request.headers.get("User-Agent", "")
 
 
 def _encoded_playlist(listing: Listing, code: str) -> EncodedBody:

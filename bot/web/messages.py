@@ -14,10 +14,13 @@ from bot.language import N_, _, speaking, written
 from bot.web import respond
 from bot.web.access import Access, Ending
 from bot.web.rendering import Renderer
+from storage.records import Room
 
 DEEPEST = 8
 """Slashes in a path, above which nobody followed a link of ours."""
 CLOSED = N_("Closed podcast address")
+STUDIO_CLOSED = N_("Closed studio")
+STUDIO_ENDED = N_("This studio has ended, or its right to broadcast has: send {command} in its room to get a new one.")
 ENDED = {
     Ending.REPLACED: N_(
         "This personal address was replaced by a new one: send {command} in its room to get the new one."
@@ -64,6 +67,11 @@ class Messages:
                 return respond.not_found()
             return self._page(request, 410, _(CLOSED), sentence) or respond.short(410, self._plain(sentence))
 
+    def studio_ended(self, request: web.BaseRequest, room: Room | None) -> web.Response | None:
+        """Render the page of a studio that takes nothing more; None for who does not ask for one."""
+        with speaking(room.language if room is not None else None):
+            return self._page(request, 410, _(STUDIO_CLOSED), _(STUDIO_ENDED), "studio")
+
     def for_people(self, request: web.BaseRequest, answer: web.StreamResponse) -> web.StreamResponse:
         """Return a page in place of a short answer that a browser's user would read; else the answer itself."""
         if answer.status not in FOR_PEOPLE or not isinstance(answer, web.Response):
@@ -77,12 +85,15 @@ class Messages:
             page.headers["Retry-After"] = answer.headers["Retry-After"]
         return page
 
-    def _page(self, request: web.BaseRequest, status: int, title: str, sentence: str) -> web.Response | None:
-        """Render the page; None for who does not ask for one, as apps and players don't."""
+    def _page(
+        self, request: web.BaseRequest, status: int, title: str, sentence: str, command: str = "feed"
+    ) -> web.Response | None:
+        """Render the page; None for who does not ask for one, as apps and players don't. `command`: the one that stands
+        for `{command}` in the sentence."""
         depth = request.rel_url.raw_path.count("/") - 1
         if "text/html" not in request.headers.get("Accept", "") or not 0 <= depth < DEEPEST:
             return None
-        return self._renderer.message(status, title, sentence, "../" * depth)
+        return self._renderer.message(status, title, sentence, "../" * depth, command)
 
     def _plain(self, sentence: str) -> str:
         return sentence.format(command=f"`{self._prefix} feed`")

@@ -13,7 +13,7 @@ from bot.recording.kinds import kind_of
 from bot.web.access import Access, may_hear_recording
 from bot.web.caches import CommitCache
 from bot.web.files import Files
-from bot.web.listening import Listening
+from bot.web.listening import Listening, Player
 from storage import archive, tracks
 from storage.cache import Edition, EditionCache
 from storage.database import Connection
@@ -57,14 +57,14 @@ class Tuner:
         self._holding: EditionCache[bool] = EditionCache(MOST_HOLDING)
         self._known: CommitCache[str, OnAir | None] = CommitCache(lambda: store.database.changes.number)
 
-    async def find(self, access: Access, code: str, *, listens: bool = True) -> OnAir | None:
+    async def find(self, access: Access, code: str, *, listens: bool = True, player: Player = None) -> OnAir | None:
         """Return the recording of this code if it has a track or may have one soon; None where the access does not
-        reach it. `listens`: the request is a listener's."""
+        reach it. `listens`: the request is a listener's, by this player."""
         on_air = await self._known.get(code, partial(self._read, code))
         if on_air is None or not may_hear_recording(access, on_air.recording):
             return None
         if listens:
-            self._listening.note(on_air.recording.id)
+            self._listening.note(on_air.recording.id, player)
         return on_air
 
     async def frames(self, on_air: OnAir, span: Span) -> bytes | None:

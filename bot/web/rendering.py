@@ -57,12 +57,11 @@ class Renderer:
             headers={**SAFE, **self._page},
         )
 
-    def message(self, status: int, heading: str, sentence: str, root: str) -> web.Response:
-        """Render a page that says one thing; `{command}` in it stands for the command `feed`. `root` leads from its
-        address to the server's own page."""
-        text = self._render(
-            "message.html", root=root, hue=None, private=True, content="", heading=heading, sentence=sentence
-        )
+    def message(self, status: int, heading: str, sentence: str, root: str, command: str = "feed") -> web.Response:
+        """Render a page that says one thing; `{command}` in it stands for this command. `root` leads from its address
+        to the server's own page."""
+        said = {"heading": heading, "sentence": sentence, "command_said": command}
+        text = self._render("message.html", root=root, hue=None, private=True, content="", **said)
         return web.Response(status=status, text=text, content_type="text/html", headers={**UNKEPT, **self._page})
 
     def of_room(

@@ -132,8 +132,8 @@ def elsewhere(address: str, family: Family) -> web.Response:
     return web.Response(status=302, headers={**SAFE, **headers, "Cache-Control": "no-store", "Location": address})
 
 
-def not_allowed() -> web.Response:
-    return short(405, _("Not allowed"), Allow="GET, HEAD")
+def not_allowed(methods: str = "GET, HEAD") -> web.Response:
+    return short(405, _("Not allowed"), Allow=methods)
 
 
 def preflight() -> web.Response:

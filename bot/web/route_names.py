@@ -23,7 +23,7 @@ _ENDINGS = {
     "json": "data",
 }
 _NAMES = {"healthz": "health", "oembed": "data"}
-ROUTES = frozenset({*_ENDINGS.values(), *_NAMES.values(), "page", "static", OTHER})
+ROUTES = frozenset({*_ENDINGS.values(), *_NAMES.values(), "page", "static", "studio", OTHER})
 
 
 def route_of(path: str) -> str:
@@ -31,6 +31,8 @@ def route_of(path: str) -> str:
     path = path.partition("?")[0]
     if path.startswith("/static/"):
         return "static"
+    if path.startswith("/studio/"):
+        return "studio"
     name = path.rpartition("/")[2]
     if name in _NAMES:
         return _NAMES[name]

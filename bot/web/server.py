@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -49,11 +50,16 @@ from bot.web.speakers import Speakers
 from bot.web.static_files import StaticFiles
 from bot.web.stem_downloads import StemDownloads
 from bot.web.streams import Streams
+from bot.web.studio import Studios
+from bot.web.studio_bounds import StudioBounds
 from bot.web.turns import Turns
 from bot.web.usage import Usage
 from bot.web.waveforms import Waveforms
 from storage.errors import MediaStoreError, StoreBusyError
 from storage.store import Store
+
+if TYPE_CHECKING:
+    from bot.audio.ffmpeg import Ffmpeg
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +67,7 @@ STOP_WITHIN_S = 1.0
 KEEP_ALIVE_S = 75.0
 WARM_AFTER_S = 3.0
 """Seconds after the start, which has other work to do, in which the first page's part of the work is done."""
-ROBOTS = "User-agent: *\nDisallow: /p/\n"
+ROBOTS = "User-agent: *\nDisallow: /p/\nDisallow: /studio/\n"
 
 
 class WebServer:
@@ -69,7 +75,8 @@ class WebServer:
 
     `freshness`: whether the rooms' state was read since this process began; `heard_at`: when the homeserver last
     answered; `uptime`: seconds, for time-outs of connections; `beside`: where this process only serves
-    beside a bot, the address that this bot builds feeds from.
+    beside a bot, the address that this bot builds feeds from; `ffmpeg`: for pictures, None where it is looked for when
+    one comes.
     """
 
     def __init__(
@@ -81,6 +88,7 @@ class WebServer:
         heard_at: Callable[[], datetime | None] = lambda: None,
         uptime: Callable[[], float] = time.monotonic,
         beside: str | None = None,
+        ffmpeg: "Ffmpeg | None" = None,
     ) -> None:
         self._settings = settings
         self._health: Callable[[], bool] = lambda: True
@@ -93,7 +101,8 @@ class WebServer:
             settings, self._static, lambda: self.address, store.blobs.remote.origin if store.blobs.remote else None
         )
         self._messages = Messages(renderer, lambda: self.address)
-        claims, library = AddressClaims(store, freshness, settings.matrix.admins), Library(store, settings.feeds.zone)
+        claims = AddressClaims(store, freshness, settings.matrix.admins, clock)
+        library = Library(store, settings.feeds.zone)
         lost_files = LostFiles(store, clock)
         self._moves = Moves(store, settings.web, lambda: self.address, clock, ours=beside is None)
         editions, turns, live_items = Editions(store, clock), Turns(), LiveItems(store, clock)
@@ -159,6 +168,19 @@ class WebServer:
             messages=self._messages,
             zone=settings.feeds.zone,
         )
+        self._bounds = StudioBounds(lambda: self._connections.most, uptime)
+        self._studios = Studios(
+            store,
+            settings,
+            claims,
+            self.listening,
+            self._messages,
+            renderer,
+            self._bounds,
+            lambda: self.address,
+            clock,
+            ffmpeg,
+        )
         self._runner: web.ServerRunner | None = None
         self._port = settings.web.port
         self._beside = beside
@@ -190,6 +212,11 @@ class WebServer:
         """The number of running endless MP3 streams."""
         return self._streams.running
 
+    @property
+    def uploads(self) -> int:
+        """The number of uploads that run."""
+        return self._bounds.uploads
+
     async def start(
         self, health: Callable[[], bool] = lambda: True, report: Callable[[], Awaitable[Report]] | None = None
     ) -> None:
@@ -210,6 +237,7 @@ class WebServer:
             access_log=None,  # paths hold listeners' tokens
             logger=_quiet_logger(),
             keepalive_timeout=KEEP_ALIVE_S,
+            auto_decompress=False,  # a kilobyte may be packed of a gigabyte
         )
         runner = web.ServerRunner(server, shutdown_timeout=STOP_WITHIN_S)
         await runner.setup()
@@ -285,6 +313,8 @@ class WebServer:
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         """Route by one split: no path has more than three parts."""
         parts = request.path.split("/", 3)[1:]
+        if parts[0] == "studio" and len(parts) > 1:
+            return await self._of_studio(request, *parts[1:])
         if request.method not in ("GET", "HEAD"):
             preflight = request.method == "OPTIONS" and bool(parts) and parts[0] != "p"
             return respond.preflight() if preflight else respond.not_allowed()
@@ -302,6 +332,11 @@ class WebServer:
             case [name]:
                 return await self._of_server(request, name)
         return respond.not_found()
+
+    async def _of_studio(self, request: web.BaseRequest, token: str, name: str | None = None) -> web.StreamResponse:
+        if name is None:
+            return respond.moved(f"{token}/") if request.method in ("GET", "HEAD") else respond.not_found()
+        return await self._studios.answer(request, token, name)
 
     async def _own_report(self) -> Report:
         return Report(self._health(), self._heard_at())

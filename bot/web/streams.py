@@ -94,7 +94,8 @@ class Streams:
             access = await recheck()
             if access.verdict is not Verdict.OPEN:
                 break
-            on_air, now, span, frames = await self._tuner.find(access, code), self._clock(), None, None
+            on_air = await self._tuner.find(access, code, player=(code, id(response)))
+            now, span, frames = self._clock(), None, None
             if on_air is not None:
                 listing = on_air.at(now)
                 if playhead.is_at_end(listing):

@@ -16,10 +16,11 @@ from bot.language import speaking
 from bot.pictures.avatar import MAX_AVATAR_BYTES
 from bot.pictures.cover import SIDE, fitted
 from bot.pictures.one_at_a_time import apart
-from bot.worker.covering import fetched_picture, new_picture
+from bot.worker.covering import fetched_picture
 from bot.worker.given import Download
 from bot.worker.room_history import RoomHistory
 from storage import jobs, rooms
+from storage.blobs.new import new_blob
 from storage.database import Connection
 from storage.records import BlobKey, Job, MediaSource, UserId
 from storage.store import Store
@@ -62,7 +63,7 @@ class ChoosingCover:
             async with self._store.write() as db:
                 await self._say(db, order, posted=posted is not None)
             return
-        async with new_picture(self._store.blobs, square) as (new, key), self._store.write() as db:
+        async with new_blob(self._store.blobs, square, "cover") as (new, key), self._store.write() as db:
             # It may have been redacted while it was fetched.
             if await redacting.redacted_by(db, order.said_in, order.picture, posted.sender) is not None:
                 await self._say(db, order, posted=False)

@@ -1,11 +1,10 @@
 """A room's picture: its avatar if that can be used, else a picture drawn from its name."""
 
 import asyncio
-import hashlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -20,8 +19,8 @@ from bot.pictures.cover import SIDE, drawn_cover, fitted
 from bot.pictures.one_at_a_time import apart
 from bot.worker.given import ASK_AGAIN_AFTER, AT_ONCE_S, Download
 from storage import jobs, rooms
-from storage.blobs.door import Arrival, Blobs
-from storage.private import synced
+from storage.blobs.door import Blobs
+from storage.blobs.new import new_blob
 from storage.records import BlobKey, Job, MediaSource, MxcUri, RoomId
 from storage.store import Store
 
@@ -95,7 +94,7 @@ class Covering:
                 return room.cover
             picture = await apart(drawn_cover, name, room.key)
         now = self._clock()
-        async with new_picture(self._store.blobs, picture) as (new, key), self._store.write() as db:
+        async with new_blob(self._store.blobs, picture, "cover") as (new, key), self._store.write() as db:
             await new.keep(db)
             current = await rooms.room(db, room_id)
             assert current is not None
@@ -128,25 +127,6 @@ async def fetched_picture(
     finally:
         await asyncio.to_thread(_remove, part)
     return None
-
-
-@asynccontextmanager
-async def new_picture(blobs: Blobs, picture: bytes) -> AsyncIterator[tuple[Arrival, BlobKey]]:
-    """Write a picture into a file of its own, which becomes a blob under this key if it is kept, and remove what is
-    left."""
-    part = blobs.part(f"cover-{secrets.token_hex(8)}")  # two jobs may make the same picture at once
-    try:
-        await asyncio.to_thread(_write, part, picture)
-        key = BlobKey(hashlib.sha256(picture).hexdigest())
-        async with blobs.arriving((part, key)) as arrival:
-            yield arrival, key
-    finally:
-        await asyncio.to_thread(_remove, part)
-
-
-def _write(part: Path, picture: bytes) -> None:
-    with synced(part) as out:
-        out.write(picture)
 
 
 def _remove(part: Path) -> None:

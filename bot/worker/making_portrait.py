@@ -10,10 +10,11 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.errors import TryLater
 from bot.event_types import MEMBER
 from bot.intake import portraying
-from bot.worker.covering import MOST_TRIES, fetched_picture, new_picture
+from bot.worker.covering import MOST_TRIES, fetched_picture
 from bot.worker.given import ASK_AGAIN_AFTER, AT_ONCE_S, Download
 from bot.worker.tracks import forget
 from storage import heirs, jobs, portraits, rooms
+from storage.blobs.new import new_blob
 from storage.database import Connection
 from storage.records import BlobKey, Job, MediaSource, MxcUri, Portrait
 from storage.store import Store
@@ -49,7 +50,7 @@ class MakingPortrait:
         async with AsyncExitStack() as stack:
             new, key = None, None
             if picture is not None:
-                new, key = await stack.enter_async_context(new_picture(self._store.blobs, picture))
+                new, key = await stack.enter_async_context(new_blob(self._store.blobs, picture, "portrait"))
             db = await stack.enter_async_context(self._store.write())
             if await self._avatar(db, order) != avatar:
                 await jobs.add(db, order.job(), self._clock())  # it changed meanwhile

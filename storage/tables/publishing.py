@@ -76,5 +76,7 @@ live_listening = Table(
     "live_listening",
     metadata,
     Column("recording_id", BIG, primary_key=True, autoincrement=False),
+    Column("process", String(16), primary_key=True),
     Column("heard_at", Utc, nullable=False, index=True),
+    Column("listeners", Integer, nullable=False),
 )

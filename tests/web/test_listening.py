@@ -46,10 +46,13 @@ async def test_old_notes_go(tmp_path: Path) -> None:
     """A note is deleted with a later one, and with its recording."""
     store, clock = await Store.own(Place(tmp_path / "data")), Clock()
     async with store.write() as db:
-        await live_listening.note(db, [LIVE, OTHER], clock())
+        await live_listening.note(db, "one", {LIVE: 2, OTHER: 1}, clock())
+        await live_listening.note(db, "other", {LIVE: 3}, clock())
+        assert await live_listening.count(db, LIVE, clock()) == 5
+        assert await live_listening.count(db, LIVE, clock(), but="one") == 3
         assert await live_listening.is_listened(db, LIVE, clock())
         await live_listening.forget(db, LIVE)
         assert not await live_listening.is_listened(db, LIVE, clock())
-        await live_listening.note(db, [], clock() + timedelta(hours=2))
+        await live_listening.note(db, "one", {}, clock() + timedelta(hours=2))
         assert not await live_listening.is_listened(db, OTHER, clock())
     await store.close()

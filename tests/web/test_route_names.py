@@ -26,6 +26,8 @@ from bot.web.route_names import ROUTES, route_of
         ("/r/abcdef0123/cover-0123.jpg", "picture"),
         ("/r/abcdef0123/now.json", "data"),
         ("/static/site.css", "static"),
+        ("/studio/token/", "studio"),
+        ("/studio/token/slice-7", "studio"),
         ("/healthz", "health"),
         ("/oembed?url=x", "data"),
         ("/p/token/whatever", "other"),

@@ -65,9 +65,9 @@ async def test_health_tells_details_on_this_machine_alone(world: World, client: 
 
 
 async def test_robots_stay_out_of_personal_addresses(client: ClientSession) -> None:
-    """robots.txt closes the personal family."""
+    """robots.txt closes the personal addresses and those of studios."""
     async with client.get("/robots.txt") as answer:
-        assert await answer.text() == "User-agent: *\nDisallow: /p/\n"
+        assert await answer.text() == "User-agent: *\nDisallow: /p/\nDisallow: /studio/\n"
 
 
 async def test_front_door_says_what_this_is(client: ClientSession) -> None:

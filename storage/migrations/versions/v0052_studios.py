@@ -16,6 +16,14 @@ BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    op.drop_table("live_listening")  # of the last half minute, without how many listen
+    op.create_table(
+        "live_listening",
+        sa.Column("recording_id", BIG, primary_key=True, autoincrement=False),
+        sa.Column("process", sa.String(16), primary_key=True),
+        sa.Column("heard_at", sa.DateTime(), nullable=False, index=True),
+        sa.Column("listeners", sa.Integer(), nullable=False),
+    )
     op.add_column("rooms", sa.Column("studio", sa.Boolean(), nullable=False, server_default="1"))
     op.add_column("rooms", sa.Column("studio_events", sa.Boolean(), nullable=False, server_default="0"))
     op.add_column("recordings", sa.Column("via", sa.String(32)))

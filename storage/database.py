@@ -101,6 +101,11 @@ class Database:
         """Notify of commits by other processes (such as a job from the shell) within a second; until cancelled."""
         await self._engines.listen(self.changes)
 
+    async def settle(self) -> None:
+        """Have everything on the disk that was committed: it survives a kill anyway, and then a power cut, too. Raises
+        StoreBusyError."""
+        await self._engines.settle()
+
     async def size(self, db: Connection) -> int:
         """Return the bytes that the database takes."""
         return await self._engines.size(db)

@@ -54,6 +54,9 @@ class Engines(Protocol):
     async def listen(self, changes: Changes) -> None:
         """Notify of commits by other processes; until cancelled."""
 
+    async def settle(self) -> None:
+        """Have everything on the disk that was committed, so that a power cut can't take it back."""
+
     def abandon(self) -> None:
         """Break off all statements, and begin no more."""
 

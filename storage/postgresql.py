@@ -103,6 +103,9 @@ class PostgreSQL:
         raw = await connection.get_raw_connection()
         raw.driver_connection.last = f"SELECT pg_notify('{CHANNEL}', '{self._name} {names}');"  # type: ignore[union-attr]
 
+    async def settle(self) -> None:
+        """Do nothing: a commit is on the disk when it is answered, unless the operator set it otherwise."""
+
     async def size(self, connection: Connection) -> int:
         return int((await connection.exec_driver_sql("SELECT pg_database_size(current_database())")).scalar_one())
 

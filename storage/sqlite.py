@@ -15,6 +15,7 @@ from storage.commits import Changes
 from storage.dialect import Trouble
 from storage.engines import READERS, loads
 from storage.errors import DiskFullError, StoreBusyError, StoreError, TornTextError
+from storage.private import sync
 from storage.texts import dumps
 
 BUSY_MS = 15_000
@@ -27,6 +28,7 @@ class SQLite:
         url = dialect.address(path, asynchronous=True)
         json: dict[str, Any] = {"json_serializer": dumps, "json_deserializer": loads}
         options: dict[str, Any] = {**dialect.ASYNCHRONOUS, "hide_parameters": True, **json}
+        self._log = path.with_name(f"{path.name}-wal")
         self.writer = create_async_engine(url, pool_size=1, max_overflow=0, **options)
         self.claimer = self.writer
         self.readers = create_async_engine(url, pool_size=READERS, max_overflow=READERS, **options)
@@ -41,6 +43,15 @@ class SQLite:
 
     async def tell(self, connection: Connection, tables: Collection[str | None]) -> None:
         """Do nothing: other processes look at the file's version."""
+
+    async def settle(self) -> None:
+        """Flush the log, which SQLite does by itself only when it moves it into the database (`synchronous`)."""
+        try:
+            await asyncio.to_thread(sync, self._log)
+        except FileNotFoundError:
+            return  # it was moved into the database
+        except OSError as error:
+            raise StoreBusyError(f"the database can't be used now: {error.strerror}") from None
 
     async def size(self, connection: Connection) -> int:
         return int((await connection.exec_driver_sql(dialect.SIZE)).scalar_one())

@@ -9,7 +9,7 @@ import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from pathlib import Path
 
@@ -41,6 +41,9 @@ log = logging.getLogger(__name__)
 MOST_CHANGES = 1000
 MOST_BYTES = 4 * 1024 * 1024
 """Bytes of one slice: five seconds of two channels that nobody has compressed are one million."""
+COUNTED_EACH = timedelta(seconds=30)
+MOST_ROOMS = 1000
+"""Rooms whose size is remembered."""
 MOST_BYTES_A_SECOND = 200_000
 """Bytes of all slices for each second of the longest broadcast: of two channels that nobody has compressed."""
 
@@ -67,6 +70,7 @@ class Writing:
         self._store = store
         self._settings = settings
         self._clock = clock
+        self._rooms: dict[RoomId, tuple[datetime, int]] = {}  # their size, and when it was counted
 
     @property
     def most_bytes(self) -> int:
@@ -121,6 +125,9 @@ class Writing:
             await studios.save_slice(db, piece)
             await studios.save(db, replace(studio, bytes=studio.bytes + size, heard_at=now))
             await self._write(db, events.chunk(studio, piece, now), now)
+        if studio.room_id in self._rooms:
+            at, used = self._rooms[studio.room_id]
+            self._rooms[studio.room_id] = (at, used + size)
         return Taken.NOW
 
     async def change(self, studio_id: StudioId, client: str, change: Change, last: int | None = None) -> Taken:
@@ -169,9 +176,21 @@ class Writing:
             raise StudioRefusedError(Problem.TOO_LARGE)
         if studio.bytes + size > self._settings.recording.max_broadcast_s * MOST_BYTES_A_SECOND:
             raise StudioRefusedError(Problem.BROADCAST_FULL)
-        used = await archive.bytes_of_room(db, studio.room_id)
+        used = await self._bytes_of_room(db, studio.room_id)
         if used + size > self._settings.storage.max_bytes_per_room:
             raise StudioRefusedError(Problem.ROOM_FULL)
+
+    async def _bytes_of_room(self, db: Connection, room_id: RoomId) -> int:
+        """Return the size of a room. Counting it looks at all of its chunks, and each studio sends a slice every few
+        seconds: it is counted now and then, and what came since is added."""
+        now = self._clock()
+        at, used = self._rooms.get(room_id, (None, 0))
+        if at is None or not timedelta(0) <= now - at < COUNTED_EACH:
+            used = await archive.bytes_of_room(db, room_id)
+            if len(self._rooms) >= MOST_ROOMS:
+                self._rooms.clear()
+            self._rooms[room_id] = (now, used)
+        return used
 
 
 _AFTER = {

@@ -57,8 +57,8 @@ _STATUS = {
     Problem.ROOM_FULL: 507,
     Problem.DISK_FULL: 507,
 }
-_AGAIN = {Problem.TOO_MANY: 600, Problem.ROOM_FULL: 600, Problem.DISK_FULL: 60}
-"""Seconds after which a refused step may be tried again."""
+_AGAIN = {Problem.ROOM_FULL: 600, Problem.DISK_FULL: 60}
+"""Seconds after which a refused step may be tried again; others never will be taken."""
 _STEPS = ("start", "pause", "resume", "stop", "texts")
 _FIELDS = ("title", "description")
 

@@ -82,6 +82,7 @@ class StudioWork:
                 await self._writing.change(studio_id, client, _CHANGES[step], last if step == "stop" else None)
         except StudioRefusedError as error:
             raise ProblemError(error.problem) from None
+        await self._store.database.settle()
 
     async def add(self, studio_id: StudioId, client: str, number: int, spool: Spool, duration_ms: int | None) -> bool:
         """Take a slice; return whether it is new."""
@@ -91,6 +92,7 @@ class StudioWork:
             raise ProblemError(error.problem) from None
         except FileNotFoundError:  # the bot that owns the folder began, and emptied it
             raise StoreBusyError("what was uploaded has been removed") from None
+        await self._store.database.settle()  # a browser keeps what is not acknowledged, and nothing else
         return taken is Taken.NOW
 
     async def tell(self, studio_id: StudioId, client: str | None, texts: Mapping[str, str | None]) -> None:

@@ -1,24 +1,29 @@
 """`aircheck web`: processes that serve beside the bot, and know at once what it has written."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from aiohttp import ClientSession
 
+from bot.dialects.studio import started_id
 from bot.feeds.addresses import look_up_hash, personal_shelf, public_shelf, token_for
-from storage import owner, rooms
-from storage.records import Listener, Visibility
+from storage import archive, owner, rooms
+from storage.records import Listener, MediaSource, MxcUri, Recording, Via, Visibility
 from tests.many.town import Process, Town, town, until
 from tests.ports import free_port
 from tests.postgresql import Server
-from tests.world import ALICE, ROOM, state
+from tests.web.studio import PAGE, studio_in
+from tests.world import ALICE, ROOM, media_of, state
 
 OF_THE_BOT_ALONE = ("nio", "simplematrixbotlib", "vodozemac", "aiortc", "av", "livekit", "numpy", "soxr")
 PARTS_OF_THE_BOT = ("bot.matrix", "bot.calls", "bot.worker", "bot.recorder", "bot.intake", "bot.commands", "bot.app")
@@ -47,6 +52,11 @@ class Web:
     async def status(self, address: str) -> int:
         """Return how it answers for an address of the podcast."""
         async with self._client.get(self._base + address.removeprefix("https://pod.example")) as answer:
+            return answer.status
+
+    async def asked(self, method: str, path: str, body: bytes) -> int:
+        """Return how it answers a request with a body."""
+        async with self._client.request(method, self._base + path, data=body, headers={"X-Client": PAGE}) as answer:
             return answer.status
 
     async def says(self, address: str, status: int) -> None:
@@ -118,6 +128,65 @@ async def test_personal_addresses_open_once_the_bot_has_read_the_rooms(here: Tow
         await rooms.forget_listeners(db, here.world.clock())
     await web.says(address, 410)
     assert store.secret() != before
+
+
+class _Sent(NamedTuple):
+    """A request of a studio's page: the process that it goes to, what it asks, and with which answer."""
+
+    web: Web
+    method: str
+    name: str
+    body: bytes
+    status: int
+
+
+async def test_a_studio_works_at_each_process(here: Town, client: ClientSession) -> None:
+    """What a studio's page sends to one process or the other is recorded by the bot, which hears of it at once; after
+    a kill of the one it goes on at the other, and when the right ends at neither."""
+    store = here.world.store
+    studio, token = await studio_in(store, ROOM, ALICE, here.world.clock())
+    sound = media_of(MediaSource(MxcUri("mxc://hs/sound")))
+    async with store.write() as db:
+        current = await owner.last(db)
+        assert current is not None
+        await owner.note_ready(db, current.epoch)
+    one, other = await asyncio.gather(served(here, client), served(here, client))
+    hearing = [asyncio.create_task(store.follow()), asyncio.create_task(here.world.recorder.run())]
+    said = json.dumps({"client": PAGE, "title": "Soup", "last": 3}).encode()
+
+    async def send(*requests: _Sent) -> None:
+        for web, method, name, body, status in requests:
+            assert await web.asked(method, f"/studio/{token}/{name}", body) == status, name
+
+    async def recorded() -> Recording | None:
+        async with store.read() as db:
+            return await archive.recording_by_event(db, started_id(studio))
+
+    async def has(chunks: int) -> bool:
+        recording = await recorded()
+        async with store.read() as db:
+            return recording is not None and len(await archive.chunks(db, recording.id)) == chunks
+
+    try:
+        await send(
+            _Sent(one, "POST", "start", said, 200),
+            _Sent(other, "PUT", "slice-1", sound, 201),
+            _Sent(one, "PUT", "slice-1", sound, 200),
+        )
+        await until(partial(has, 1))
+        await one.process.kill()
+        await send(_Sent(other, "PUT", "slice-2", sound + b"\0", 201))
+        await until(partial(has, 2))
+        recording = await recorded()
+        assert recording is not None
+        assert (recording.via, recording.title) == (Via.STUDIO, "Soup")
+        await here.world.hear(before=(state("m.room.member", {"membership": "leave"}, ALICE, event_id="$left"),))
+        await other.says(f"https://pod.example/studio/{token}/state", 410)
+        await send(_Sent(other, "PUT", "slice-3", sound, 410), _Sent(other, "POST", "stop", said, 410))
+    finally:
+        here.world.recorder.stop()
+        hearing[0].cancel()
+        await asyncio.gather(*hearing, return_exceptions=True)
 
 
 NOT_HEARD = "commits of other processes are not heard"

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from aiohttp import ClientSession
@@ -27,10 +28,10 @@ async def speaking_room(world: World, **changes: Any) -> Room:
     return room
 
 
-async def studio_in(store: Store, room_id: RoomId, user_id: UserId = ALICE) -> tuple[Studio, str]:
+async def studio_in(store: Store, room_id: RoomId, user_id: UserId = ALICE, now: datetime = NOW) -> tuple[Studio, str]:
     """Give a member a studio; return it and its token."""
     token = token_for(secrets.token_bytes(32), room_id, user_id, 0)
-    studio = replace(new_studio(room_id, user_id, StudioSource.PAGE, NOW), token_sha256=look_up_hash(token))
+    studio = replace(new_studio(room_id, user_id, StudioSource.PAGE, now), token_sha256=look_up_hash(token))
     async with store.write() as db:
         return await studios.add(db, studio), token
 

@@ -335,7 +335,8 @@ class WebServer:
 
     async def _of_studio(self, request: web.BaseRequest, token: str, name: str | None = None) -> web.StreamResponse:
         if name is None:
-            return respond.moved(f"{token}/") if request.method in ("GET", "HEAD") else respond.not_found()
+            moved = token and request.method in ("GET", "HEAD")
+            return respond.moved(f"{token}/") if moved else respond.not_found()
         return await self._studios.answer(request, token, name)
 
     async def _own_report(self) -> Report:

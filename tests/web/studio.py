@@ -23,6 +23,7 @@ INFO = "io.element.voice_broadcast_info"
 async def speaking_room(world: World, **changes: Any) -> Room:
     """Make a room in which Alice, who is no moderator, may broadcast."""
     room = await world.room(**({"told_at": 0} | changes))
+    await world.state(room, "m.room.create", {"room_version": "10"})
     await world.state(room, "m.room.power_levels", {"users": {MOD: 100}, "events": {INFO: 0}})
     await world.member(room, ALICE)
     return room
@@ -57,7 +58,7 @@ class Page:
 
     async def state(self) -> dict[str, Any]:
         status, state = await self.ask("GET", "state")
-        assert status == 200
+        assert status == 200, (status, state)
         return state
 
     async def step(self, step: str, **said: Any) -> tuple[int, dict[str, Any]]:

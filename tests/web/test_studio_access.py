@@ -238,6 +238,7 @@ async def begin(directory: Path) -> None:
     async with store.write() as db:
         await rooms.save_room(db, ROOM)
         for kind, key, content in (
+            ("m.room.create", "", {"room_version": "10"}),
             ("m.room.power_levels", "", {"users": {MOD: 100}, "events": {INFO: 0}}),
             ("m.room.member", ALICE, {"membership": "join"}),
         ):

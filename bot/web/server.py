@@ -313,7 +313,7 @@ class WebServer:
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         """Route by one split: no path has more than three parts."""
         parts = request.path.split("/", 3)[1:]
-        if parts[0] == "studio" and len(parts) > 1:
+        if parts[:1] == ["studio"] and len(parts) > 1:
             return await self._of_studio(request, *parts[1:])
         if request.method not in ("GET", "HEAD"):
             preflight = request.method == "OPTIONS" and bool(parts) and parts[0] != "p"

@@ -66,7 +66,7 @@ async def test_a_slice_is_on_the_disk_when_it_is_acknowledged(world: World, live
         piece = await studios.slice_of(db, live.studio.id, 1)
     assert piece is not None
     assert (piece.blob, piece.bytes, piece.duration_ms) == (blob, len(SOUND), 5000)
-    assert await world.store.blobs.read(piece.blob) == SOUND
+    assert await world.store.blobs.read(BlobKey(blob)) == SOUND
     assert scratch(world) == []
 
 

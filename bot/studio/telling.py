@@ -1,4 +1,4 @@
-"""What a speaker tells of their broadcast from a studio: title, description and picture, before it and meanwhile."""
+"""Title, description and picture that a speaker gives their broadcast in a studio, before it and meanwhile."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace

@@ -141,7 +141,7 @@ class _Sent(NamedTuple):
 
 
 async def test_a_studio_works_at_each_process(here: Town, client: ClientSession) -> None:
-    """What a studio's page sends to one process or the other is recorded by the bot, which hears of it at once; after
+    """Sound that is sent to one process or the other is recorded by the bot, which hears of it at once; after
     a kill of the one it goes on at the other, and when the right ends at neither."""
     store = here.world.store
     studio, token = await studio_in(store, ROOM, ALICE, here.world.clock())

@@ -1,4 +1,4 @@
-"""What a commit promises."""
+"""Promises of a commit."""
 
 from pathlib import Path
 

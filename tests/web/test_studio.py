@@ -88,7 +88,7 @@ async def test_nothing_is_taken_before_the_start(page: Page) -> None:
 
 
 async def test_two_race_for_one_number(live: Page) -> None:
-    """Of two sounds under one number sent at once one is taken, and the other refused."""
+    """Two sounds under one number are sent at once: one is taken, and the other refused."""
     both = await asyncio.gather(live.send(1, SOUND), live.send(1, SOUND[1:]), live.send(2, SOUND), live.send(2, SOUND))
     assert sorted(answer[0] for answer in both[:2]) == [201, 409]
     assert sorted(answer[0] for answer in both[2:]) == [200, 201]
@@ -96,7 +96,7 @@ async def test_two_race_for_one_number(live: Page) -> None:
 
 
 async def test_two_race_to_start(page: Page) -> None:
-    """Of two pages that start at once one does."""
+    """Two pages start at once: one does."""
     answers = await asyncio.gather(page.step("start"), page.as_other().step("start"))
     assert sorted(answer[0] for answer in answers) == [200, 409]
 
@@ -200,7 +200,7 @@ async def test_it_ends_with_time(world: World, page: Page, client: ClientSession
 
 
 async def test_an_upload_ends_with_the_right(world: World, live: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is removed from the room in the middle of an upload is told so, and nothing of it is kept."""
+    """A member who is removed from the room in the middle of an upload is told so, and nothing of it is kept."""
     monkeypatch.setattr(bodies, "CHECK_EACH_S", 0.01)
     async with connected(world.server.port, put(live, 1, Content_Length="1000") + "x" * 500) as upload:
         await begun(world)
@@ -334,7 +334,7 @@ async def test_who_asks_first_is_told_to_go_on(world: World, live: Page) -> None
     ],
 )
 async def test_odd_json(live: Page, body: bytes) -> None:
-    """What is no JSON object of the right types is refused, and changes nothing."""
+    """JSON that is no object of the right types is refused, and changes nothing."""
     status, told = await live.ask("POST", "stop", data=body)
     assert (status, told["problem"]) == (400, "invalid")
     assert (await live.now()).state is StudioState.LIVE
@@ -479,7 +479,7 @@ async def test_a_store_that_is_away(
 
 
 async def test_texts_before_it_begins(live: Page, world: World) -> None:
-    """What is typed is cleaned and kept for the recording; user ids are masked."""
+    """Texts are cleaned and kept for the recording; user ids are masked."""
     said = {"title": " Soup  for @bob:hs ", "description": "Stock first,\nthen \ud800bread."}
     status, state = await live.ask("POST", "texts", data=json.dumps(said))
     assert status == 200
@@ -520,7 +520,7 @@ async def test_where_it_can_be_heard(world: World, client: ClientSession) -> Non
 
 
 async def test_who_listens(world: World, client: ClientSession) -> None:
-    """Who speaks is told how many players listen, each once."""
+    """A speaker is told how many players listen, each once."""
     room = await speaking_room(world, visibility=Visibility.PUBLIC)
     page = await page_of(world, client, room)
     await page.step("start")

@@ -34,7 +34,7 @@ from storage.records import (
 from storage.tables import stem_blobs
 from tests.beside import worker_of
 from tests.blobs import add_bytes, folder_of
-from tests.booth import Booth
+from tests.booth import Booth, a_take
 from tests.postgresql import of_the_file
 from tests.world import ALICE, ROOM, Forgetful, World, chunk, info, world_of
 
@@ -230,15 +230,25 @@ async def test_what_was_uploaded_to_a_studio_is_said_to_be_lost(
     cover = BlobKey(hashlib.sha256(b"a cover").hexdigest())
     add_bytes(world.store, b"a cover", cover)
     booth = await Booth.open(world, cover=cover)
+    waiting, stored = (piece.data for piece in a_take(7, 3.0))
     await booth.start()
-    await booth.send(b"stored slice")
+    await booth.send(stored, 2)
     await world.work()
-    await booth.send(b"waiting slice")
-    lost = [cover, *(BlobKey(hashlib.sha256(data).hexdigest()) for data in (b"stored slice", b"waiting slice"))]
+    await booth.stop()
+    world.clock.pass_by(61)
+    await world.work()
+    homeserver.forgot = True
+    await assert_lost(world, capsys, b"a cover", stored, repair=True)
+    await booth.send(waiting, 1)
+    await assert_lost(world, capsys, waiting)
+
+
+async def assert_lost(world: World, capsys: pytest.CaptureFixture[str], *files: bytes, repair: bool = False) -> None:
+    """Remove files, and check that each line about them says that they exist nowhere else."""
+    lost = [BlobKey(hashlib.sha256(data).hexdigest()) for data in files]
     for key in lost:
         folder_of(world.store).path(key).unlink()
-    homeserver.forgot = True
-    found = await faults_of(world, capsys, repair=True)
+    found = await faults_of(world, capsys, repair=repair)
     for key in lost:
         lines = [line for line in found if key in line]
         assert lines

@@ -1,5 +1,5 @@
 // Headless Chromium. Reads orders as lines of JSON, one at a time, and writes a line for each that is done. The first
-// names the browser's program.
+// names the browser's program, and its flags beside ours.
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -7,11 +7,11 @@ import { launch } from "puppeteer-core";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const { chromium } = JSON.parse((await lines.next()).value);
+const { chromium, flags } = JSON.parse((await lines.next()).value);
 const browser = await launch({
     executablePath: chromium,
     headless: true,
-    args: ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio", "--hide-scrollbars"],
+    args: ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio", "--hide-scrollbars", ...flags],
 });
 const tabs = new Map();
 tell({ done: "ready", version: await browser.version() });

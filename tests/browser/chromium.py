@@ -102,8 +102,8 @@ class Browser:
 
 
 @asynccontextmanager
-async def chromium(directory: Path) -> AsyncIterator[Browser]:
-    """Run a browser."""
+async def chromium(directory: Path, *flags: str) -> AsyncIterator[Browser]:
+    """Run a browser, with these flags beside the usual ones."""
     assert CHROMIUM is not None, "Chromium is not installed"
     errors = directory / "browser.log"
     with errors.open("wb") as log:
@@ -117,7 +117,7 @@ async def chromium(directory: Path) -> AsyncIterator[Browser]:
         )
     try:
         assert process.stdin is not None
-        process.stdin.write(json.dumps({"chromium": CHROMIUM}).encode() + b"\n")
+        process.stdin.write(json.dumps({"chromium": CHROMIUM, "flags": flags}).encode() + b"\n")
         browser = Browser(process, errors)
         assert (await browser.read())["done"] == "ready"
         yield browser

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.audio.conftest import ffmpeg, studio
 from tests.browser.chromium import Browser, chromium
 from tests.browser.gallery import Gallery, fill
 from tests.web.world import World, world_of
+
+__all__ = ["ffmpeg", "studio"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,189 @@
+"""The sound of a studio in Chromium, whose microphone plays a known sound."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aiohttp import web
+
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.one_stream import join
+from bot.web.static_files import FOLDER
+from storage.records import SAMPLE_RATE
+from tests.audio.sounds import WAV, Pcm, Studio, lag, local, signal
+from tests.browser.chromium import Browser, Tab, chromium
+from tests.browser.test_sound_modules import archived, joined
+from tests.ports import free_port
+from tests.world import find_ffmpeg
+
+pytestmark = pytest.mark.browser
+
+SECONDS = 10
+SPOKEN = signal(20 * SAMPLE_RATE)
+POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'"
+PAGE = '<!doctype html><html lang="en"><title>Studio</title><script type="module" src="/sound_page.js"></script>'
+NEAR = SAMPLE_RATE  # samples at both ends in which the microphone may not be heard yet, or not any more
+
+
+async def _page(_: web.Request) -> web.Response:
+    return web.Response(text=PAGE, content_type="text/html", headers={"Content-Security-Policy": POLICY})
+
+
+async def _script(_: web.Request) -> web.FileResponse:
+    return web.FileResponse(Path(__file__).parent / "sound_page.js")
+
+
+@pytest.fixture(scope="module")
+async def address() -> AsyncIterator[str]:
+    """A page with the modules and a strict policy."""
+    app = web.Application()
+    app.router.add_get("/", _page)
+    app.router.add_get("/sound_page.js", _script)
+    app.router.add_static("/static", FOLDER)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = free_port()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture(scope="module")
+async def speaking(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """A browser with a microphone that plays SPOKEN from the moment at which it is opened."""
+    folder = tmp_path_factory.mktemp("speaking")
+    source = Studio(find_ffmpeg().exe, folder).record("spoken.wav", SPOKEN, WAV)
+    flags = (
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={source}%noloop",
+    )
+    async with chromium(folder, *flags) as browser:
+        yield browser
+
+
+@asynccontextmanager
+async def studio_page(browser: Browser, address: str) -> AsyncIterator[Tab]:
+    async with browser.tab() as tab:
+        assert await tab.visit(address) == 200
+        await tab.wait("window.ready")
+        yield tab
+
+
+async def slices_of(tab: Tab, folder: Path) -> list[Path]:
+    """Write the slices of a page to files."""
+    paths = []
+    for number, data in enumerate(await tab.evaluate("slices()")):
+        paths.append(folder / f"{number}.ogg")
+        paths[-1].write_bytes(base64.b64decode(data))
+    return paths
+
+
+def lags(heard: Pcm, source: Pcm) -> set[int]:
+    """Return by how many samples a sound is later than its source, at places all over it."""
+    first = _begin(heard, source)
+    return {
+        first + lag(source[-first:] if first < 0 else source, heard, place)
+        for place in range(NEAR, len(heard) - NEAR, 24_000)
+    }
+
+
+def _begin(heard: Pcm, source: Pcm) -> int:
+    """Return how much later, roughly or exactly, the sound is than the source."""
+    piece = heard[NEAR : NEAR + 24_000]
+    size = 1 << (len(source) + len(piece)).bit_length()
+    matched = np.fft.irfft(np.fft.rfft(source, size) * np.conj(np.fft.rfft(piece, size)), size)
+    return NEAR - int(np.argmax(matched[: len(source)]))
+
+
+@pytest.mark.parametrize("way", ["webcodecs", "webcodecs by Web Audio", "webm"])
+async def test_a_take_is_the_microphones_sound(
+    speaking: Browser, address: str, ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path, way: str
+) -> None:
+    """Ten seconds are cut into slices that are proved whole, join to one stream, and lie where they were spoken."""
+    async with studio_page(speaking, address) as tab:
+        if way.endswith("Web Audio"):
+            await tab.evaluate("delete window.MediaStreamTrackProcessor")
+        begun = await tab.evaluate(f"begin('{way.partition(' ')[0]}')")
+        assert begun == {"kind": way.partition(" ")[0], "mime": "audio/ogg"}
+        await tab.wait(f"recordedMs >= {SECONDS * 1000}")
+        await tab.evaluate("take.stop()")
+        told: list[dict[str, Any]] = await tab.evaluate("told()")
+        paths = await slices_of(tab, tmp_path)
+        assert await tab.evaluate("errors") == []
+        assert await tab.faults() == []
+    assert [part["last"] for part in told] == [False] * (len(told) - 1) + [True]
+    assert all(part["durationMs"] <= 300 for part in told)
+    kept = await archived(paths, ffmpeg)
+    assert kept.proved
+    assert kept.complete
+    heard = await joined(kept.pieces, ffmpeg, tmp_path)
+    assert len(heard) >= SECONDS * SAMPLE_RATE
+    assert len(heard) == pytest.approx(sum(part["durationMs"] for part in told) * SAMPLE_RATE / 1000, abs=4000)
+    assert await join(kept.pieces, tmp_path / "one.ogg", local=local) is not None
+    found = lags(heard, SPOKEN)
+    assert max(found) - min(found) <= 1, sorted(found)
+
+
+async def test_a_killed_page_leaves_a_slice(speaking: Browser, address: str, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """The parts of a take that nobody ended are closed to slices that hold all of them."""
+    async with studio_page(speaking, address) as tab:
+        await tab.evaluate("begin('webcodecs')")
+        await tab.wait("recordedMs >= 2500")
+        paths = await slices_of(tab, tmp_path)
+        told: list[dict[str, Any]] = await tab.evaluate("told()")
+    kept = await archived(paths, ffmpeg)
+    assert kept.complete
+    heard = await joined(kept.pieces, ffmpeg, tmp_path)
+    assert len(heard) >= 2400 * SAMPLE_RATE / 1000
+    assert len(told) >= 10
+
+
+async def test_a_device_that_is_gone_ends_the_take(
+    speaking: Browser, address: str, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    """A track that ends is told of after the take's last part, and what was said before is whole."""
+    async with studio_page(speaking, address) as tab:
+        await tab.evaluate("begin()")
+        await tab.wait("recordedMs >= 1500")
+        await tab.evaluate("unplug()")
+        await tab.wait("errors.length")
+        assert await tab.evaluate("errors") == ["device"]
+        assert (await tab.evaluate("told()"))[-1]["last"]
+        paths = await slices_of(tab, tmp_path)
+    assert (await archived(paths, ffmpeg)).proved
+
+
+async def test_holes_are_silence_of_their_length(
+    speaking: Browser, address: str, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    """Sound between holes of any length keeps its place to the sample, and the take stays one stream."""
+    sound = SPOKEN[: 9 * SAMPLE_RATE]
+    holes = {200: 4_801, 400: 3 * SAMPLE_RATE + 7, 600: 61 * SAMPLE_RATE + 1}
+    wanted = np.concatenate(
+        [
+            part
+            for begin, end in ((0, 200), (200, 400), (400, 600), (600, 900))
+            for part in (np.zeros(holes.get(begin, 0), np.float32), sound[begin * 480 : end * 480])
+        ]
+    )
+    async with studio_page(speaking, address) as tab:
+        data = base64.b64encode(sound.tobytes()).decode()
+        await tab.evaluate(f"encode('{data}', {holes})")
+        assert await tab.evaluate("errors") == []
+        paths = await slices_of(tab, tmp_path)
+    kept = await archived(paths, ffmpeg)
+    assert kept.proved
+    heard = await joined(kept.pieces, ffmpeg, tmp_path)
+    assert len(heard) == len(wanted)
+    assert await join(kept.pieces, tmp_path / "one.ogg", local=local) is not None
+    places = [24_000, 120_000, 360_000, len(wanted) - 130_000, len(wanted) - 40_000]
+    assert [lag(wanted, heard, place) for place in places] == [0] * len(places)
+    silent = heard[10 * SAMPLE_RATE : 60 * SAMPLE_RATE]
+    assert not silent.any()

@@ -130,11 +130,12 @@ def item_of(
     portraits: Mapping[UserId, BlobKey] = NO_PORTRAITS,
     original: Original | None = None,
     stems: bool = False,
+    cover: str | None = None,
     lost: Collection[BlobKey] = (),
 ) -> Item:
     """Make an item of a recording and its episode. `portraits`: the pictures of its speakers; `original`: its sound as
-    it was sent, in one stream; `stems`: with the sound of each speaker of a call; `lost`: the files that are gone, of
-    these two."""
+    it was sent, in one stream; `stems`: with the sound of each speaker of a call; `cover`: the address of a picture of
+    its own; `lost`: the files that are gone, of these."""
     recording, episode = published
     return Item(
         guid=episode.guid,
@@ -154,6 +155,7 @@ def item_of(
             *(_original(recording, episode, original, shelf) if original and original.blob not in lost else ()),
             *(_stem(recording, stem, shelf) for stem in whole_stems(recording) if stems and stem.blob not in lost),
         ),
+        cover=None if recording.cover in lost else cover,
     )
 
 

@@ -124,3 +124,4 @@ class Item:
     explicit: bool
     chapters: str | None = None  # address; None where there are none
     alternates: tuple[Alternate, ...] = ()
+    cover: str | None = None  # address of its own picture; None: apps show the channel's

@@ -142,6 +142,9 @@ class PodcastItem(BaseEntryExtension):
         _add(node, ITUNES, "episode", str(item.number))
         _add(node, ITUNES, "episodeType", "full")
         _add(node, ITUNES, "explicit", _yes(item.explicit))
+        if item.cover is not None:
+            _add(node, ITUNES, "image", href=item.cover)
+            _add(node, PODCAST, "image", **{"href": item.cover, "aspect-ratio": "1/1", "purpose": "artwork"})
         _add_persons(node, self.persons)
         if item.chapters is not None:
             _add(node, PODCAST, "chapters", url=item.chapters, type=CHAPTERS)

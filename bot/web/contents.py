@@ -11,14 +11,16 @@ from bot.web.episodes import FeedRows
 from bot.web.library import View
 from bot.web.live_items import Stage
 from bot.web.press import UNDATED
-from storage.records import BlobKey, RoomId, UserId
+from storage.records import BlobKey, Recording, RoomId, UserId
 
 
 class Contents:
     """The contents of feeds. `base` gives the address that everything is built from, `cover` the file name of a view's
-    picture. Call inside of the room's language."""
+    picture, or of a recording's own. Call inside of the room's language."""
 
-    def __init__(self, settings: Settings, base: Callable[[], str], cover: Callable[[View], str]) -> None:
+    def __init__(
+        self, settings: Settings, base: Callable[[], str], cover: Callable[[View, Recording | None], str]
+    ) -> None:
         self._settings = settings
         self._base = base
         self._cover = cover
@@ -42,6 +44,7 @@ class Contents:
                 portraits=rows.portraits.get(recording.room_id, NO_PORTRAITS),
                 original=rows.originals.get(recording.id),
                 stems=has_stems(view),
+                cover=shelf.cover(self._cover(view, recording)) if recording.cover is not None else None,
                 lost=lost,
             )
             for recording, episode in rows.published
@@ -52,7 +55,7 @@ class Contents:
         self, view: View, stages: Sequence[Stage], portraits: Mapping[RoomId, Mapping[UserId, BlobKey]]
     ) -> list[LiveItem]:
         settings, shelf = self._settings.feeds, self.shelf(view)
-        explicit, cover = is_explicit(view.face, settings), shelf.cover(self._cover(view))
+        explicit = is_explicit(view.face, settings)
         return [
             live_item_of(
                 recording,
@@ -60,7 +63,7 @@ class Contents:
                 settings,
                 shelf,
                 explicit=explicit,
-                cover=cover,
+                cover=shelf.cover(self._cover(view, recording)),
                 portraits=portraits.get(recording.room_id, NO_PORTRAITS),
             )
             for recording, stage in stages
@@ -84,7 +87,7 @@ class Contents:
             self._settings.feeds,
             shelf,
             private=view.family is Family.PERSONAL,
-            cover=shelf.cover(self._cover(view)),
+            cover=shelf.cover(self._cover(view, None)),
             built_at=UNDATED,
             address=address,
             paging=paging,

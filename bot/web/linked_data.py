@@ -7,7 +7,7 @@ from storage.records import SAMPLE_RATE, Episode, Recording
 def linked_data(
     recording: Recording, episode: Episode, title: str, summary: str, podcast: str, shelf: Shelf, cover: str
 ) -> dict[str, object]:
-    """Describe an episode. `cover`: the file name of the podcast's picture."""
+    """Describe an episode. `cover`: the file name of its picture."""
     audio = {
         "@type": "AudioObject",
         "contentUrl": shelf.audio(recording.code),

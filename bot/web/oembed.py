@@ -89,7 +89,7 @@ class OEmbed:
             "provider_name": "Aircheck",
             "provider_url": f"{self._base()}/",
             "cache_age": CACHED_S,
-            "thumbnail_url": shelf.cover(sized(self._covers.name(view), THUMBNAIL)),
+            "thumbnail_url": shelf.cover(sized(self._covers.name(view, published[0]), THUMBNAIL)),
             "thumbnail_width": THUMBNAIL,
             "thumbnail_height": THUMBNAIL,
             "html": frame_of(shelf.embed(code), row.title, width),

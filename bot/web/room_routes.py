@@ -21,7 +21,7 @@ from bot.web.airing import Airings
 from bot.web.at_once import Known
 from bot.web.claims import AddressClaims
 from bot.web.connections import ClientConnection
-from bot.web.covers import Covers
+from bot.web.covers import Covers, recording_of
 from bot.web.documents import document_named
 from bot.web.episodes import EpisodePage, Part
 from bot.web.feeds import Feeds
@@ -286,7 +286,7 @@ class RoomRoutes:
             return None
         begin = asked.request.query.get("t", "")
         second = int(begin) if _SECOND.fullmatch(begin) else 0
-        cover = self._covers.name(subject.view)
+        cover = self._covers.name(subject.view, subject.recording)
         return await asyncio.to_thread(self._recording_page.answer, subject, cover, asked.token, second)
 
     async def _embed(self, asked: RoomRequest, code: str) -> web.Response | None:
@@ -294,7 +294,8 @@ class RoomRoutes:
         subject = await self._subject(asked.access, code) if asked.token is None else None
         if subject is None or subject.episode is None or subject.own:
             return None
-        return await asyncio.to_thread(self._recording_page.embedded, subject, self._covers.name(subject.view))
+        cover = self._covers.name(subject.view, subject.recording)
+        return await asyncio.to_thread(self._recording_page.embedded, subject, cover)
 
     async def _subject(self, access: Access, code: str) -> Subject | None:
         """Read what the page of a recording shows."""
@@ -316,6 +317,11 @@ class RoomRoutes:
             unheard=await self._library.unheard(recording),
         )
 
+    async def _shown(self, access: Access, code: str) -> Recording | None:
+        """Return a recording that has a page."""
+        shown = await self._library.published(access, code) or await self._running(access, code)
+        return shown[0] if shown is not None else None
+
     async def _running(self, access: Access, code: str) -> tuple[Recording, None] | None:
         """Return a recording that has a page before it has an episode."""
         live = await self._library.live(access)
@@ -324,8 +330,9 @@ class RoomRoutes:
     async def _cover(self, asked: RoomRequest, name: str) -> web.Response | None:
         if not name.startswith("cover-"):
             return None
-        view = await self._library.view(asked.access)
-        picture = await self._covers.named(view, name)
+        view, code = await self._library.view(asked.access), recording_of(name)
+        recording = await self._shown(asked.access, code) if code is not None else None
+        picture = await self._covers.named(view, name, recording) if recording is not None or code is None else None
         if picture is None:
             return None
         return picture_answer(asked.request, picture, name, respond.kept_for_ever(view.family))

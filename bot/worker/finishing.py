@@ -188,7 +188,7 @@ class Finishing:
 
     async def _tags(self, subject: Subject) -> EpisodeTags:
         recording, zone = subject.recording, self._settings.feeds.zone
-        cover = await self._picture(await self._cover(subject.podcast))
+        cover = await self._own_picture(recording) or await self._picture(await self._cover(subject.podcast))
         with speaking(subject.room.language):
             comment = account.comment(account.loss_of(subject.ledger))
         return EpisodeTags(
@@ -201,6 +201,15 @@ class Finishing:
             comment=comment,
             chapters=subject.chapters,
         )
+
+    async def _own_picture(self, recording: Recording) -> bytes | None:
+        """Return a recording's own cover in the size of tags; None where it has none, or its file is gone."""
+        if recording.cover is None:
+            return None
+        try:
+            return await self._picture(recording.cover)
+        except FileNotFoundError:
+            return None
 
     async def _picture(self, cover: BlobKey) -> bytes:
         """Return a cover in the size of tags."""

@@ -66,7 +66,8 @@ ITEM = {
     "podcast:chapters": rf"url={ADDRESS} type=application/json\+chapters",
     "podcast:alternateEnclosure": r"type=audio/ogg length=\d+ title=.+ codecs=opus",
     "podcast:transcript": None,
-    "itunes:image": None,
+    "itunes:image": r"href=https://\S+\.jpg",
+    "podcast:image": r"href=https://\S+\.jpg aspect-ratio=1/1 purpose=artwork",
     "itunes:season": None,
 }
 ONLY_PRIVATE = {"itunes:block", "podcast:block"}

@@ -32,6 +32,7 @@ WHOLE_ITEM = item(
         Alternate(f"{ROOM}/abcdef.opus", "audio/ogg", 4711, "Original sound", "opus", SHA384),
         Alternate(f"{ROOM}/abcdef.stem-1.ogg", "audio/ogg", 5, "Alice alone", "opus"),
     ),
+    cover=f"{ROOM}/cover-abcdef-0123456789abcdef.jpg",
 )
 ARCHIVE = Paging(
     first=f"{ROOM}/feed.xml",

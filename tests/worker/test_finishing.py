@@ -1,8 +1,13 @@
 """A recording becomes an episode, and stays one however often it is made again."""
 
 import asyncio
+import hashlib
+import io
 from dataclasses import replace
 from pathlib import Path
+
+from mutagen.id3 import ID3
+from PIL import Image
 
 from bot import orders
 from bot.errors import GiveUp
@@ -10,7 +15,7 @@ from bot.matrix.media import FetchedMedia
 from bot.recording.policy import ASKING_MAY_TAKE
 from storage import archive, jobs, rooms
 from storage.records import BlobKey, Episode, EventId, Job, JobId, JobState, MediaSource, PodcastTexts, RecordingState
-from tests.blobs import folder_of
+from tests.blobs import add_bytes, folder_of
 from tests.world import ROOM, START, World, chunk, download, heard, info, sealed, world_of
 
 C1, C2 = EventId("$c1"), EventId("$c2")
@@ -213,3 +218,32 @@ async def test_a_given_title_is_announced_and_tagged_with_its_speaker(world: Wor
 async def replies_to_start(world: World) -> list[str]:
     """The notices in reply to the started event."""
     return [str(one["body"]) for one in await world.waiting(orders.Notice.kind) if one.get("reply_to") == START]
+
+
+def colour_of(file: bytes) -> tuple[int, ...]:
+    """Return the colour in the middle of the picture in an episode's tag."""
+    (tagged,) = ID3(io.BytesIO(file)).getall("APIC")
+    with Image.open(io.BytesIO(tagged.data)) as picture:
+        side = picture.width
+        middle = picture.getpixel((side // 2, side // 2))
+    assert isinstance(middle, tuple)
+    return middle
+
+
+async def test_the_tag_holds_the_recordings_own_cover(world: World) -> None:
+    """The file of an episode shows the recording's own cover in place of the room's, unless its file is gone."""
+    out = io.BytesIO()
+    Image.new("RGB", (1400, 1400), "red").save(out, "JPEG")
+    own = BlobKey(hashlib.sha256(out.getvalue()).hexdigest())
+    await spoken(world, C1, C2)
+    of_room = colour_of(await world.store.blobs.read((await made(world)).blob))
+    for is_there in (False, True):
+        if is_there:
+            add_bytes(world.store, out.getvalue(), own)
+        async with world.store.write() as db:
+            recording = await world.recording()
+            await archive.save_recording(db, replace(recording, cover=own))
+            await jobs.add(db, orders.Finish(recording.id, anew=True).job(), world.clock())
+        await world.work()
+        shown = colour_of(await world.store.blobs.read((await made(world)).blob))
+        assert shown == of_room if not is_there else (shown[0] > 240 and max(shown[1:]) < 20)

@@ -60,6 +60,8 @@ BROADCAST_INFOS = (ELEMENT_INFO, MSC3888_INFO, "m.voice_broadcast_info")
 
 MESSAGE = "m.room.message"
 REACTION = "m.reaction"
+MSC3888_CHUNK = "org.matrix.msc3888.voice_broadcast_chunk"
+"""A chunk of a voice broadcast, by the unstable name of MSC3888."""
 ENCRYPTED = "m.room.encrypted"
 REQUEST = "org.aircheck.walkie.request"
 CALL_SIGNAL = "de.mtorials.test.call"

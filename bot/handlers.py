@@ -103,6 +103,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
     return {
         **_of_sound(parts),
         **_handing_back(parts, history),
+        **_broadcasting(parts, history),
         orders.Unsend.kind: Unsending(store, sending),
         orders.ChooseCover.kind: ChoosingCover(store, parts.ffmpeg, history, download=parts.download, clock=clock),
         orders.Walk.kind: Walking(store, history, intake, clock=clock),
@@ -197,6 +198,24 @@ def _handing_back(parts: Parts, history: RoomHistory) -> dict[JobKind, Handler]:
         return dict.fromkeys(kinds, handler)
 
     return Later("bot.worker.handing_back", make).handlers(kinds)
+
+
+def _broadcasting(parts: Parts, history: RoomHistory) -> dict[JobKind, Handler]:
+    session = parts.session
+
+    def make(module: ModuleType) -> Mapping[JobKind, Handler]:
+        handler: Handler = module.SendingBroadcast(
+            parts.store,
+            session.sending,
+            session.uploads,
+            history,
+            us=session.user_id,
+            apply=parts.recorder.apply,
+            clock=parts.clock,
+        )
+        return {orders.SendBroadcast.kind: handler}
+
+    return Later("bot.worker.sending_broadcast", make).handlers([orders.SendBroadcast.kind])
 
 
 def _mending(parts: Parts, history: RoomHistory) -> dict[JobKind, Handler]:

@@ -8,7 +8,15 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
-from bot.event_types import BROADCAST_INFOS, HISTORY_VISIBILITY, RTC_MEMBER, SHOWN_IN_CALL
+from bot.event_types import (
+    BROADCAST_INFOS,
+    ENCRYPTED,
+    HISTORY_VISIBILITY,
+    MSC3888_CHUNK,
+    MSC3888_INFO,
+    RTC_MEMBER,
+    SHOWN_IN_CALL,
+)
 from bot.facts import JOIN, is_joined, membership
 from storage.records import CallProtocol, HistoryVisibility, Json, Position, RoomPower, StateEvent, UserId
 
@@ -81,6 +89,12 @@ def may_broadcast(user: UserId, room: RoomPower) -> bool:
     """Return whether the user may begin a voice broadcast in the room: by the level of one of its info events (MSC3888,
     and Element's), or as a moderator."""
     return is_mod(user, room) or any(may_send_state(user, kind, room) for kind in BROADCAST_INFOS)
+
+
+def may_send_broadcast(us: UserId, room: RoomPower, *, sealed: bool) -> bool:
+    """Return whether the bot may send what is said in a studio into the room: a broadcast's info event, and its chunks.
+    `sealed`: the room is encrypted."""
+    return may_send_state(us, MSC3888_INFO, room) and may_send(us, ENCRYPTED if sealed else MSC3888_CHUNK, room)
 
 
 def may_show_in_call(user: UserId, protocol: CallProtocol, room: RoomPower, *, sticky: bool = False) -> bool:

@@ -155,6 +155,11 @@ def floor_given(request: EventId) -> str:
     return f"floor given:{request}"
 
 
+def studio_unheard(room_id: RoomId) -> str:
+    """Name the notice that the bot may not send a room the events of what is said in its studio."""
+    return f"studio events:{room_id}"
+
+
 def walkie_made(command: EventId) -> str:
     """Name the notice of whom the bot could not invite to a room that it made."""
     return f"made:{command}"

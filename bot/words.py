@@ -34,6 +34,11 @@ PODCAST_IS_BACK = N_(
 )
 
 
+STUDIO_UNHEARD = N_(
+    "I may not send voice broadcasts into this room: what is said in the studio is recorded, but the room gets no "
+    "events of it. I need the power level for state events of the type `org.matrix.msc3888.voice_broadcast_info`. A "
+    "moderator can give it to me, or say `{prefix} studio events off`."
+)
 PANEL_IS_OFF = N_("The walkie-talkie of this room was switched off.")
 """The text in place of a panel."""
 CHAT_HINT = N_(

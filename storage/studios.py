@@ -8,12 +8,14 @@ from sqlalchemy import delete, exists, func, literal, select, update
 
 from storage.database import Connection
 from storage.records import (
+    STARTED,
     BlobKey,
     ChunkState,
     EventId,
     RecordingState,
     RoomId,
     Studio,
+    StudioEvent,
     StudioId,
     StudioSlice,
     StudioState,
@@ -119,6 +121,16 @@ async def close_late(db: Connection) -> None:
     """Let nothing more come to studios that are over."""
     late = (studios.c.state == StudioState.OVER, studios.c.last.is_not(None))
     await db.execute(update(studios).where(*late).values(last=None))
+
+
+async def note_sent(db: Connection, event: StudioEvent) -> None:
+    """Note the event in the room that the beginning of a studio's broadcast became, or one of its slices."""
+    if event.name == STARTED:
+        await db.execute(update(studios).where(studios.c.key == event.key).values(info_event=event.event_id))
+    elif event.number is not None:
+        studio_id = select(studios.c.id).where(studios.c.key == event.key).scalar_subquery()
+        piece = (studio_slices.c.studio_id == studio_id) & (studio_slices.c.number == event.number)
+        await db.execute(update(studio_slices).where(piece).values(sent_as=event.event_id))
 
 
 # ---- slices

@@ -48,6 +48,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     (orders.Finish(RECORDING), {}, None),
     (orders.Finish(RECORDING, anew=True), {"anew": True}, None),
     (orders.HandBack(RECORDING, ROOM), {"room_id": ROOM}, ROOM),
+    (orders.SendBroadcast("0" * 32, ROOM), {"room_id": ROOM}, ROOM),
     (orders.HandBackPart(EVENT, RECORDING, ROOM), {"recording": 7, "room_id": ROOM}, ROOM),
     (orders.End(RECORDING, EndedBy.REMOVED), {"by": "removed"}, None),
     (orders.End(RECORDING, EndedBy.SWITCHED_OFF, Position(3)), {"by": "switched_off", "since": 3}, None),

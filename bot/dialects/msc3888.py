@@ -9,12 +9,12 @@ from collections.abc import Mapping
 
 from bot.dialects import broadcasts as parts
 from bot.dialects.events import Reader
-from bot.event_types import BROADCAST_INFOS, ELEMENT_INFO
+from bot.event_types import BROADCAST_INFOS, ELEMENT_INFO, MSC3888_CHUNK
 from bot.recording.model import ChunkSent, Rejected
 from storage.records import HeardEvent
 
 INFOS = tuple(kind for kind in BROADCAST_INFOS if kind != ELEMENT_INFO)
-CHUNKS = ("org.matrix.msc3888.voice_broadcast_chunk", "m.voice_broadcast_chunk")
+CHUNKS = (MSC3888_CHUNK, "m.voice_broadcast_chunk")
 
 
 def chunk(heard: HeardEvent) -> ChunkSent | Rejected | None:

@@ -2,7 +2,8 @@
 
 import re
 
-from bot.dialects.fields import event_id, mapping, sender_of
+from bot.dialects.fields import event_id, mapping, sender_of, type_of
+from bot.event_types import MSC3888_CHUNK, MSC3888_INFO
 from storage.records import EventId, HeardEvent, Json, Recorded, Retention, UserId, Visibility
 
 LIMITED = re.compile(r"([1-9][0-9]{0,5}) (days|episodes)")
@@ -22,6 +23,8 @@ def answered_by(us: UserId, heard: HeardEvent) -> EventId | None:
 
 def held_by(us: UserId, heard: HeardEvent) -> EventId | None:
     """Return the event whose recording a voice message of the bot's holds; None for any other event."""
+    if type_of(heard.event) in (MSC3888_INFO, MSC3888_CHUNK):
+        return None  # a broadcast from a studio
     relation = _relation(us, heard)
     return event_id(relation.get("event_id")) if relation.get("rel_type") == "m.reference" else None
 

@@ -13,7 +13,18 @@ from datetime import datetime
 from bot.dialects import fields
 from bot.dialects.events import Reader
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change, ChunkSent, Rejected
-from storage.records import BlobKey, EventId, HeardEvent, Json, MediaSource, RoomId, Studio, StudioSlice, UserId
+from storage.records import (
+    STARTED,
+    BlobKey,
+    EventId,
+    HeardEvent,
+    Json,
+    MediaSource,
+    RoomId,
+    Studio,
+    StudioSlice,
+    UserId,
+)
 
 INFO = "org.aircheck.studio.info"
 CHUNK = "org.aircheck.studio.chunk"
@@ -52,6 +63,22 @@ def number_of(event_id: EventId) -> int | None:
     """Return the number of the slice whose event this is; None for any other event."""
     name = _NAME.fullmatch(event_id)
     return int(name[2]) if name and name[2].isdecimal() else None
+
+
+def started_name(key: str) -> EventId:
+    """Return the id of the broadcast that is made in the studio with this key."""
+    return name(key, STARTED)
+
+
+def name(key: str, within: str) -> EventId:
+    """Return the name of an event, by the key of its studio and its name within it."""
+    return EventId(f"$studio.{key}.{within}")
+
+
+def name_within(event_id: EventId) -> str | None:
+    """Return the name of a studio's event within its studio; None for an event of a homeserver."""
+    found = _NAME.fullmatch(event_id)
+    return found[2] if found else None
 
 
 # ---- writing

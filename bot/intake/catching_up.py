@@ -28,7 +28,7 @@ from bot.language import speaking
 from bot.recording.kinds import kind_of
 from bot.recording.retention import Policy, plan
 from bot.settings import RetentionSettings
-from storage import archive, changes, found_again, gaps, heirs, jobs, journal, rooms
+from storage import archive, changes, found_again, gaps, heirs, jobs, journal, rooms, studio_events
 from storage import kept_wishes as own_notes
 from storage.database import Connection
 from storage.found_again import Trace
@@ -93,6 +93,7 @@ async def begin(db: Connection, made_at: datetime, now: datetime) -> None:
             await walkie.switch_off(db, room.room_id, now)  # its power levels are put back, whatever they were
     known = [room.room_id for room in await rooms.all_rooms(db)]
     await kept_wishes.begin(db, known, now)
+    await studio_events.doubt(db)  # most were sent since
     await archive.forget_expiry(db)  # each room is told anew, so that somebody can say `keep` again
     await journal.put(db, RESTORED, made_at.isoformat())
 

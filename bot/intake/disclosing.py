@@ -24,7 +24,7 @@ async def tell(db: Connection, room_id: RoomId, cause: str, now: datetime) -> No
 async def speak_again(db: Connection, room_id: RoomId, now: datetime) -> None:
     """Do at once what waits in a room: its power levels have changed, or the bot is back, so it may be allowed to. What
     retention could not tell it is told after a new look."""
-    muted = (orders.Notice, orders.HandBack, orders.HandBackPart, orders.Unsend)
+    muted = (orders.Notice, orders.HandBack, orders.HandBackPart, orders.SendBroadcast, orders.Unsend)
     await jobs.hasten_turn(db, tuple(order.kind for order in muted), room_id, now)
     if await archive.has_untold_ends(db, await heirs.line(db, room_id)):
         await jobs.add(db, orders.Expire(room_id).job(), now)

@@ -20,7 +20,7 @@ from bot.dialects.members import change_of
 from bot.dialects.redaction import judged
 from bot.dialects.state import kept_state, stands_at
 from bot.event_types import MEMBER
-from bot.intake import catching_up, consent, floor_marks, missed, roomstate
+from bot.intake import catching_up, consent, floor_marks, missed, roomstate, studio_events
 from bot.intake.isolation import isolated
 from bot.matrix.batch import RoomBatch
 from bot.recording.model import Redacted, Rejected
@@ -114,6 +114,7 @@ async def take_page(
         if heard.event_id in originals:
             async with isolated(db, heard.room_id, heard.event_id):
                 await catching_up.own_message(db, us, heard, now)
+                await studio_events.came_back(db, us, heard, now)
                 if not heard.encrypted:
                     await floor_marks.note(db, us, heard.room_id, heard.event, Position(place), now)
                 await _take_event(db, gap, heard, Position(place), now, wanted)

@@ -12,7 +12,7 @@ from bot import dialects, facts, orders, topics, words
 from bot.dialects import studio
 from bot.dialects.events import Event, FloorRequested, MembershipChanged, Reacted, TextMessage
 from bot.event_types import MEMBER
-from bot.intake import chats, gapwalk, questions, walkie, wishes
+from bot.intake import chats, gapwalk, questions, studio_events, walkie, wishes
 from bot.intake.claims import Claims
 from bot.intake.shares import Share, Shares
 from bot.intake.unheard import UnheardBroadcasts
@@ -91,6 +91,22 @@ class Selection:
                 return not event.joined
             case VoiceMessage() | MessageSealed():
                 return event.sender != self._us and await self._is_recorded(db, heard, event)
+            case BroadcastStarted() | BroadcastChanged() | ChunkSent() | ChunkSealed():
+                return await self._is_of_a_broadcast(db, heard, event, gap)
+        return True
+
+    async def _is_of_a_broadcast(
+        self,
+        db: Connection,
+        heard: HeardEvent,
+        event: BroadcastStarted | BroadcastChanged | ChunkSent | ChunkSealed,
+        gap: TimelineGap | None,
+    ) -> bool:
+        """Return whether an event belongs to a broadcast that is recorded, or may be. What the bot itself sent of a
+        studio is recorded as it was made there."""
+        if event.sender == self._us and await studio_events.is_own(db, self._us, heard):
+            return False
+        match event:
             case BroadcastStarted():
                 return await self._claims.wanted(db, heard.room_id, event.sender)
             case ChunkSent() | ChunkSealed():

@@ -13,7 +13,7 @@ from bot.dialects.members import change_of
 from bot.dialects.redaction import judged
 from bot.dialects.state import is_kept
 from bot.event_types import MEMBER
-from bot.intake import catching_up, consent, floor_marks, greeting, panels, questions, roomstate
+from bot.intake import catching_up, consent, floor_marks, greeting, panels, questions, roomstate, studio_events
 from bot.intake.isolation import Guard
 from bot.intake.selection import Selection
 from bot.matrix.batch import RoomBatch
@@ -72,6 +72,7 @@ class TimelineReader:
         kind, ours = type_of(heard.event), sender_of(heard.event) == self._us
         if ours:
             await catching_up.own_message(db, self._us, heard, now)
+            await studio_events.came_back(db, self._us, heard, now)
         if ours and kind in greeting.SAID_AS and not before_us:
             await greeting.heard(db, heard, now)
             await questions.heard(db, heard, now)

@@ -70,3 +70,4 @@ from bot.orders.speaking import LookAtStudios as LookAtStudios
 from bot.orders.speaking import MakeWalkie as MakeWalkie
 from bot.orders.speaking import PutButtons as PutButtons
 from bot.orders.speaking import TakeAway as TakeAway
+from bot.orders.studios import SendBroadcast as SendBroadcast

@@ -14,6 +14,7 @@ from bot.orders.recordings import Encode, End, Fetch, Finish, Reread, Tick
 from bot.orders.rooms import CatchUp, Invite, KeepWishes, Leave, Pin, Refresh, ShowRoom, Walk
 from bot.orders.saying import Direct, Notice, React
 from bot.orders.speaking import KeepCalls, KeepFloor, LookAtStudios, MakeWalkie, PutButtons, TakeAway
+from bot.orders.studios import SendBroadcast
 from storage.records import ChunkId, EventId, JobName, Recording
 
 
@@ -44,6 +45,7 @@ ORDERS: tuple[type[Order], ...] = (
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, HandBackPart, Unsend,
     Pin, ChooseCover, Leave, ForgetMember, React, CloseRefused, KeepFloor, MakeEpisode, BackfillMessages,
     TakeAway, PutButtons, MakeWalkie, HearAgain, ForgetStems, KeepCalls, PingHub,
+    SendBroadcast,
     KeepOriginal, MakePortrait, CheckEpisode, CheckFeed, NoteEnded, CatchUp, Mend, MendRoom, KeepWishes,
     LookAtStudios,
 )  # fmt: skip

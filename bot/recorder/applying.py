@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 
 from bot import orders
-from bot.intake import announcements, calls, portraying
+from bot.intake import announcements, calls, portraying, studio_events
 from bot.language import speaking
 from bot.recorder import asking, floor, uploads
 from bot.recorder.erasing import erase, forget, forget_older_audio, hand_back, take_back, withdraw
@@ -114,9 +114,7 @@ class Applying:
             await announcements.take_name_out(db, outcome.recording, now)
             await portraying.look(db, recording.room_id, [credit.user_id for credit in recording.speakers], now)
         await _wake_engine(db, recording, event, now)
-        removed = _removed(before, outcome.chunks)
-        for part in {None, *removed} if removed else ():
-            await take_back(db, outcome.recording, now, part)
+        await _take_back(db, outcome.recording, (before, outcome.chunks), now)
         for transmission in outcome.recording.transmissions:
             await self._part(db, transmission.event_id, (recording, before), (outcome.recording, outcome.chunks), event)
         if kind.related:
@@ -212,12 +210,31 @@ async def _wake_engine(db: Connection, recording: Recording, event: RecordingEve
         await calls.order(db, recording.room_id, now)
 
 
+async def _take_back(
+    db: Connection, recording: Recording, chunks: tuple[Sequence[Chunk], Sequence[Chunk]], now: datetime
+) -> None:
+    """Take the sound out of the room that was taken out of a recording: `chunks` before and after."""
+    removed = _removed(*chunks)
+    for part in {None, *removed} if removed else ():
+        await take_back(db, recording, now, part)
+    if recording.via is not None:
+        await studio_events.take_back(db, recording, now, _gone(*chunks))
+
+
 def _removed(before: Sequence[Chunk], after: Sequence[Chunk]) -> set[EventId | None]:
     """Return the transmissions from which the sound of a chunk was taken out; None: it was a part of none."""
     if appended(before, after) is not None:
         return set()
     had_sound = {chunk.id for chunk in before if chunk.blob is not None and not is_removed(chunk)}
     return {chunk.transmission for chunk in after if is_removed(chunk) and chunk.id in had_sound}
+
+
+def _gone(before: Sequence[Chunk], after: Sequence[Chunk]) -> set[EventId]:
+    """Return the events of the chunks that are removed now and were not before."""
+    if appended(before, after) is not None:
+        return set()
+    earlier = {chunk.id for chunk in before if is_removed(chunk)}
+    return {chunk.event_id for chunk in after if chunk.event_id and is_removed(chunk) and chunk.id not in earlier}
 
 
 def _lost_a_speaker(before: Recording, after: Recording) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from bot import orders
-from bot.intake import announcements, portraying
+from bot.intake import announcements, portraying, studio_events
 from bot.intake.unsending import unsend
 from bot.recorder import uploads
 from bot.recording.kinds import kind_of
@@ -60,6 +60,7 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
     for part in (None, *parts):
         await take_back(db, recording, now, part)
         await handed_back.forget(db, recording.id, part)
+    await studio_events.take_back(db, recording, now)
     await announcements.take_back(db, recording, now)
     await found_again.forget(db, recording.room_id, recording.event_id)
     await rooms.touch(db, recording.room_id, now)

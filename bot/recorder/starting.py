@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import facts
-from bot.dialects import studio
+from bot.dialects import studio, studio_in_room
 from bot.event_types import CREATE, HISTORY_VISIBILITY, MEMBER
 from bot.intake import announcements, consent
 from bot.recorder.applying import Applying
@@ -21,8 +21,12 @@ log = logging.getLogger(__name__)
 
 
 async def may_begin(db: Connection, heard: HeardEvent, event: BroadcastStarted) -> bool:
-    """Return whether a broadcast's speaker may be recorded. One that is read from the past counts by its time too."""
+    """Return whether a broadcast's speaker may be recorded, and whoever speaks in it, where another bot sends what is
+    said in its studio. One that is read from the past counts by its time too."""
     sent_at = event.sent_at if heard.history else None
+    voice = studio_in_room.voice_of(heard)
+    if voice is not None and await consent.is_out(db, heard.room_id, voice):
+        return False
     return await consent.may_record(db, heard.room_id, event.sender, began=heard.position, sent_at=sent_at)
 
 

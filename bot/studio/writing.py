@@ -17,6 +17,7 @@ from bot.dialects import studio as events
 from bot.dialects.fields import MAX_SEQUENCE
 from bot.recording.model import Change
 from bot.settings import Settings
+from bot.studio import outgoing
 from bot.studio.life import GOOD_FOR as GOOD_FOR
 from bot.studio.life import Problem as Problem
 from bot.studio.life import problem_for
@@ -94,6 +95,7 @@ class Writing:
             live = replace(studio, client=client, state=StudioState.LIVE, started_at=now, heard_at=now)
             await studios.save(db, live)
             await self._write(db, events.started(live, now), now)
+            await outgoing.started(db, live, now)
         log.info("a studio is live: room=%s studio=%d", studio.room_id, studio.id)
         return Taken.NOW
 
@@ -125,6 +127,7 @@ class Writing:
             await studios.save_slice(db, piece)
             await studios.save(db, replace(studio, bytes=studio.bytes + size, heard_at=now))
             await self._write(db, events.chunk(studio, piece, now), now)
+            await outgoing.sliced(db, studio, number, now)
         if studio.room_id in self._rooms:
             at, used = self._rooms[studio.room_id]
             self._rooms[studio.room_id] = (at, used + size)
@@ -231,6 +234,9 @@ async def _changed(
     after = replace(studio, state=_AFTER[change], changes=number, heard_at=now, ended_at=ended_at, last=kept)
     await studios.save(db, after)
     await journal.add(db, events.changed(studio, number, change, now, last), now)
+    if last is None:
+        last = max(await studios.numbers_of(db, studio.id), default=None)
+    await outgoing.changed(db, studio, number, change, now, last)
 
 
 def new_studio(room_id: RoomId, user_id: UserId, source: StudioSource, now: datetime) -> Studio:

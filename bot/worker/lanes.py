@@ -61,6 +61,7 @@ LANES = (
     Lane("calls", (orders.KeepCalls,), 8, long=16),
     Lane("original", (orders.KeepOriginal, orders.CheckEpisode, orders.Mend, orders.MendRoom), 1, long=2),
     Lane("hand back", (orders.HandBack, orders.HandBackPart), 1, long=4),
+    Lane("broadcasts", (orders.SendBroadcast,), 4, long=16),
     Lane("talk", (orders.Notice, orders.Unsend, orders.Forewarn), 4, long=16, of_one=1),
     Lane("show", (orders.ShowRoom, orders.Pin, orders.React), 4, long=16),
     Lane("wishes", (orders.KeepWishes,), 4, long=16),

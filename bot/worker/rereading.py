@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from bot import dialects, orders
-from bot.dialects import studio
+from bot.dialects import studio, studio_in_room
 from bot.dialects.fields import answers_for, type_of
 from bot.dialects.redaction import carried_out
 from bot.errors import GiveUp, TryLater
@@ -90,6 +90,9 @@ class Rereading:
             raise GiveUp(
                 "the event is no broadcast of that user", reason="not_a_broadcast", room=room_id, event=broadcast
             )
+        if studio_in_room.mark_of(self._us, started) is not None:
+            log.info("broadcast not recorded: it was made in a studio: room=%s event=%s", room_id, broadcast)
+            return
         if recording is None and not await self._may_begin(started, event):
             log.info("broadcast not recorded: not wanted: room=%s event=%s", room_id, broadcast)
             return

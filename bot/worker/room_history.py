@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot import dialects
-from bot.dialects import fields
+from bot.dialects import fields, studio_in_room
 from bot.dialects.fields import sender_of
 from bot.event_types import ENCRYPTED, MESSAGE
 from bot.matrix.session import Session
@@ -58,8 +58,16 @@ class RoomHistory:
         history = self._session.history
         async for events, next_cursor in history.pages(room_id, cursor, types=dialects.INFOS):
             heard = await self._session.keys.hear_all(room_id, events, history=True)
-            started = tuple(event for event in heard if isinstance(dialects.read(event), BroadcastStarted))
+            started = tuple(
+                event
+                for event in heard
+                if isinstance(dialects.read(event), BroadcastStarted) and not self._is_own(event)
+            )
             yield HistoryPage(started, next_cursor)
+
+    def _is_own(self, started: HeardEvent) -> bool:
+        """Return whether a broadcast is what the bot sent of a studio, which is recorded as it was made there."""
+        return studio_in_room.mark_of(self._session.user_id, started) is not None
 
     async def page(self, room_id: RoomId, start: str, stop: str | None) -> tuple[tuple[HeardEvent, ...], str | None]:
         """Read one page from `start` back to `stop`: its events, newest first, and the next cursor (None: no more)."""
@@ -109,6 +117,12 @@ class RoomHistory:
     ) -> AsyncIterator[tuple[HeardEvent, ...]]:
         """Yield what a user said in reference to an event, in pages, newest first, decrypted where possible."""
         async for events in self._session.history.relations(room_id, event_id, backwards=True):
+            theirs = [event for event in events if sender_of(event) == sender]
+            yield await self._session.keys.hear_all(room_id, theirs, history=True)
+
+    async def infos(self, room_id: RoomId, sender: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
+        """Yield a user's info events of broadcasts, in pages, newest first."""
+        async for events, _ in self._session.history.pages(room_id, types=dialects.INFOS):
             theirs = [event for event in events if sender_of(event) == sender]
             yield await self._session.keys.hear_all(room_id, theirs, history=True)
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NewType
 
 from storage.records.ids import BlobKey, EventId, RoomId, UserId
+from storage.records.media import MediaSource
 
 StudioId = NewType("StudioId", int)
 
@@ -76,3 +77,30 @@ class StudioSlice:
     received_at: datetime
     duration_ms: int | None = None  # as the client says
     sent_as: EventId | None = None  # the chunk's event in the room, where the room wants events
+
+
+STARTED = "started"
+"""The name of the event that begins a studio's broadcast."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudioEvent:
+    """An event of MSC3888 by which the room hears what is said in a studio: sent, or about to be. The rows of a studio
+    are sent in the order of their ids."""
+
+    id: int  # 0 before it is stored
+    key: str  # of the studio
+    name: str  # within the studio: `started`, `change-N`, or the number of a slice
+    room_id: RoomId
+    made_at: datetime
+    state: str | None = None  # of an info event: `started`, `paused`, `resumed`, `stopped`
+    last: int | None = None  # of an info event: the number of the last chunk
+    source: MediaSource | None = None  # the uploaded slice; its key is forgotten once it was sent
+    tried: bool = False  # it may have been sent
+    event_id: EventId | None = None  # once it is known
+    withdrawn: bool = False  # not to be sent, or to be redacted
+
+    @property
+    def number(self) -> int | None:
+        """The number of the slice; None of an info event."""
+        return int(self.name) if self.state is None else None

@@ -35,6 +35,7 @@ from storage.tables.store import blob_marks as blob_marks
 from storage.tables.store import meta as meta
 from storage.tables.store import owner as owner
 from storage.tables.store import secrets as secrets
+from storage.tables.studio import studio_events as studio_events
 from storage.tables.studio import studio_slices as studio_slices
 from storage.tables.studio import studios as studios
 from storage.tables.timeline import asked as asked

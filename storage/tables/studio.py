@@ -1,8 +1,8 @@
 """Tables of studios."""
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Text
 
-from storage.columns import Utc, Word
+from storage.columns import Source, Utc, Word
 from storage.dialect import BIG, NEVER_AGAIN
 from storage.records import StudioSource, StudioState
 from storage.tables.schema import metadata
@@ -46,4 +46,23 @@ studio_slices = Table(
     Column("received_at", Utc, nullable=False),
     Column("duration_ms", Integer),
     Column("sent_as", String(255), index=True),
+)
+
+
+studio_events = Table(
+    "studio_events",
+    metadata,
+    Column("id", BIG, primary_key=True, autoincrement=True),
+    Column("key", String(32), nullable=False),
+    Column("name", String(32), nullable=False),
+    Column("room_id", String(255), nullable=False),
+    Column("made_at", Utc, nullable=False),
+    Column("state", String(32)),
+    Column("last", Integer),
+    Column("source", Source),
+    Column("tried", Boolean, nullable=False),
+    Column("event_id", String(255), index=True),
+    Column("withdrawn", Boolean, nullable=False),
+    Index("ix_studio_events_of", "key", "name", unique=True),
+    **NEVER_AGAIN,
 )

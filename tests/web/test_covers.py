@@ -168,7 +168,7 @@ async def test_own_covers_are_for_those_who_hear_the_recording(world: World, cli
 
 
 async def test_a_cover_that_is_gone_leaves_the_rest(world: World, client: ClientSession, room: Room) -> None:
-    """Where its file is gone, its address answers that it is, and everything else is there."""
+    """The address of a picture whose file is gone answers that it is, and everything else is there."""
     recording = await world.recording(room, cover=BlobKey("0" * 64))
     await world.episode(recording, b"ID3 without its cover")
     async with client.get(f"/r/{room.key}/cover-{recording.code}-{'0' * 16}.jpg") as answer:

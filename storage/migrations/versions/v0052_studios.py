@@ -69,3 +69,20 @@ def upgrade() -> None:
     )  # fmt: skip
     for column in ("blob", "sent_as"):
         op.create_index(f"ix_studio_slices_{column}", "studio_slices", [column])
+    op.create_table(
+        "studio_events",
+        sa.Column("id", BIG, primary_key=True, autoincrement=True),
+        sa.Column("key", sa.String(32), nullable=False),
+        sa.Column("name", sa.String(32), nullable=False),
+        sa.Column("room_id", sa.String(255), nullable=False),
+        sa.Column("made_at", sa.DateTime(), nullable=False),
+        sa.Column("state", sa.String(32)),
+        sa.Column("last", sa.Integer()),
+        sa.Column("source", sa.JSON()),
+        sa.Column("tried", sa.Boolean(), nullable=False),
+        sa.Column("event_id", sa.String(255)),
+        sa.Column("withdrawn", sa.Boolean(), nullable=False),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_studio_events_event_id", "studio_events", ["event_id"])
+    op.create_index("ix_studio_events_of", "studio_events", ["key", "name"], unique=True)

@@ -15,12 +15,14 @@ async def studio_for(
     db: Connection, room_id: RoomId, user_id: UserId, source: StudioSource, secret: bytes, now: datetime
 ) -> Studio:
     """Return a member's studio in a room: the one that waits, for a whole day anew, or that runs, else a new one. The
-    caller has asked for the right to it."""
+    caller has asked for the right to it. One whose client went silent is not in the way, and may still bring what it
+    has."""
     for studio in await studios.of(db, room_id, user_id):
         if studio.source is source:
             if await _goes_on(db, studio, now):
                 return await _kept(db, studio, secret, now)
-            await ending.close(db, studio, now)
+            if studio.state is StudioState.WAITING:
+                await ending.close(db, studio, now)
     new = writing.new_studio(room_id, user_id, source, now)
     return await studios.add(db, replace(new, token_sha256=look_up_hash(studio_token(secret, new))))
 

@@ -11,7 +11,9 @@ from bot import facts, orders
 from bot.intake import consent, greeting
 from bot.intake.succession import take_back
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
-from storage import archive, changes, heirs, journal, optouts, rooms, tables
+from bot.studio import rights
+from bot.worker.looking_at_studios import LookingAtStudios
+from storage import archive, changes, heirs, journal, optouts, rooms, studios, tables
 from storage.records import (
     EVERYWHERE,
     Announce,
@@ -28,9 +30,11 @@ from storage.records import (
     Retention,
     Room,
     RoomId,
+    StudioState,
     UserId,
     Visibility,
 )
+from tests.factories import a_studio
 from tests.recorder.voices import key_comes, messages, sealed_voice, voice
 from tests.world import ALICE, BOT, ROOM, START, World, batch, chunk, heard, info, room_state, state, world_of
 
@@ -536,6 +540,25 @@ async def test_a_moderator_of_the_heir_may_have_chosen_already(world: World) -> 
     assert (heir.announce, heir.podcast) == (Announce.ON, PodcastTexts(title="Garden", author="Alice"))
     assert (heir.retention, heir.own_cover) == (Retention(days=30), OLD_POLICIES["own_cover"])
     assert [BlobKey("cd" * 32)] in [list(order.blobs) for order in await world.ordered(orders.Forget)]
+
+
+@pytest.mark.parametrize("where", [ROOM, NEW])
+async def test_a_studio_ends_where_an_upgrade_ends_the_right_to_it(world: World, where: RoomId) -> None:
+    """The old room records nothing new any more, and the heir takes over whom the old room's moderators chose."""
+    await change(world, ROOM, speakers=(MALLORY,) if where == NEW else None)
+    async with world.store.write() as db:
+        studio = await studios.add(db, a_studio(room_id=where, user_id=ALICE, state=StudioState.LIVE))
+    await come(world, **INVITED_BY_THE_MOD)
+    await tell(world)
+    assert [order.room_id for order in await world.ordered(orders.LookAtStudios)] == [where]
+    world.handlers[orders.LookAtStudios.kind] = LookingAtStudios(world.store, world.clock)
+    assert await world.work_one([orders.LookAtStudios.kind])
+    async with world.store.read() as db:
+        ended = await studios.get(db, studio.id)
+        refused = await rights.refusal(db, where, ALICE)
+    assert ended is not None
+    assert ended.state is StudioState.OVER
+    assert refused is (rights.Refusal.NOT_WANTED if where == NEW else rights.Refusal.NOT_RECORDED)
 
 
 async def opts(world: World, room_id: RoomId, *, out: bool = True, at: int = 1) -> None:

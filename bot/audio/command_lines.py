@@ -44,6 +44,8 @@ CODECS = (
     "pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw"
 )
 MAX_PIXELS = 40_000_000
+PROBE_BYTES = 1 << 16
+"""Bytes of a live source that may be read before its sound begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,34 @@ def opus_encoder(exe: str, out: Path, *, kbps: int, channels: int) -> list[str]:
     return _compiled(exe, output)
 
 
+def to_opus(exe: str, container: Container, path: Path | None = None) -> list[str]:
+    """Return the command that writes sound as Ogg Opus to standard output, as it comes on standard input or lies in the
+    file at `path`: of one channel or two, in pages of a tenth of a second. Raises GiveUp (`not_audio`) for a container
+    that is not known.
+
+    Time stamps are counted anew, from the samples: sound has no holes, whatever its container says. The encoder uses
+    CELT alone, as `opus_encoder`.
+    """
+    source = _input(path, container, probesize=PROBE_BYTES, analyzeduration=1_000_000)
+    sound = source["a:0"].filter("aformat", channel_layouts="mono|stereo").filter("asetpts", "N/SR/TB")
+    output = sound.output(
+        "pipe:1",
+        f="ogg",
+        acodec="libopus",
+        ar=SAMPLE_RATE,
+        application="lowdelay",
+        compression_level=5,
+        page_duration=100_000,  # microseconds
+        flush_packets=1,
+        filter_complex_threads=1,
+        map_metadata=-1,
+        fflags="+bitexact",
+        flags="+bitexact",
+        loglevel="fatal",
+    )
+    return _compiled(exe, output)
+
+
 def to_matroska(exe: str) -> list[str]:
     """Return the command that puts the streams of an Ogg file from standard input into a Matroska file on standard
     output, packet by packet, with their titles."""
@@ -172,7 +202,8 @@ def to_matroska(exe: str) -> list[str]:
     return _compiled(exe, output)
 
 
-def _input(path: Path, container: Container, **options: object) -> "ffmpeg.nodes.FilterableStream":
+def _input(path: Path | None, container: Container, **options: object) -> "ffmpeg.nodes.FilterableStream":
+    """Open a file, or standard input where there is none, with the one demuxer of its container."""
     demuxer = DEMUXERS.get(container)
     if demuxer is None:
         raise GiveUp("the chunk's container is not known", reason="not_audio")
@@ -180,10 +211,10 @@ def _input(path: Path, container: Container, **options: object) -> "ffmpeg.nodes
     if decoder is not None:
         options = {**options, "acodec": decoder}
     return ffmpeg.input(
-        f"file:{path.absolute()}",
+        "pipe:0" if path is None else f"file:{path.absolute()}",
         f=demuxer,
         format_whitelist=demuxer,
-        protocol_whitelist="file",
+        protocol_whitelist="pipe" if path is None else "file",
         codec_whitelist=decoder or CODECS,
         threads=1,
         **options,

@@ -19,6 +19,7 @@ from bot.audio import command_lines
 from bot.audio.child import Child, OutOfTime, running, was_ended
 from bot.audio.command_lines import Picture
 from bot.audio.limits import CHANGING_S, Limits
+from bot.audio.opus_arriving import OpusArriving, Stretch
 from bot.audio.slots import Slots
 from bot.audio.source import Source, read_source
 from bot.errors import ConfigError, GiveUp, LimitHit, TryLater
@@ -243,6 +244,38 @@ class Ffmpeg:
                 feeding.cancel()
                 await asyncio.gather(feeding, return_exceptions=True)
 
+    async def to_opus(
+        self, blocks: AsyncIterable[bytes] | Path, container: Container, *, max_seconds: float
+    ) -> AsyncGenerator[Stretch, None]:
+        """Yield a file, or what comes from a source for as long as it comes, as one continuous encoding to Opus. No
+        more is read than is taken, no more than `max_seconds` is put out. Close the iterator if you leave it early.
+
+        What a source raises is raised once its sound so far was yielded. Raises GiveUp (`undecodable`, `not_audio`).
+        """
+        path, opus, samples = (blocks if isinstance(blocks, Path) else None), OpusArriving(), 0
+        command = command_lines.to_opus(self.exe, container, path)
+        async with running(command, Limits.streaming(max_seconds), work="stream", feed=path is None) as child:
+            feeding = None if isinstance(blocks, Path) else asyncio.create_task(_feed_as_it_comes(child, blocks))
+            try:
+                while samples < max_seconds * SAMPLE_RATE and (block := await child.read()):
+                    for stretch in opus.feed(block):
+                        samples += stretch.samples
+                        yield stretch
+                    child.earn(samples / SAMPLE_RATE)
+                if samples >= max_seconds * SAMPLE_RATE:
+                    return
+                if feeding is not None:
+                    await feeding
+                if code := await child.end():
+                    raise GiveUp(f"ffmpeg can't decode what comes (exit {code})", reason="undecodable")
+            except TryLater as error:
+                raise GiveUp(f"what comes is not what it says: {error}", reason="undecodable") from None
+            finally:
+                if feeding is not None:
+                    feeding.cancel()
+                    await asyncio.gather(feeding, return_exceptions=True)
+                counted.ENCODED.add(by=samples / SAMPLE_RATE)
+
     async def _encode(self, command: Sequence[str], blocks: AsyncIterable[bytes], *, kbps: int, seconds: float) -> None:
         """Run an encoder. It is started once there is something to encode: the start of the decoder comes first."""
         limits = Limits.encoding(seconds, int(seconds + 10) * kbps * 250)  # twice the room that it takes
@@ -262,6 +295,16 @@ async def _feed(child: Child, blocks: AsyncIterable[bytes]) -> None:
     async for block in blocks:
         await child.write(block)
     child.close_input()
+
+
+async def _feed_as_it_comes(child: Child, blocks: AsyncIterable[bytes]) -> None:
+    """Write what comes to a child's input, and close that also where the source breaks off: what came so far is put
+    out then. Raises what the source raises, and TryLater where the child stopped reading."""
+    try:
+        async for block in blocks:
+            await child.write(block)
+    finally:
+        child.close_input()
 
 
 @asynccontextmanager

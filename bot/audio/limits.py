@@ -16,6 +16,8 @@ CHANGING_S, CHANGING_CPU_S, CHANGING_SHARE = 300.0, 2, 0.004
 """Bounds for sound whose rate or channels change within the file, which no recorder writes. ffmpeg sets up its filters
 again at each change, which costs as much as 0.1 s of sound."""
 
+STREAM_CPU_S, STREAM_SHARE = 10, 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -60,6 +62,13 @@ class Limits:
         """Limit the copying of `seconds` of packets, of all streams together, to somebody who may take them slowly.
         Measured: 0.9 s of CPU for an hour."""
         return cls(cpu_s=60 + int(seconds * 0.002), wait_s=86_400)
+
+    @classmethod
+    def streaming(cls, seconds: float) -> "Limits":
+        """Limit a child that decodes and encodes a source as it comes, which may pause for as long as it likes.
+        Measured: 0.007 of the length of the sound."""
+        cpu_s = STREAM_CPU_S + int(seconds * STREAM_SHARE)
+        return cls(cpu_s, wait_s=30 * 86_400, earned=True, first_cpu_s=STREAM_CPU_S, share=STREAM_SHARE)
 
     def more(self) -> "Limits":
         """Return limits for another try, which no healthy file exceeds however busy the machine is."""

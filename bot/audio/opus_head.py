@@ -1,4 +1,4 @@
-"""OpusHead, the first packet of an Opus stream in Ogg (RFC 7845, section 5.1)."""
+"""OpusHead, the first packet of an Opus stream in Ogg (RFC 7845, section 5.1). Pure."""
 
 import struct
 from dataclasses import dataclass, replace

@@ -211,6 +211,32 @@ def backfill(
 
 
 @app.command()
+def broadcast(
+    room: Annotated[str, typer.Argument(metavar="ROOM", help="The room, by its id.")],
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="Sound of any common kind; - for standard input.")],
+    speaker: Annotated[
+        str | None,
+        typer.Option("--as", metavar="USER", help="Who speaks: a member who may broadcast there; by default the bot."),
+    ] = None,
+    title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="The title of the episode.")] = None,
+    description: Annotated[str | None, typer.Option("--description", metavar="TEXT", help="Its description.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="As fast as it goes, not in real time.")] = False,
+    config: ConfigFile = None,
+    debug: Debug = False,
+) -> None:
+    """Broadcast a file, or what another program pipes in, into a room.
+
+    It is live at once, and an episode when the sound ends, or at Ctrl-C. A running bot goes on with its own work
+    beside; without one, this command runs it meanwhile.
+    """
+    settings = _settings(config, debug)
+    from bot.shell import broadcast as broadcasting
+
+    options = broadcasting.checked(room, file, title=title, description=description, speaker=speaker, fast=fast)
+    print(asyncio.run(broadcasting.broadcast(settings, options)))
+
+
+@app.command()
 def rebuild(
     recording: Annotated[
         str, typer.Argument(metavar="RECORDING", help="The recording: its code, `last`, or its event id.")

@@ -21,10 +21,11 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from bot import counted, descriptors
-from bot.web import capacity, respond
+from bot.web import capacity, icecast, respond
 from bot.web.clients import Clients, asked_origin
 from bot.web.route_names import OTHER
 from bot.web.sockets import Delivery, discard
+from bot.web.taken_over import TakenOver, TakeSource
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class ClientConnection(web.RequestHandler):
         self.client: str | None = None
         self.through_proxy = False
         self.forwarded_for: str | None = None  # the client of the running request, where a proxy tells it
+        self._beginning: bytes | None = b""  # the first bytes, until they tell who sends them
+        self._source: TakenOver | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = cast("asyncio.Transport", transport)
@@ -74,9 +77,22 @@ class ClientConnection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._connections.remove(self)
+        if self._source is not None:
+            self._source.end(exc)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._source is not None:
+            self._source.feed(data)
+            return
+        if self._beginning is not None:
+            data = self._beginning + data
+            taken = icecast.is_source(data) if self._connections.take_source is not None else False
+            self._beginning = data if taken is None else None
+            if taken and self._socket is not None:  # a source client: aiohttp does not take its request
+                self._source = self._connections.take_over(self, self._socket, data)
+            if taken is not False:
+                return
         if not self.busy and not self.request_due:
             self.request_due, self.since = True, self._connections.now()
         waiter = self._waiter
@@ -185,6 +201,7 @@ class Connections:
         self._counted_at = -CHECK_EACH_S
         self._log = _RefusalLog(now)
         self._timer: asyncio.TimerHandle | None = None
+        self.take_source: TakeSource | None = None
 
     @property
     def backlog(self) -> int:
@@ -294,6 +311,16 @@ class Connections:
             if client is not None:
                 self._forwarded[client] += 1
         return True
+
+    def take_over(self, connection: ClientConnection, transport: asyncio.Transport, first: bytes) -> TakenOver:
+        """Hand a connection over to those who serve source clients. It is busy once its source is let in."""
+
+        def let_in() -> None:
+            connection.busy, connection.request_due = True, False
+            self._waiting.pop(connection, None)
+
+        assert self.take_source is not None
+        return self.take_source(transport, first, let_in, lambda: self.end(connection))
 
     def _has_too_many(self, client: str | None) -> bool:
         return client is not None and self._forwarded[client] >= MOST_OF_A_CLIENT

@@ -46,6 +46,7 @@ from bot.web.rendering import Renderer
 from bot.web.room_page import RoomPage
 from bot.web.room_routes import RoomRoutes
 from bot.web.route_names import route_of
+from bot.web.sources import Sources
 from bot.web.speakers import Speakers
 from bot.web.static_files import StaticFiles
 from bot.web.stem_downloads import StemDownloads
@@ -181,6 +182,8 @@ class WebServer:
             clock,
             ffmpeg,
         )
+        self._sources = Sources(store, settings, claims, self._connections.transferring, clock, ffmpeg)
+        self._connections.take_source = self._sources.take
         self._runner: web.ServerRunner | None = None
         self._port = settings.web.port
         self._beside = beside
@@ -265,6 +268,7 @@ class WebServer:
         if runner is not None:
             self._connections.stop()
             self._streams.stop()
+            await self._sources.stop()
             await runner.cleanup()
             await self._usage.stop()
             await self.listening.stop()
@@ -327,6 +331,8 @@ class WebServer:
                 return await self._rooms.public(request, key, name)
             case ["p", token, name]:
                 return await self._rooms.personal(request, token, name)
+            case ["admin", "metadata"]:
+                return await self._sources.metadata(request)
             case ["static", name]:
                 return self._static.answer(request, name) or respond.not_found()
             case [name]:

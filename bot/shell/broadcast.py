@@ -1,0 +1,363 @@
+"""`aircheck broadcast`: a file or standard input becomes a voice broadcast in a room.
+
+The sound is decoded and cut here. Slices and events are written into the store beside the running bot, as its own
+writers do: one transaction for each, in which the blob arrives, so that neither a killed bot nor a killed command
+loses what was written. With no bot running this command takes the lock, and runs one.
+"""
+
+import asyncio
+import os
+import secrets
+import select
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+from bot import app
+from bot.audio.containers import read_length
+from bot.audio.continuous import NEEDS_FILE, sound_of
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.opus_arriving import Stretch
+from bot.audio.sniff import sniff
+from bot.dialects.studio import started_id
+from bot.errors import AircheckError, ConfigError, GiveUp, StartError
+from bot.intake.describing import DESCRIPTION_MOST, TITLE_MOST
+from bot.process import stop_signals
+from bot.recording.lengths import spoken_length
+from bot.settings import Settings
+from bot.shell.handover import LOOK_EVERY_S, closing_store
+from bot.studio.broadcasting import Broadcasting, Pace, TooLongError
+from bot.studio.rights import Refusal, refusal
+from bot.studio.writing import StudioRefusedError, Writing, new_studio
+from storage import archive, rooms, studios
+from storage.errors import StoreError
+from storage.records import (
+    Container,
+    Recording,
+    RecordingState,
+    RoomId,
+    Samples,
+    Studio,
+    StudioSource,
+    UserId,
+    to_ms,
+)
+from storage.store import Store, is_owned
+
+BLOCK_BYTES = 1 << 16
+LOOK_FOR_INPUT_S = 0.2
+STOP_WITHIN_S = 20.0
+FINISHED_WITHIN_S = 90.0
+"""Seconds for which the command waits for the episode."""
+
+_WITHOUT_EPISODE = frozenset({RecordingState.EMPTY, RecordingState.DELETED})
+
+_REFUSED = {
+    Refusal.BOT_LEFT: "the bot is not in {room}",
+    Refusal.NOT_A_MEMBER: "{user} is not in {room}",
+    Refusal.NO_POWER: "{user} has no power to start a voice broadcast in {room}: a moderator can give it, or name"
+    " with --as who has it",
+    Refusal.STUDIO_OFF: "{room} takes no broadcasts from a studio: a moderator has switched them off",
+    Refusal.BEHIND: "{room} was restored from a backup, and what happened there since is not known yet",
+    Refusal.WALKIE: "{room} is a walkie-talkie: who has the floor speaks there",
+    Refusal.NOT_RECORDED: "{room} is not recorded: a moderator switches it on with `record on`",
+    Refusal.NOT_WANTED: "{user} is not recorded in {room}: they opted out, or the moderators record others only",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The arguments of the command. `speaker`: None for the bot itself."""
+
+    room_id: RoomId
+    file: str
+    fast: bool = False
+    title: str | None = None
+    description: str | None = None
+    speaker: UserId | None = None
+
+
+def checked(
+    room: str, file: str, *, title: str | None, description: str | None, speaker: str | None, fast: bool
+) -> Options:
+    """Check the arguments of the command. Raises ConfigError."""
+    for option, text, most in (("--title", title, TITLE_MOST), ("--description", description, DESCRIPTION_MOST)):
+        if text is not None and len(text) > most:
+            raise ConfigError(f"{option}: at most {most} characters, not {len(text)}")
+    if speaker is not None and not (speaker.startswith("@") and ":" in speaker):
+        raise ConfigError(f"--as: a user id such as @alice:example.org, not {speaker}")
+    return Options(RoomId(room), file, fast, title, description, UserId(speaker) if speaker else None)
+
+
+@dataclass(slots=True)
+class _Input:
+    """The file or standard input. `size`: None where nobody knows; `taken`: bytes that were read."""
+
+    name: str
+    file: BinaryIO
+    path: Path | None = None
+    container: Container | None = None  # of a file
+    length: int | None = None  # samples, where the file states them
+    size: int | None = None  # bytes
+    taken: int = 0
+
+    @property
+    def jumps(self) -> bool:
+        """Whether ffmpeg reads the file itself, as it may have to jump in it."""
+        return self.container in NEEDS_FILE
+
+    @property
+    def total(self) -> int | None:
+        """The length that the progress goes up to: in samples where ffmpeg reads the file itself, else in bytes."""
+        return self.length if self.jumps else self.size
+
+    async def _blocks(self) -> AsyncGenerator[bytes, None]:
+        descriptor = self.file.fileno()
+        while True:
+            block = await asyncio.to_thread(_read_some, descriptor)
+            if block is None:
+                continue
+            if not block:
+                return
+            self.taken += len(block)
+            yield block
+
+    async def sound(self, ffmpeg: Ffmpeg, max_seconds: float) -> AsyncGenerator[Stretch, None]:
+        """Yield the sound. Raises GiveUp. Close the iterator if you leave it early."""
+        async with aclosing(self._blocks()) as blocks, aclosing(self._sound(ffmpeg, blocks, max_seconds)) as sound:
+            async for stretch in sound:
+                yield stretch
+
+    def _sound(
+        self, ffmpeg: Ffmpeg, blocks: AsyncGenerator[bytes, None], max_seconds: float
+    ) -> AsyncGenerator[Stretch, None]:
+        if self.jumps:
+            assert self.path is not None
+            assert self.container is not None
+            return ffmpeg.to_opus(self.path, self.container, max_seconds=max_seconds)
+        return sound_of(ffmpeg, blocks, max_seconds=max_seconds)
+
+
+def _read_some(descriptor: int) -> bytes | None:
+    """Read what is there; None where nothing came for a moment. A thread that waits for ever would keep the program
+    from ending. Blocking, short."""
+    ready, _, _ = select.select([descriptor], [], [], LOOK_FOR_INPUT_S)
+    return os.read(descriptor, BLOCK_BYTES) if ready else None
+
+
+def _opened(name: str) -> _Input:
+    """Open the input. Raises ConfigError."""
+    if name == "-":
+        if sys.stdin.isatty():
+            raise ConfigError("FILE: standard input is a terminal: pipe sound into the command")
+        return _Input("standard input", sys.stdin.buffer)
+    path = Path(name)
+    try:
+        file = path.open("rb", buffering=0)
+    except OSError as error:
+        raise ConfigError(f"FILE: {name} can't be read: {error.strerror}") from None
+    if not path.is_file():  # a named pipe
+        return _Input(name, file)
+    try:
+        with path.open("rb") as looked_at:
+            container = sniff(looked_at)
+            length = read_length(looked_at, container) if container in NEEDS_FILE else None
+    except (GiveUp, OSError):
+        file.close()
+        raise ConfigError(f"FILE: {name} is no sound that can be played") from None
+    return _Input(name, file, path, container, length.samples if length else None, path.stat().st_size)
+
+
+@asynccontextmanager
+async def _beside_a_bot(settings: Settings) -> AsyncIterator[tuple[Store, "asyncio.Future[None] | None"]]:
+    """Give a store that may be written, beside the running bot or with one of our own, which has read the rooms' state;
+    and the future that ends with its error. Raises AircheckError."""
+    place = settings.storage.place
+    try:
+        if await is_owned(place):
+            opened = Store.look(place) if place.database_url is None else Store.join(place)
+            async with closing_store(await opened) as store:
+                yield store, None
+            return
+    except StoreError as error:
+        raise StartError(str(error)) from None
+    async with app.running(settings) as aircheck:
+        ready = asyncio.create_task(aircheck.session.ready.wait())
+        ends: set[asyncio.Future[object]] = {ready, aircheck.failed}  # type: ignore[arg-type]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
+        if aircheck.failed.done():
+            await aircheck.failed
+        yield aircheck.store, aircheck.failed
+
+
+async def broadcast(settings: Settings, options: Options) -> str:
+    """Broadcast into a room until the sound or the patience of the operator ends; give the result as a sentence.
+
+    Raises AircheckError, and ConfigError for a room that the bot is not in, or a file that can't be read.
+    """
+    source = _opened(options.file)
+    stop = stop_signals()
+    try:
+        ffmpeg = await asyncio.to_thread(Ffmpeg.find, settings.audio.ffmpeg)
+        async with _beside_a_bot(settings) as (store, failed):
+            studio = await _new_studio(store, settings, options)
+            return await _broadcast(store, settings, studio, source, ffmpeg, stop, failed, fast=options.fast)
+    finally:
+        source.file.close()
+
+
+async def _new_studio(store: Store, settings: Settings, options: Options) -> Studio:
+    """Make the studio of this broadcast, in the place of an earlier one of this speaker from the shell. Raises
+    AircheckError for one who may not broadcast."""
+    user_id = options.speaker or UserId(settings.matrix.user_id)
+    now = datetime.now(UTC)
+    writing = Writing(store, settings, lambda: datetime.now(UTC))
+    async with store.write() as db:
+        room = await rooms.room(db, options.room_id)
+        if room is None or not room.joined:
+            raise ConfigError(f"ROOM: the bot is not in {options.room_id}")
+        if (refused := await refusal(db, room.room_id, user_id)) is not None:
+            raise AircheckError(_reason(refused, user_id, room.room_id))
+        for earlier in await studios.of(db, room.room_id, user_id):
+            if earlier.source is StudioSource.SHELL:
+                await writing.end(db, earlier)
+        studio = new_studio(room.room_id, user_id, StudioSource.SHELL, now)
+        return await studios.add(db, replace(studio, title=options.title, description=options.description))
+
+
+def _reason(refused: Refusal, user_id: UserId, room_id: RoomId) -> str:
+    return _REFUSED.get(refused, "{user} may not broadcast into {room} now").format(user=user_id, room=room_id)
+
+
+async def _broadcast(
+    store: Store,
+    settings: Settings,
+    studio: Studio,
+    source: _Input,
+    ffmpeg: Ffmpeg,
+    stop: asyncio.Event,
+    failed: "asyncio.Future[None] | None",
+    *,
+    fast: bool,
+) -> str:
+    client, most = f"shell-{secrets.token_hex(16)}", settings.recording.max_broadcast_s
+    writing = Writing(store, settings, lambda: datetime.now(UTC))
+    on_air = Broadcasting(store, writing, studio.id, client, most)
+    trouble: AircheckError | None = None
+    try:
+        with _progress() as progress:
+            task = progress.add_task("waiting for sound", total=source.total)
+            pace = None if fast else Pace(0.0)
+            playing = asyncio.create_task(_play(on_air, source, ffmpeg, pace, most, progress, task))
+            await _first_of(playing, stop, failed)
+    except GiveUp as error:
+        trouble = AircheckError(f"{source.name}: {error}")
+    except TooLongError:
+        trouble = AircheckError(
+            f"a broadcast is {spoken_length(round(most * 1000))} long at most: the rest was left out"
+        )
+    except StudioRefusedError as error:
+        raise AircheckError(await _why_ended(store, studio, error)) from None
+    except StoreError as error:
+        raise StartError(str(error)) from None
+    on_air.patience_s = STOP_WITHIN_S
+    try:
+        await on_air.stop()
+    except StudioRefusedError as error:
+        raise AircheckError(await _why_ended(store, studio, error)) from None
+    except StoreError as error:
+        raise StartError(str(error)) from None
+    said = await _said(store, studio, on_air, stop)
+    if trouble is not None:
+        raise AircheckError(f"{trouble.sentence} {said}" if on_air.begun else trouble.sentence)
+    return said
+
+
+async def _play(
+    on_air: Broadcasting,
+    source: _Input,
+    ffmpeg: Ffmpeg,
+    pace: Pace | None,
+    most: float,
+    progress: Progress,
+    task: TaskID,
+) -> None:
+    samples = 0
+    async with aclosing(source.sound(ffmpeg, most + 1)) as sound:
+        async for stretch in sound:
+            if pace is not None:
+                await pace.keep(stretch.samples)
+            await on_air.put(stretch)
+            samples += stretch.samples
+            length = spoken_length(to_ms(Samples(samples)))
+            progress.update(task, description=f"on air: {length}", completed=samples if source.jumps else source.taken)
+
+
+async def _first_of(playing: asyncio.Task[None], stop: asyncio.Event, failed: "asyncio.Future[None] | None") -> None:
+    """Wait for the end of the sound, a signal, or the failure of the bot. Raises what ended the first or the last."""
+    stopped = asyncio.create_task(stop.wait())
+    ends: set[asyncio.Future[object]] = {playing, stopped}  # type: ignore[arg-type]
+    if failed is not None:
+        ends.add(failed)  # type: ignore[arg-type]
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ended = playing.done()
+        for task in (playing, stopped):
+            task.cancel()
+        await asyncio.gather(playing, stopped, return_exceptions=True)
+    if ended:
+        await playing
+    elif failed is not None and failed.done():
+        await failed
+
+
+async def _why_ended(store: Store, studio: Studio, error: StudioRefusedError) -> str:
+    async with store.read() as db:
+        refused = await refusal(db, studio.room_id, studio.user_id)
+    if refused is not None:
+        return f"the broadcast was ended: {_reason(refused, studio.user_id, studio.room_id)}"
+    return f"the broadcast was ended: {str(error.problem).replace('_', ' ')}"
+
+
+async def _said(store: Store, studio: Studio, on_air: Broadcasting, stop: asyncio.Event) -> str:
+    """Wait for the episode, for a time; say what became of the broadcast."""
+    if not on_air.begun:
+        return "Nothing was broadcast: no sound came."
+    length = spoken_length(to_ms(Samples(on_air.samples)))
+    loop = asyncio.get_running_loop()
+    until = loop.time() + FINISHED_WITHIN_S
+    stop.clear()
+    recording: Recording | None = None
+    ready = False
+    while loop.time() < until and not stop.is_set():
+        async with store.read() as db:
+            recording = await archive.recording_by_event(db, started_id(studio))
+            ready = recording is not None and await archive.episode(db, recording.id) is not None
+        if ready or (recording is not None and recording.state in _WITHOUT_EPISODE) or not await is_owned(store.place):
+            break
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
+    if recording is None:
+        return f"{length} in {on_air.number} slices are stored; the bot makes a recording of them when it runs."
+    after = "its episode is ready" if ready else "its episode follows"
+    if recording.state in _WITHOUT_EPISODE:
+        after = "there is no episode of it"
+    return f"Broadcast {recording.code}: {length} in {on_air.number} slices; {after}."
+
+
+def _progress() -> Progress:
+    """Make a progress bar on standard error; it shows on a terminal only."""
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn()
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, disable=not console.is_terminal)

@@ -1,0 +1,220 @@
+"""A broadcast that is made of continuous sound: one writer for the shell and for source clients.
+
+Sound comes as packets of Opus in one stream. It is cut into slices that are written one after the other; nothing more
+is taken until a slice is on the disk, so that a slow disk slows the source, and memory holds a slice or two. A slice
+that was written by halves when the process stopped is written again: each step can be repeated.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from itertools import chain, repeat
+from pathlib import Path
+
+from bot.audio.opus_arriving import Stretch
+from bot.audio.opus_head import TAGS
+from bot.audio.slicing import Slice, Slicer
+from bot.recording.model import Change
+from bot.studio.life import Problem
+from bot.studio.writing import StudioRefusedError, Taken, Writing
+from storage import studios
+from storage.errors import DiskFullError, OwnerLostError, StoreError, StoreTooNewError
+from storage.private import synced
+from storage.records import SAMPLE_RATE, BlobKey, Samples, StudioId, StudioState
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+SECONDS = (1.0, 2.0, 5.0)
+"""The lengths of slices: it is live at once, and then costs little."""
+PAGE = Samples(SAMPLE_RATE // 5)
+TROUBLE_S = (1.0, 2.0, 5.0, 10.0)
+"""Pauses before a slice is written again, after the store refused it; the last one again and again."""
+MOST_TROUBLE_S = 900.0
+CATCH_UP_S = 60.0
+
+
+class TooLongError(Exception):
+    """A broadcast that is as long as one may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A slice that is cut and not acknowledged."""
+
+    number: int
+    piece: Slice
+
+
+class Pace:
+    """The pace of a source: real time, and at most `lead_s` ahead of it. What stood still may catch up a minute."""
+
+    def __init__(
+        self,
+        lead_s: float,
+        now: Callable[[], float] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._now = now or asyncio.get_running_loop().time
+        self._sleep = sleep
+        self._lead_s = lead_s
+        self._due: float | None = None  # when all sound so far has been heard
+
+    async def keep(self, samples: int) -> None:
+        """Wait until so much more sound may be sent."""
+        now = self._now()
+        due = now if self._due is None else max(self._due, now - CATCH_UP_S)
+        self._due = due + samples / SAMPLE_RATE
+        if (ahead := self._due - now - self._lead_s) > 0:
+            await self._sleep(ahead)
+
+
+class Broadcasting:
+    """The writer of one studio's broadcast, for as long as its source stays. It begins with the first sound.
+
+    `client` goes on with a broadcast that it began. Methods raise StudioRefusedError, StoreError when the store is away
+    for long, and `put` TooLongError.
+    """
+
+    def __init__(self, store: Store, writing: Writing, studio_id: StudioId, client: str, max_seconds: float) -> None:
+        self._store = store
+        self._writing = writing
+        self._studio_id = studio_id
+        self._client = client
+        self._most = max_seconds * SAMPLE_RATE
+        self._name = f"studio-{studio_id}-{secrets.token_hex(8)}"
+        self._slicer: Slicer | None = None
+        self._held: Stretch | None = None  # the newest: it may be the last, whose end is cut
+        self._due: deque[_Due] = deque()
+        self.patience_s = MOST_TROUBLE_S
+        self.begun = False
+        self.number = 0  # of the newest slice
+        self.samples = 0  # of all slices, also of earlier sources of this broadcast
+
+    async def play(self, sound: AsyncIterator[Stretch], pace: Pace | None = None) -> None:
+        """Write all sound of a source, not faster than `pace`."""
+        async for stretch in sound:
+            if pace is not None:
+                await pace.keep(stretch.samples)
+            await self.put(stretch)
+
+    async def put(self, stretch: Stretch) -> None:
+        """Take sound in; what is full is on the disk when this returns."""
+        if not self.begun:
+            await self._begin()
+        if stretch.head is not None and (self._slicer is not None or self._held is not None):
+            await self._end_run()
+        if self._held is not None:
+            self._feed(self._held)
+        self._held = stretch
+        if self._slicer is None:
+            assert stretch.head is not None, "a stream begins with its head"
+            head = stretch.head.with_pre_skip(stretch.head.pre_skip)
+            self._slicer = Slicer(secrets.randbits(32), SECONDS, head=head, tags=TAGS, page=PAGE)
+        await self._write_due()
+        if stretch.ends:
+            await self._end_run()
+        if self.samples >= self._most:
+            raise TooLongError
+
+    async def pause(self) -> None:
+        """End the run: the source is away, and may come back. Nothing is done where nothing began."""
+        if self.begun:
+            await self._end_run()
+            await self._again(partial(self._writing.change, self._studio_id, self._client, Change.PAUSED))
+
+    async def stop(self) -> None:
+        """End the broadcast. Nothing is done where nothing began."""
+        if self.begun:
+            await self._end_run()
+            last = self.number or None
+            await self._again(partial(self._writing.change, self._studio_id, self._client, Change.STOPPED, last))
+
+    # ---- steps
+
+    async def _begin(self) -> None:
+        await self._again(partial(self._writing.start, self._studio_id, self._client))
+        async with self._store.read() as db:
+            studio, slices = await studios.get(db, self._studio_id), await studios.slices_of(db, self._studio_id)
+        self.number = max((piece.number for piece in slices), default=0)
+        self.samples = sum(piece.duration_ms or 0 for piece in slices) * SAMPLE_RATE // 1000
+        if studio is not None and studio.state is StudioState.PAUSED:
+            await self._again(partial(self._writing.change, self._studio_id, self._client, Change.RESUMED))
+        self.begun = True
+
+    def _feed(self, stretch: Stretch) -> None:
+        assert self._slicer is not None
+        self._cut(*self._slicer.feed(stretch.packets))
+
+    async def _end_run(self) -> None:
+        """Write what is left of the run, the last page with its end."""
+        slicer, held = self._slicer, self._held
+        self._slicer = self._held = None
+        if slicer is not None:
+            packets, trim = (held.packets, held.trim) if held is not None else ((), 0)
+            if not trim:
+                self._cut(*slicer.feed(packets))
+                packets = ()
+            self._cut(slicer.end(packets, trim))
+        await self._write_due()
+
+    def _cut(self, *pieces: Slice) -> None:
+        for piece in pieces:
+            self.number += 1
+            self.samples += piece.samples
+            self._due.append(_Due(self.number, piece))
+
+    async def _write_due(self) -> None:
+        while self._due:
+            due = self._due[0]
+            await self._again(partial(self._write, due))
+            self._due.popleft()
+
+    async def _write(self, due: _Due) -> Taken:
+        data, file = due.piece.data, self._store.blobs.part(f"{self._name}-{due.number}")
+        try:
+            await asyncio.to_thread(_write_file, file, data)
+            blob = BlobKey(sha256(data).hexdigest())
+            return await self._writing.add(
+                self._studio_id, self._client, due.number, file, blob, len(data), due.piece.duration_ms
+            )
+        finally:
+            await asyncio.to_thread(file.unlink, missing_ok=True)
+
+    async def _again(self, step: Callable[[], Awaitable[Taken]]) -> Taken:
+        """Do a step, and again while the store can't be used, for so long as `patience_s`."""
+        waited = 0.0
+        for pause in chain(TROUBLE_S, repeat(TROUBLE_S[-1])):
+            try:
+                return await step()
+            except (StoreTooNewError, OwnerLostError):
+                raise
+            except (StoreError, OSError, StudioRefusedError) as error:
+                trouble = _trouble(error)
+                if waited >= self.patience_s:
+                    raise trouble from None
+                log.warning("a studio's sound waits: studio=%d: %s", self._studio_id, trouble)
+            await asyncio.sleep(pause)
+            waited += pause
+        raise AssertionError
+
+
+def _trouble(error: StoreError | OSError | StudioRefusedError) -> StoreError:
+    """Return what may pass by itself as the store's trouble. Raises what is refused for good."""
+    if isinstance(error, StudioRefusedError):
+        if error.problem is not Problem.DISK_FULL:
+            raise error
+        return DiskFullError("too little disk space is left (storage.min_free_bytes)")
+    if isinstance(error, OSError):
+        return StoreError(f"a slice can't be written: {error.strerror or type(error).__name__}")
+    return error
+
+
+def _write_file(file: Path, data: bytes) -> None:
+    with synced(file) as out:
+        out.write(data)

@@ -1,0 +1,196 @@
+"""Source clients on the air: the sound of each, and what becomes of its broadcast when the source goes.
+
+A source that breaks off is paused for as long as any broadcast may be; one that closes its connection may have crashed
+as well, and is stopped when it does not come back soon. One that ends its sound, as the format or the request tells, is
+stopped at once.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from datetime import datetime
+
+from bot.audio.continuous import sound_of
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.opus_arriving import MOST_PAGE, Stretch, ends_ogg
+from bot.errors import AircheckError, GiveUp
+from bot.settings import Settings
+from bot.studio.broadcasting import Broadcasting, Pace, TooLongError
+from bot.studio.writing import StudioRefusedError, Writing
+from bot.web.access import Verdict
+from bot.web.claims import AddressClaims
+from bot.web.icecast import ENDED, LATER, NO_SOUND, Body, Dechunker, Head, Reply
+from bot.web.taken_over import TakenOver
+from storage import studios
+from storage.errors import StoreError
+from storage.records import Studio, StudioId, StudioState
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+CLIENT = "source"
+"""The name under which source clients broadcast: they have none of their own, and the password is theirs alone."""
+SILENT_S = 30.0
+"""Seconds without a byte after which a source is taken to be gone."""
+RIGHT_EVERY_S = 3.0
+CLOSED_FOR_S = 120.0
+"""Seconds in which a source that closed its connection may come back."""
+LEAD_S = 30.0
+"""Seconds of sound that a source may send ahead of real time, such as what it kept while it was away."""
+
+
+class RightEndedError(Exception):
+    """The end of the right to broadcast, while a source is on the air."""
+
+
+class SourceWork:
+    """The broadcasts of one server's source clients."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        claims: AddressClaims,
+        clock: Callable[[], datetime],
+        ffmpeg: Ffmpeg | None,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._claims = claims
+        self._writing = Writing(store, settings, clock)
+        self._ffmpeg = ffmpeg
+        self._closing: dict[StudioId, asyncio.Task[None]] = {}
+
+    async def stop(self) -> None:
+        """Forget which sources may still come back: they end as any pause does."""
+        closing = list(self._closing.values())
+        for task in closing:
+            task.cancel()
+        await asyncio.gather(*closing, return_exceptions=True)
+
+    async def broadcast(self, studio: Studio, password: str, connection: TakenOver, head: Head) -> Reply | None:
+        """Broadcast until the source or its right ends; return what the source is told."""
+        most = self._settings.recording.max_broadcast_s
+        on_air = Broadcasting(self._store, self._writing, studio.id, CLIENT, most)
+        if (closing := self._closing.pop(studio.id, None)) is not None:
+            closing.cancel()
+        log.info("a source has come: room=%s studio=%d", studio.room_id, studio.id)
+        body = _Sound(connection, head)
+        try:
+            try:
+                await self._play_while_right(password, on_air, body, most)
+            except (ConnectionError, TimeoutError):
+                await on_air.pause()
+                return None
+            except GiveUp as error:
+                log.warning("a source sends what is no sound: room=%s studio=%d: %s", studio.room_id, studio.id, error)
+                await on_air.pause()
+                return NO_SOUND
+            except TooLongError:
+                await on_air.stop()
+                return ENDED
+            if body.ended:
+                await on_air.stop()
+            else:
+                await on_air.pause()
+                if on_air.begun:
+                    self._stop_soon(studio)
+            return None
+        except (RightEndedError, StudioRefusedError):
+            await self._end(studio)
+            return ENDED
+        except (StoreError, AircheckError) as error:
+            log.error("a source was broken off: room=%s studio=%d: %s", studio.room_id, studio.id, error)
+            return LATER
+        finally:
+            log.info("a source has gone: room=%s studio=%d slices=%d", studio.room_id, studio.id, on_air.number)
+
+    async def _play_while_right(self, password: str, on_air: Broadcasting, body: "_Sound", most: float) -> None:
+        ffmpeg = await self._find_ffmpeg()
+        playing = asyncio.create_task(self._play(on_air, body.of(ffmpeg, most)))
+        watching = asyncio.create_task(self._watch_right(password))
+        try:
+            await asyncio.wait({playing, watching}, return_when=asyncio.FIRST_COMPLETED)
+            ended = playing if playing.done() else watching
+        finally:
+            for task in (playing, watching):
+                task.cancel()
+            await asyncio.gather(playing, watching, return_exceptions=True)
+        await ended
+
+    async def _play(self, on_air: Broadcasting, sound: AsyncGenerator[Stretch, None]) -> None:
+        async with aclosing(sound):
+            await on_air.play(sound, Pace(LEAD_S))
+
+    async def _watch_right(self, password: str) -> None:
+        """Ask every few seconds whether the source may go on. Raises RightEndedError."""
+        while True:
+            await asyncio.sleep(RIGHT_EVERY_S)
+            with suppress(StoreError):  # it is asked for again, and each slice asks too
+                access = await self._claims.studio(password)
+                studio = access.claim.studio
+                if access.verdict is not Verdict.OPEN or studio is None or studio.state is StudioState.OVER:
+                    raise RightEndedError
+
+    async def _end(self, studio: Studio) -> None:
+        with suppress(StoreError):  # who watches over rights ends it then
+            async with self._store.write() as db:
+                if (now := await studios.get(db, studio.id)) is not None:
+                    await self._writing.end(db, now)
+
+    def _stop_soon(self, studio: Studio) -> None:
+        """Stop the broadcast if its source does not come back. What a restart of the bot forgets ends as any pause."""
+
+        async def stop() -> None:
+            await asyncio.sleep(CLOSED_FOR_S)
+            self._closing.pop(studio.id, None)
+            await self._end(studio)
+
+        self._closing[studio.id] = asyncio.create_task(stop())
+
+    async def _find_ffmpeg(self) -> Ffmpeg:
+        if self._ffmpeg is None:
+            self._ffmpeg = await asyncio.to_thread(Ffmpeg.find, self._settings.audio.ffmpeg)
+        return self._ffmpeg
+
+
+class _Sound:
+    """The sound in a source's request. `ended`: it has come to its own end, and did not only stop."""
+
+    def __init__(self, connection: TakenOver, head: Head) -> None:
+        self._connection = connection
+        self._head = head
+        self._newest = b""  # the end of what came, as long as a page of Ogg may be
+        self.ended = False
+
+    async def of(self, ffmpeg: Ffmpeg, max_seconds: float) -> AsyncGenerator[Stretch, None]:
+        async with (
+            aclosing(self._blocks()) as blocks,
+            aclosing(sound_of(ffmpeg, blocks, max_seconds=max_seconds)) as sound,
+        ):
+            async for stretch in sound:
+                yield stretch
+
+    async def _blocks(self) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of the sound. Raises ConnectionError and TimeoutError where it breaks off."""
+        chunks, left = Dechunker(), self._head.size
+        while not self.ended:
+            async with asyncio.timeout(SILENT_S):
+                data = await self._connection.read()
+            if not data:
+                if self._head.body is not Body.ENDLESS:
+                    raise ConnectionResetError
+                self.ended = ends_ogg(self._newest)
+                return
+            match self._head.body:
+                case Body.CHUNKED:
+                    data = chunks.feed(data)
+                    self.ended = chunks.ended
+                case Body.SIZED:
+                    data = data[:left]
+                    left -= len(data)
+                    self.ended = not left
+            if data:
+                self._newest = (self._newest + data)[-MOST_PAGE:]
+                yield data

@@ -1,0 +1,257 @@
+"""`aircheck broadcast` beside a bot that owns the store."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from imageio_ffmpeg import get_ffmpeg_exe
+
+from bot.audio.opus_arriving import Stretch
+from bot.errors import AircheckError, ConfigError
+from bot.settings import Settings
+from bot.shell.broadcast import Options, broadcast, checked
+from bot.studio.broadcasting import Broadcasting
+from bot.studio.writing import Writing
+from storage import studios
+from storage.records import RecordingState, Studio, StudioSource, StudioState, UserId
+from tests.line.replay import ALICE, BOT
+from tests.studio.air import ROOM, Air, as_file, assert_aligned, on_the_air, spoken
+
+WITHIN_S = 90
+
+
+@pytest.fixture
+async def air(tmp_path: Path) -> AsyncIterator[Air]:
+    """A bot that hears of what other processes write, and does what follows."""
+    async with on_the_air(tmp_path / "data") as made:
+        recorder = made.bot.recorder
+        tasks = [asyncio.create_task(part) for part in (recorder.run(), made.bot.store.follow())]
+        try:
+            yield made
+        finally:
+            recorder.stop()
+            tasks[1].cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+def settings(air: Air) -> Settings:
+    return air.bot.settings
+
+
+async def file_of(path: Path, seconds: float, *form: str) -> Path:
+    data = await as_file(spoken(seconds), *form)
+    await asyncio.to_thread(path.write_bytes, data)
+    return path
+
+
+async def only(air: Air) -> Studio:
+    """Return the newest studio."""
+    async with air.bot.store.read() as db:
+        found = [studio for number in range(1, 9) if (studio := await studios.get(db, number)) is not None]  # type: ignore[arg-type]
+    return found[-1]
+
+
+def options(file: Path | str, **more: object) -> Options:
+    return replace(Options(ROOM, str(file), fast=True, speaker=ALICE), **more)  # type: ignore[arg-type]
+
+
+async def test_file_becomes_an_episode(air: Air, settings: Settings, tmp_path: Path) -> None:
+    """A file is broadcast as fast as it goes, by the member who is named, under its title, to the sample."""
+    file = await file_of(tmp_path / "show.flac", 17.4, "-f", "flac")
+    async with asyncio.timeout(WITHIN_S):
+        said = await broadcast(settings, options(file, title="The show", description="All of it"))
+    await air.settled()
+    studio = await only(air)
+    recording = await air.recording(studio)
+    assert said == f"Broadcast {recording.code}: 17 s in 5 slices; its episode is ready."
+    assert (recording.state, recording.title, recording.broadcaster) == (RecordingState.COMPLETE, "The show", ALICE)
+    assert (studio.source, studio.state, studio.last) == (StudioSource.SHELL, StudioState.OVER, 5)
+    found = await air.heard(studio)
+    assert len(found) == len(spoken(17.4))
+    assert_aligned(found, spoken(17.4))
+
+
+async def test_file_whose_tables_are_at_its_end(air: Air, settings: Settings, tmp_path: Path) -> None:
+    """An M4A is read from its file, in which ffmpeg can jump."""
+    file, wav = tmp_path / "show.m4a", await file_of(tmp_path / "show.wav", 6, "-f", "wav")
+    made = await asyncio.create_subprocess_exec(get_ffmpeg_exe(), "-v", "error", "-i", str(wav), str(file))
+    assert await made.wait() == 0
+    async with asyncio.timeout(WITHIN_S):
+        assert "6 s in 3 slices" in await broadcast(settings, options(file))
+    await air.settled()
+    assert_aligned(await air.heard(await only(air)), spoken(6))
+
+
+async def test_bot_speaks_where_nobody_is_named(air: Air, settings: Settings, tmp_path: Path) -> None:
+    """Without --as the bot itself is the speaker, once it has the power to be one."""
+    file = await file_of(tmp_path / "show.wav", 3, "-f", "wav")
+    with pytest.raises(AircheckError, match=f"{BOT} has no power to start a voice broadcast"):
+        await broadcast(settings, options(file, speaker=None))
+    await air.bot.tell(ROOM, [air.event("m.room.power_levels", {"users": {ALICE: 100, BOT: 50}}, state_key="")])
+    async with asyncio.timeout(WITHIN_S):
+        await broadcast(settings, options(file, speaker=None))
+    assert (await air.recording(await only(air))).broadcaster == BOT
+
+
+async def test_who_may_not_is_refused(air: Air, settings: Settings, tmp_path: Path) -> None:
+    """Consent holds in the shell too, and nothing is left of a refused broadcast."""
+    file = await file_of(tmp_path / "show.wav", 1, "-f", "wav")
+    with pytest.raises(AircheckError, match=r"@nobody:lab[.]local is not in"):
+        await broadcast(settings, options(file, speaker=UserId("@nobody:lab.local")))
+    await air.bot.ask(ROOM, "!aircheck optout")
+    with pytest.raises(AircheckError, match="opted out"):
+        await broadcast(settings, options(file))
+    async with air.bot.store.read() as db:
+        assert await studios.open_in(db) == ()
+
+
+async def test_wrong_arguments_are_named(air: Air, settings: Settings, tmp_path: Path) -> None:
+    """A file that is none, a room without the bot, and texts that are too long are each a sentence that names them."""
+    text = tmp_path / "notes.txt"
+    text.write_text("no sound")
+    file = await file_of(tmp_path / "show.wav", 1, "-f", "wav")
+    for given, sentence in (
+        (options(tmp_path / "gone.mp3"), "FILE: .* can't be read: No such file"),
+        (options(text), "FILE: .*notes.txt is no sound"),
+        (options(file, room_id="!other:lab.local"), "ROOM: the bot is not in !other"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            await broadcast(settings, given)
+    for more, sentence in (
+        ({"title": "x" * 201}, "--title: at most 200"),
+        ({"description": "x" * 4001}, "--description: at most 4000"),
+        ({"speaker": "alice"}, "--as: a user id"),
+    ):
+        about = {"title": None, "description": None, "speaker": None, "fast": False} | more
+        with pytest.raises(ConfigError, match=sentence):
+            checked("!a:b", "x.mp3", **about)  # type: ignore[arg-type]
+
+
+async def test_later_broadcast_takes_the_place_of_an_earlier(air: Air, settings: Settings, tmp_path: Path) -> None:
+    """A broadcast that a killed command left live ends when its speaker begins anew."""
+    left = await air.studio(StudioSource.SHELL)
+    await Writing(air.bot.store, settings, air.bot.clock).start(left.id, "killed")
+    file = await file_of(tmp_path / "show.wav", 2, "-f", "wav")
+    async with asyncio.timeout(WITHIN_S):
+        await broadcast(settings, options(file))
+    assert (await air.now(left)).state is StudioState.OVER
+
+
+async def test_sound_that_breaks_is_an_error_with_what_came(air: Air, settings: Settings, tmp_path: Path) -> None:
+    """A file that is too long is broadcast as far as it may be; the command says so and fails."""
+    file = await file_of(tmp_path / "show.wav", 30, "-f", "wav")
+    short = settings.model_copy(update={"recording": settings.recording.model_copy(update={"max_broadcast_s": 10.0})})
+    with pytest.raises(AircheckError, match="a broadcast is 10 s long at most: the rest was left out"):
+        async with asyncio.timeout(WITHIN_S):
+            await broadcast(short, options(file))
+    assert (await air.now(await only(air))).state is StudioState.OVER
+
+
+async def test_right_that_ends_ends_the_command(
+    air: Air, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the speaker leaves the room in the middle the command ends with the reason."""
+    file = await file_of(tmp_path / "show.wav", 30, "-f", "wav")
+    real = Broadcasting.put
+
+    async def put(self: Broadcasting, stretch: Stretch) -> None:
+        if self.number == 2:
+            await air.leave()
+        await real(self, stretch)
+
+    monkeypatch.setattr(Broadcasting, "put", put)
+    with pytest.raises(AircheckError, match=f"the broadcast was ended: {ALICE} is not in"):
+        async with asyncio.timeout(WITHIN_S):
+            await broadcast(settings, options(file))
+
+
+# ---- as a process
+
+
+@contextlib.asynccontextmanager
+async def command(air: Air, folder: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    config = folder / "config.yaml"
+    tree = air.bot.settings.model_dump(exclude_unset=True, mode="json")
+    await asyncio.to_thread(config.write_text, yaml.safe_dump(tree))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", "broadcast", "-c", str(config), "--as", ALICE, ROOM, *arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def slices(air: Air, count: int) -> Studio:
+    """Wait until the newest studio has so many slices on the disk."""
+    with air.bot.store.changes.subscribe() as changed:
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                changed.clear()
+                async with air.bot.store.read() as db:
+                    for studio in await studios.open_in(db):
+                        if len(await studios.numbers_of(db, studio.id)) >= count:
+                            return studio
+                await changed.wait()
+
+
+async def test_pipe_is_broadcast_in_real_time_until_ctrl_c(air: Air, tmp_path: Path) -> None:
+    """Standard input is live while it comes; Ctrl-C ends the broadcast as the end of the sound does."""
+    truth = spoken(30)
+    data = await as_file(truth, "-f", "flac")
+    async with command(air, tmp_path, "-") as process, asyncio.timeout(WITHIN_S):
+        assert process.stdin is not None
+        process.stdin.write(data)
+        studio = await slices(air, 2)
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+        assert (process.returncode, b"Traceback" in err) == (0, False)
+        assert b"its episode is ready" in out
+    assert (await air.now(studio)).state is StudioState.OVER
+    await air.settled()
+    assert (await air.recording(studio)).state is RecordingState.COMPLETE
+    found = await air.heard(studio)
+    assert 2.5 * 48_000 < len(found) < len(truth)
+    assert_aligned(found, truth)
+
+
+async def test_killed_command_leaves_what_it_had_written(air: Air, tmp_path: Path) -> None:
+    """After kill -9 the slices are there; the recording ends when nothing came for long, and its ledger says that the
+    end is not known."""
+    data = await as_file(spoken(30), "-f", "flac")
+    async with command(air, tmp_path, "--fast", "-") as process, asyncio.timeout(WITHIN_S):
+        assert process.stdin is not None
+        process.stdin.write(data)  # and no end of it
+        studio = await slices(air, 4)
+        process.kill()
+        await process.wait()
+    await air.settled()
+    assert (await air.recording(studio)).state is RecordingState.LIVE
+    await air.bot.pass_by(air.bot.settings.recording.abandoned_after_s + 1)
+    await air.bot.pass_by(air.bot.settings.recording.quiet_period_s + 1)
+    recording = await air.recording(studio)
+    assert recording.state is not RecordingState.LIVE
+    assert_aligned(await air.heard(studio), spoken(30))
+
+
+async def test_process_says_what_is_wrong(air: Air, tmp_path: Path) -> None:
+    """Text from a pipe is refused with a sentence and exit code 1, an argument with 2."""
+    async with command(air, tmp_path, "--fast", "-") as process, asyncio.timeout(WITHIN_S):
+        out, err = await process.communicate(b"no sound\n" * 1000)
+        assert (process.returncode, out) == (1, b"")
+        assert err == b"standard input: the chunk is not audio\n"
+    async with command(air, tmp_path, "/nowhere.mp3") as process, asyncio.timeout(WITHIN_S):
+        _, err = await process.communicate()
+        assert (process.returncode, err) == (2, b"FILE: /nowhere.mp3 can't be read: No such file or directory\n")

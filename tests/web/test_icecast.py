@@ -1,0 +1,104 @@
+"""The requests of source clients, as bytes."""
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.errors import GiveUp
+from bot.web.icecast import Body, Dechunker, Head, is_source, password_of, read_head
+
+BASIC = base64.b64encode(b"source:secret").decode()
+
+
+def head(*lines: str) -> Head | None:
+    return read_head("\r\n".join(lines).encode("latin-1"))
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", None),
+        (b"S", None),
+        (b"SOURCE", None),
+        (b"SOURCE ", True),
+        (b"SOURCE /studio/source HTTP/1.0\r\n", True),
+        (b"PUT /studio/sour", None),
+        (b"PUT /studio/source", None),
+        (b"PUT /studio/source HTTP/1.1\r\n", True),
+        (b"PUT /studio/source?a=b HTTP/1.1\r\n", True),
+        (b"PUT /studio/sourceabcdefg/slice-1 HTTP/1.1\r\n", False),
+        (b"PUT /studio/abc/slice-1 HTTP/1.1\r\n", False),
+        (b"GET /", False),
+        (b"\r\nSOURCE ", False),
+    ],
+)
+def test_sources_are_told_from_others_by_their_first_bytes(data: bytes, expected: bool | None) -> None:
+    """Only a source's request is taken from the web server; no more bytes are waited for than that needs."""
+    assert is_source(data) is expected
+
+
+def test_request_of_each_kind_is_read() -> None:
+    """ffmpeg, libshout and curl tell the end of their sound in different ways."""
+    given = f"Authorization: Basic {BASIC}"
+    assert head("PUT /studio/source HTTP/1.1", given, "Expect: 100-continue", "Transfer-Encoding: chunked") == Head(
+        "/studio/source", "secret", Body.CHUNKED, 0, expects=True
+    )
+    assert head("SOURCE /studio/source HTTP/1.0", given, "ice-name: x") == Head(
+        "/studio/source", "secret", Body.ENDLESS, 0, expects=False
+    )
+    assert head("SOURCE /studio/source ICE/1.0") == Head("/studio/source", None, Body.ENDLESS, 0, expects=False)
+    assert head("PUT /studio/source?x=1 HTTP/1.1", given, "content-length: 12") == Head(
+        "/studio/source", "secret", Body.SIZED, 12, expects=False
+    )
+    assert head("PUT /studio/source HTTP/1.1", "Content-Length: -1") == Head(
+        "/studio/source", None, Body.ENDLESS, 0, expects=False
+    )
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("",),
+        ("PUT /studio/source",),
+        ("GET /studio/source HTTP/1.1",),
+        ("PUT /studio/source HTTP/2.0",),
+        ("PUT /studio/source HTTP/1.1", "no colon"),
+        ("PUT /studio/source HTTP/1.1", " folded: header"),
+        ("PUT /studio/source HTTP/1.1", "Content-Length: 1, 1"),
+        ("PUT /studio/source HTTP/1.1", "Content-Length: ٣"),
+        ("PUT /studio/source HTTP/1.1", "Transfer-Encoding: gzip, chunked"),
+        ("PUT /studio/source HTTP/1.1", "Transfer-Encoding: chunked", "Content-Length: 3"),
+    ],
+)
+def test_malformed_request_is_none(lines: tuple[str, ...]) -> None:
+    """A request that could be read in two ways is not read."""
+    assert read_head("\r\n".join(lines).encode()) is None
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    ["", "Bearer x", "Basic", "Basic ###", f"Basic {base64.b64encode(b'source').decode()}", "Basic YWRtaW46c2VjcmV0"],
+)
+def test_other_credentials_have_no_password(credentials: str) -> None:
+    """No scheme but Basic, and no user but `source`."""
+    assert password_of({"authorization": credentials}) is None
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=10), st.integers(1, 50))
+def test_chunks_of_any_division_give_their_bytes(chunks: list[bytes], size: int) -> None:
+    """However the body arrives, its chunks are joined, and its end is known."""
+    body = b"".join(b"%x;ext=1\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+    reader, sound = Dechunker(), b""
+    for at in range(0, len(body), size):
+        sound += reader.feed(body[at : at + size])
+    assert sound == b"".join(chunks)
+    assert reader.ended
+
+
+@pytest.mark.parametrize("body", [b"\r\n", b"xyz\r\n", b"-1\r\n", b"3\r\nabcdef\r\n", b"1" * 5000, b"f" * 17 + b"\r\n"])
+def test_what_is_not_made_of_chunks_is_refused(body: bytes) -> None:
+    """A size that is none, or too long, ends the source."""
+    with pytest.raises(GiveUp):
+        Dechunker().feed(body)

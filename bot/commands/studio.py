@@ -6,14 +6,14 @@ The address of a studio is never part of an answer: a job sends it in the direct
 from dataclasses import replace
 from functools import partial
 
-from bot import logged, orders
+from bot import logged, orders, rules, words
 from bot.commands.context import Action, Context, Verb, always
 from bot.commands.parse import Words
 from bot.commands.replies import general
 from bot.commands.replies import studio as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.intake import consent
-from bot.language import N_
+from bot.language import N_, _
 from bot.studio import rights
 from bot.studio.opening import studio_for
 from bot.studio.rights import Refusal
@@ -72,11 +72,15 @@ async def _switch_events(context: Context, *, on: bool) -> str:
         return replies.EVENTS_ALREADY_ON if on else replies.EVENTS_ALREADY_OFF
     await rooms.save_room(context.db, replace(room, studio_events=on, changed_at=context.now))
     await context.note("studio events", logged.switch(not on), logged.switch(on))
-    return replies.events_switched(context.asker.name, on=on)
+    switched = replies.events_switched(context.asker.name, on=on)
+    power = await rooms.power(context.db, room.room_id)
+    if not on or rules.may_send_broadcast(context.us, power, sealed=room.encrypted):
+        return switched
+    return f"{switched} {_(words.STUDIO_UNHEARD).format(prefix=context.prefix)}"
 
 
-def _read(words: Words) -> Action | None:
-    match [word.lower() for word in words]:
+def _read(said: Words) -> Action | None:
+    match [word.lower() for word in said]:
         case []:
             return partial(_open, source=StudioSource.PAGE)
         case ["source"]:

@@ -21,7 +21,6 @@ from storage.records import (
     Recording,
     RecordingState,
     RoomId,
-    Studio,
     StudioEvent,
     UserId,
 )
@@ -47,11 +46,10 @@ async def came_back(db: Connection, us: UserId, heard: HeardEvent, now: datetime
     row = await studio_events.get(db, mark.key, mark.name)
     if row is not None and (row.event_id is not None or row.room_id != heard.room_id or row.state != mark.state):
         return
-    studio = await studios.by_key(db, mark.key)
     if row is None:
-        row = _row_of(studio, mark, heard, now)
-        if row is None:
-            return
+        if not await _is_known(db, mark, heard.room_id):
+            return  # of a store that is newer than this one
+        row = StudioEvent(0, mark.key, mark.name, heard.room_id, now, state=mark.state, tried=True)
         if await is_gone(db, row):
             await jobs.add(db, orders.Unsend(heard.event_id, heard.room_id).job(), now)
             return
@@ -61,11 +59,11 @@ async def came_back(db: Connection, us: UserId, heard: HeardEvent, now: datetime
     await note(db, row, heard.event_id, now)
 
 
-def _row_of(studio: Studio | None, mark: Mark, heard: HeardEvent, now: datetime) -> StudioEvent | None:
-    """Make the row of an event that was sent by a store that is newer than this one; None for one of another studio."""
-    if studio is None or studio.room_id != heard.room_id:
-        return None
-    return StudioEvent(0, mark.key, mark.name, heard.room_id, now, state=mark.state, tried=True)
+async def _is_known(db: Connection, mark: Mark, room_id: RoomId) -> bool:
+    """Return whether the broadcast of an event is one of this room's, also where only its recording is left."""
+    studio = await studios.by_key(db, mark.key)
+    recording = await archive.recording_by_event(db, our_events.started_name(mark.key))
+    return room_id in {known.room_id for known in (studio, recording) if known is not None}
 
 
 async def is_gone(db: Connection, event: StudioEvent) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from bot import dialects, orders
 from bot.dialects.events import Event, FloorRequested, MembershipChanged, Reacted, TextMessage
-from bot.intake import consent, own_cover, redacting, shown, wishes
+from bot.intake import consent, own_cover, redacting, shown, studio_events, wishes
 from bot.recorder import uploads
 from bot.recorder.applying import Applying
 from bot.recorder.erasing import forget
@@ -160,7 +160,7 @@ class Hearing:
 
     async def _redact(self, db: Connection, heard: HeardEvent, event: Redacted) -> None:
         await wishes.redacted(db, heard, event, self._clock())
-        event = replace(event, redacts=await shown.named_here(db, event.redacts))
+        said, event = event, replace(event, redacts=await shown.named_here(db, event.redacts))
         recording = await archive.recording_of_broadcast(db, event.redacts)
         chunk = await archive.chunk_of_event(db, event.redacts)
         if recording is None and chunk is not None:
@@ -173,9 +173,9 @@ class Hearing:
                 await sealed_messages.forget(db, event.redacts)
         elif recording.room_id != heard.room_id:
             return
-        elif await self._counts(
-            db, heard, event, chunk.sender if chunk else part(recording, event.redacts).broadcaster
-        ):
+        elif await self._counts(db, heard, said, chunk.sender if chunk else part(recording, event.redacts).broadcaster):
+            if said != event:
+                await studio_events.redacted(db, heard.room_id, said.redacts)
             await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
             await journal.forget(db, [event.redacts])  # a redacted event need not wait for its key
             if chunk is not None:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot import orders
+from bot.recording.model import Change
+from bot.studio import outgoing
 from storage import jobs, studios
 from storage.database import Connection
 from storage.records import Studio, StudioState
@@ -17,10 +19,15 @@ KEEP_ENDED = timedelta(days=30)
 
 
 async def close(db: Connection, studio: Studio, now: datetime) -> None:
-    """End a studio without an event: nothing more is taken, and its recording ends by other rules, if it has not."""
+    """End a studio without an event of the journal: nothing more is taken, and its recording ends by other rules, if it
+    has not. A room that follows it hears that it is over."""
     if studio.state is StudioState.OVER:
         return
-    await studios.save(db, replace(studio, state=StudioState.OVER, ended_at=now, last=None))
+    changes = studio.changes + studio.state.is_on_air
+    await studios.save(db, replace(studio, state=StudioState.OVER, changes=changes, ended_at=now, last=None))
+    if studio.state.is_on_air:
+        last = max(await studios.numbers_of(db, studio.id), default=None)
+        await outgoing.changed(db, studio, changes, Change.STOPPED, now, last)
     log.info("a studio is over: room=%s studio=%d", studio.room_id, studio.id)
 
 

@@ -68,7 +68,6 @@ class _Subject:
     voice: in_room.Voice
     started: EventId | None  # the event in the room that began the broadcast; None: this is that event
     blob: BlobKey | None = None  # of a slice
-    bytes: int = 0
     duration_ms: int | None = None
 
 
@@ -163,9 +162,10 @@ class SendingBroadcast:
         if chunk is not None and is_removed(chunk):
             return None
         blob = (piece.blob if piece else None) or (chunk.blob if chunk else None)
-        if piece is None or blob is None:
+        if blob is None:
             return None
-        return _Subject(event, voice, started, blob, piece.bytes, piece.duration_ms)
+        duration_ms = (piece.duration_ms if piece else None) or (chunk.announced_ms if chunk else None)
+        return _Subject(event, voice, started, blob, duration_ms)
 
     async def _may_send(self, room: Room, event: StudioEvent, *, sealed: bool) -> bool:
         """Return whether the bot may send the event. A broadcast whose beginning it may not send is not sent at all, of
@@ -198,11 +198,11 @@ class SendingBroadcast:
         assert subject.blob is not None
         source = event.source if event.source is not None and (event.source.file or not sealed) else None
         try:
-            if source is None and subject.bytes > await self._uploads.limit():
-                await self._drop(event, "the homeserver takes only smaller files")
-                return None
             async with self._store.blobs.local(subject.blob) as file:
-                mimetype = await asyncio.to_thread(_mimetype, file)
+                mimetype, size = await asyncio.to_thread(_look_at, file)
+                if source is None and size > await self._uploads.limit():
+                    await self._drop(event, "the homeserver takes only smaller files")
+                    return None
                 if source is None:
                     name = f"{event.name}.{mimetype.rpartition('/')[2]}"
                     source = await self._uploads.upload(file, mimetype, name=name, sealed=sealed)
@@ -214,7 +214,7 @@ class SendingBroadcast:
         if not await self._begin(event, source):
             return None
         duration = DurationMs(subject.duration_ms) if subject.duration_ms is not None else None
-        sound = in_room.Sound(subject.bytes, mimetype, duration)
+        sound = in_room.Sound(size, mimetype, duration)
         content = in_room.chunk(event, subject.voice, started, sound, _file(source))
         return await self._sending.send(event.room_id, MSC3888_CHUNK, content, txn_id=transaction(event))
 
@@ -280,9 +280,11 @@ def _file(source: MediaSource) -> Json:
     return {"url": source.mxc} if source.file is None else {"file": sealed_file(source)}
 
 
-def _mimetype(file: Path) -> str:
+def _look_at(file: Path) -> tuple[str, int]:
+    """Return the mimetype of a slice, by its own bytes, and its size."""
     with file.open("rb") as sound:
+        size = sound.seek(0, 2)
         try:
-            return MIMETYPES.get(sniff(sound), UNNAMED)
+            return MIMETYPES.get(sniff(sound), UNNAMED), size
         except GiveUp:
-            return UNNAMED
+            return UNNAMED, size

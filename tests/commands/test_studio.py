@@ -11,6 +11,7 @@ from bot.commands.replies import general
 from bot.commands.replies import places as place_replies
 from bot.commands.replies import studio as replies
 from bot.dialects import studio as events
+from bot.event_types import MSC3888_INFO
 from bot.feeds.addresses import look_up_hash, studio_token
 from bot.studio import writing
 from storage import archive, changes, rooms, studios
@@ -240,6 +241,15 @@ async def test_switched_off_it_says_what_that_ends(world: World) -> None:
     await goes_live(world, (await made(world))[0])
     answer = await world.say(CREATOR, "!aircheck studio off") or ""
     assert answer.endswith("That ends the broadcast that was made in it just now.")
+
+
+async def test_a_bot_without_the_power_says_so_at_once(world: World) -> None:
+    """The answer to `studio events on` says that the bot may not send them, if it may not."""
+    answer = await world.say(MOD, "!aircheck studio events on") or ""
+    assert MSC3888_INFO in answer
+    await world.say(MOD, "!aircheck studio events off")
+    await world.power_levels({"users": {MOD: 50}, "events": {MSC3888_INFO: 0}})
+    assert MSC3888_INFO not in (await world.say(MOD, "!aircheck studio events on") or MSC3888_INFO)
 
 
 async def test_events_are_off_until_a_moderator_wants_them(world: World) -> None:

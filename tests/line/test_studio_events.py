@@ -156,7 +156,7 @@ async def test_another_client_follows_a_studio(world: Worlds, person: People, *,
         assert len(await recordings(aircheck.store)) == 1
     async with bot.running() as aircheck:
         await alice.say(room, "!aircheck backfill")
-        await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "no broadcasts" in event.body.lower())
+        await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "no past broadcasts" in event.body)
         assert [one.id for one in await recordings(aircheck.store)] == [recording.id]
         await alice.say(room, f"!aircheck delete {recording.code}")
         question = await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "yes" in event.body)

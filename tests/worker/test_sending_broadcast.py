@@ -13,10 +13,11 @@ from bot.dialects.studio import chunk_id
 from bot.errors import TryLater
 from bot.event_types import MSC3888_CHUNK, MSC3888_INFO
 from bot.intake import catching_up, disclosing
-from bot.recording.model import BroadcastChanged, BroadcastStarted, Change, ChunkSent, Silenced
+from bot.recording.model import BroadcastChanged, BroadcastStarted, Change, ChunkSent, Ended, Silenced
 from storage import archive, jobs, journal, optouts, studio_events
 from storage.records import (
     Chunk,
+    EndedBy,
     EventId,
     HeardEvent,
     MediaSource,
@@ -27,7 +28,7 @@ from storage.records import (
 )
 from tests.worker.broadcast_world import OURS, POWER, Homeserver, Town, town
 from tests.worker.quick import every, without_ffmpeg
-from tests.world import ALICE, BOT, ROOM, Killed, batch, media_of, state
+from tests.world import ALICE, BOT, ROOM, Killed, batch, heard, media_of, state
 
 WHOLE = ["started", 1, 2, "paused", "resumed", 3, "stopped"]
 OTHER = UserId("@other:hs")
@@ -471,8 +472,63 @@ async def test_sound_that_is_taken_out_goes_from_the_room(world: Town) -> None:
         assert since is not None
         await world.recorder.apply(db, recording.id, Silenced(since))
     await world.work()
-    assert world.homeserver.said == ["started", 1]
+    assert world.homeserver.said == ["started", 1, "stopped"]
     assert len(world.homeserver.uploaded) == 2
+
+
+@pytest.mark.parametrize("gap", [False, True], ids=["at once", "in a gap"])
+async def test_a_redaction_in_the_room_reaches_the_archive(world: Town, gap: bool) -> None:
+    """A moderator who redacts a chunk takes its sound out of the recording, and with the first event the recording is
+    deleted; nothing that is redacted already is redacted by the bot. A member without the power changes nothing."""
+    await world.broadcast()
+    server = world.homeserver
+    started, first = server.timeline[0].event_id, server.timeline[1].event_id
+
+    async def redact(event_id: EventId, sender: UserId = ALICE) -> None:
+        event = heard(f"$of-{event_id}-{sender}", "m.room.redaction", {}, redacts=event_id, sender=sender)
+        await world.hear(replace(event, history=gap))
+        server.redacted.append(event_id) if sender == ALICE else None
+        await world.work()
+
+    await redact(first, OTHER)
+    assert [chunk.state for chunk in await chunks_of(world)] == ["stored"] * 3
+    assert [order.event_id for order in await world.ordered(orders.Redaction)] == []
+    await redact(first)
+    assert [chunk.state for chunk in await chunks_of(world)] == ["redacted", "stored", "stored"]
+    assert server.asked.count("redact") == 0
+    await redact(started)
+    assert (await world.recording()).state is RecordingState.DELETED
+    assert server.visible == []
+    assert server.asked.count("redact") == len(WHOLE) - 2
+
+
+async def test_a_redaction_before_the_answer(world: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk that was redacted before the bot knew which event it had become loses its sound."""
+    send = world.homeserver.send
+
+    async def redacted_meanwhile(*args: Any, **kwargs: Any) -> EventId:
+        event_id = await send(*args, **kwargs)
+        await world.hear(heard("$r", "m.room.redaction", {}, redacts=event_id))
+        return event_id
+
+    monkeypatch.setattr(world.homeserver, "send", redacted_meanwhile)
+    await world.start()
+    await world.slice(1)
+    await world.work()
+    assert [chunk.state for chunk in await chunks_of(world)] == ["redacted"]
+    assert await world.rows() == {"started": "$room-1"}
+
+
+async def test_an_end_from_outside_ends_it_in_the_room(world: Town) -> None:
+    """A recording that is ended from outside, as by its longest length, ends in the room too."""
+    await world.start()
+    await world.slice(1)
+    await world.work()
+    recording = await world.recording()
+    async with world.store.write() as db:
+        await world.recorder.apply(db, recording.id, Ended(EndedBy.LIMIT))
+    await world.work()
+    assert world.homeserver.said == ["started", 1, "stopped"]
 
 
 # ---- power

@@ -28,6 +28,7 @@ from storage.records import (
     RoomId,
     StateEvent,
     Studio,
+    StudioSource,
     Visibility,
 )
 
@@ -163,8 +164,8 @@ def decide_studio(claim: StudioClaim, now: datetime, *, fresh: bool) -> StudioAc
 
 
 def _studio(claim: StudioClaim, now: datetime, *, fresh: bool) -> Verdict:
-    if claim.studio is None:
-        return Verdict.CLOSED
+    if claim.studio is None or claim.studio.source is not StudioSource.PAGE:
+        return Verdict.CLOSED  # the password of a source client is no address
     if life.is_closed(claim.studio, now):
         return Verdict.ENDED
     if not fresh or (claim.room is not None and claim.room.behind is not None):

@@ -54,6 +54,7 @@ STUDIOS = st.builds(
     a_studio,
     st.sampled_from(StudioState),
     last=st.none() | st.integers(0, 3),
+    source=st.sampled_from(StudioSource),
     ended_at=st.none() | st.just(NOW + timedelta(hours=1)),
 )
 ROOMS = st.none() | st.just(ROOM) | st.just(replace(ROOM, behind=Behind.WALKED))
@@ -64,7 +65,7 @@ def test_verdicts(studio: Studio | None, room: Any, allowed: bool, fresh: bool, 
     """An address is open only for a known studio, in time, by a right that is known to hold now."""
     now = NOW + timedelta(seconds=seconds)
     verdict = decide_studio(StudioClaim(studio, room, allowed), now, fresh=fresh).verdict
-    if studio is None:
+    if studio is None or studio.source is not StudioSource.PAGE:
         assert verdict is Verdict.CLOSED
         return
     in_time = {

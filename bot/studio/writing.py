@@ -111,8 +111,8 @@ class Writing:
     ) -> Taken:
         """Take a slice, whose bytes are in `file` with this hash and size: when this returns it is on the disk. The
         caller removes the file."""
-        async with self._store.read() as db:
-            studio = await self._of(db, studio_id, client, late=True)
+        async with self._store.read() as db:  # the right to it is asked for by the transaction that takes it
+            studio = self._open(await studios.get(db, studio_id), client, late=True)
             if await self._is_known(db, studio, number, blob):
                 return Taken.BEFORE
             await self._refuse_too_much(db, studio, number, size)
@@ -155,11 +155,16 @@ class Writing:
 
     async def _of(self, db: Connection, studio_id: StudioId, client: str, *, late: bool = False) -> Studio:
         """Return the studio, if this client may go on with it now. `late`: also after its client has stopped it."""
-        studio = await studios.get(db, studio_id)
-        if studio is None or await refusal(db, studio.room_id, studio.user_id) is not None:
+        studio = self._open(await studios.get(db, studio_id), client, late=late)
+        if await refusal(db, studio.room_id, studio.user_id) is not None:
             raise StudioRefusedError(Problem.OVER)
-        if (problem := problem_for(studio, client, self._clock(), late=late)) is not None:
-            raise StudioRefusedError(problem)
+        return studio
+
+    def _open(self, studio: Studio | None, client: str, *, late: bool) -> Studio:
+        """Return a studio that this client may go on with, as far as the studio itself tells."""
+        problem = Problem.OVER if studio is None else problem_for(studio, client, self._clock(), late=late)
+        if studio is None or problem is not None:
+            raise StudioRefusedError(problem or Problem.OVER)
         return studio
 
     async def _is_known(self, db: Connection, studio: Studio, number: int, blob: BlobKey) -> bool:

@@ -33,9 +33,12 @@ STYLE, SCRIPT = "style.css", "page.js"
 """The names of the one style sheet and the one script, which are made of the files of `static/style/` and
 `static/script/` in the order of their names."""
 MANIFEST = "aircheck.webmanifest"
+STUDIO = "studio.js"
+"""The script of a studio's page: a module, which imports others. It is in no other page."""
 USED = {
     "css": STYLE,
     "js": SCRIPT,
+    "studio_js": STUDIO,
     "hls_js": "hls.light.min.js",
     "font": "bricolage.woff2",
     "mark": "mark.svg",
@@ -44,16 +47,26 @@ USED = {
 }
 """The files that templates link to, by their variables."""
 
+_FROM = re.compile(r' from "\./([\w.-]+\.js)"', re.ASCII)
+"""The name of a module that another one imports."""
+_IMPORTED = re.compile(r'"\./([\w.-]+\.js)"', re.ASCII)
+"""The name of a module in another one: of one that it imports, or adds as a worklet."""
+
 
 class StaticFiles:
-    """All files of `static/`, read once. `names` are those under which they are served, for the templates.
+    """All files of `static/`, read once. `names` are those under which they are served, for the templates; `modules`,
+    those that the script of a studio's page imports.
 
     Call `pack` before the first answer."""
 
     def __init__(self) -> None:
         self._bodies: dict[str, bytes] = {}
         files = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.is_file()}
-        served = {file: self._serve(file, body) for file, body in files.items() if file != MANIFEST}
+        modules = {file: body.decode() for file, body in files.items() if _is_module(file)}
+        plain = {file: body for file, body in files.items() if file not in modules and file != MANIFEST}
+        served = {file: self._serve(file, body) for file, body in plain.items()}
+        served |= self._serve_modules(dict(modules))
+        self.modules = tuple(served[file] for file in sorted(_reached(STUDIO, modules)))
         served[MANIFEST] = self._serve(MANIFEST, _linked(files[MANIFEST].decode(), served).encode())
         served[STYLE] = self._serve(STYLE, _linked(_joined("style"), served).encode())
         served[SCRIPT] = self._serve(SCRIPT, _joined("script").encode())
@@ -68,6 +81,16 @@ class StaticFiles:
         name = f"{Path(file).stem}-{sha256(body).hexdigest()[:12]}{Path(file).suffix}"
         self._bodies[name] = body
         return name
+
+    def _serve_modules(self, texts: dict[str, str]) -> dict[str, str]:
+        """Serve modules, each after those that it imports: their names are part of it. Return all names."""
+        served: dict[str, str] = {}
+        while texts:
+            ready = [file for file, text in texts.items() if not texts.keys() & set(_IMPORTED.findall(text))]
+            assert ready, f"these modules import one another: {sorted(texts)}"
+            for file in ready:
+                served[file] = self._serve(file, _importing(texts.pop(file), served).encode())
+        return served
 
     def pack(self) -> None:
         """Pack everything that packs well. Blocking."""
@@ -86,6 +109,26 @@ class StaticFiles:
 
     def _answer(self, request: web.BaseRequest, name: str, kept: str) -> web.Response:
         return self._packed[name].response(request, {**SAFE, "Cache-Control": f"public, {kept}"}, self._modified)
+
+
+def _is_module(file: str) -> bool:
+    return file.startswith(Path(STUDIO).stem) and file.endswith(".js")
+
+
+def _reached(file: str, texts: Mapping[str, str]) -> set[str]:
+    """Return the modules that a module imports, and those that these import."""
+    reached: set[str] = set()
+    todo = [file]
+    while todo:
+        new = set(_FROM.findall(texts[todo.pop()])) - reached
+        reached |= new
+        todo += new
+    return reached
+
+
+def _importing(text: str, served: Mapping[str, str]) -> str:
+    """Return a module with the names under which the modules that it loads are served."""
+    return _IMPORTED.sub(lambda match: f'"./{served[match[1]]}"', text)
 
 
 def _joined(folder: str) -> str:

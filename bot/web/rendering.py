@@ -20,11 +20,13 @@ from bot.web.covers import sized
 from bot.web.library import View
 from bot.web.respond import OF_FAMILY, SAFE, UNKEPT, embedded, page
 from bot.web.static_files import StaticFiles
+from storage.records import Room
 
 ACCENTS = 24
 """Accent colours in the style sheet, around the colour wheel."""
 KEPT_BY_NONE = {**OF_FAMILY[Family.PERSONAL], "Cache-Control": "private, no-store"}
 """Headers of a personal page: the listener's address is on it, as text and as a QR code."""
+MICROPHONE = {"Permissions-Policy": "microphone=(self), camera=(), geolocation=()"}
 PREVIEW_SIDE = 800
 """Pixels of the picture for previews of links: one of the sizes of covers."""
 TEMPLATES = Path(__file__).parent / "templates"
@@ -85,6 +87,12 @@ class Renderer:
                 **(self._embedded if framed else self._page),
             },
         )
+
+    def of_studio(self, room: Room, title: str, **values: object) -> web.Response:
+        """Render the page of a studio, which nobody may keep and no other site may learn of."""
+        shared = {"root": "../../", "hue": accent_of(room.key), "private": True, "content": "", "title": title}
+        text = self._render("studio.html", modules=self._static.modules, **shared, **values)
+        return web.Response(text=text, content_type="text/html", headers={**UNKEPT, **self._page, **MICROPHONE})
 
     def warm(self) -> None:
         """Compile the templates and read the names of months, which takes 0.2 s of the first page. Blocking."""

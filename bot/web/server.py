@@ -53,6 +53,7 @@ from bot.web.stem_downloads import StemDownloads
 from bot.web.streams import Streams
 from bot.web.studio import Studios
 from bot.web.studio_bounds import StudioBounds
+from bot.web.studio_page import StudioPage
 from bot.web.turns import Turns
 from bot.web.usage import Usage
 from bot.web.waveforms import Waveforms
@@ -176,7 +177,7 @@ class WebServer:
             claims,
             self.listening,
             self._messages,
-            renderer,
+            StudioPage(renderer),
             self._bounds,
             lambda: self.address,
             clock,

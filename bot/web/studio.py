@@ -3,6 +3,7 @@
 The only requests that change anything are here. The access is decided at each of them, and again while an upload runs.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -21,8 +22,8 @@ from bot.web.bodies import BodyError
 from bot.web.claims import AddressClaims
 from bot.web.listening import Listening
 from bot.web.messages import Messages
-from bot.web.rendering import Renderer
 from bot.web.studio_bounds import StudioBounds, TooManyError
+from bot.web.studio_page import StudioPage
 from storage.errors import DiskFullError, StoreError
 from storage.records import StudioState
 from storage.store import Store
@@ -99,7 +100,7 @@ class Studios:
         claims: AddressClaims,
         listening: Listening,
         messages: Messages,
-        renderer: Renderer,
+        pages: StudioPage,
         bounds: StudioBounds,
         base: Callable[[], str],
         clock: Callable[[], datetime],
@@ -110,7 +111,7 @@ class Studios:
         self._claims = claims
         self._listening = listening
         self._messages = messages
-        self._renderer = renderer
+        self._pages = pages
         self._bounds = bounds
         self._base = base
         self._clock = clock
@@ -187,7 +188,7 @@ class Studios:
 
     async def _page(self, asked: StudioRequest) -> web.StreamResponse:
         name = await self._work.name(asked.access.room.room_id)
-        return self._renderer.message(200, name, "", "../../")
+        return await asyncio.to_thread(self._pages.answer, asked.access.room, name)
 
     async def _state(self, asked: StudioRequest) -> web.Response:
         return _told(await self._work.state((await self._open(asked.token)).studio))

@@ -1,0 +1,264 @@
+// The broadcast of this page: from the microphone by way of the store to the server, over reloads and lost connections.
+
+import { Queue, stateAfter } from "./studio-queue.js";
+import { Sender } from "./studio-sender.js";
+import { closeTake, openTake } from "./studio-sound.js";
+import { openStore } from "./studio-store.js";
+
+const RECENT_MS = 120000; // a page that comes back within this time goes on by itself
+const LOOK_MS = { onAir: 5000, else: 15000, hidden: 60000 };
+const ANSWER_MS = 10000;
+const GONE_MS = 20000; // what is missing for so long is gone: a proxy may answer 404 for a moment too
+
+export class Broadcast {
+  // `studio`: a name for it in this browser's storage; `base`: its address.
+  constructor({ studio, base, microphone, changed }) {
+    Object.assign(this, { studio, base, microphone, changed });
+    this.server = null; // what the server said last
+    this.failing = false; // the server could not be asked
+    this.closed = null; // "there", before anything was broadcast, or "here"
+    this.take = null;
+    this.record = {};
+    this.writes = Promise.resolve();
+    this.steps = 0; // that the server was told
+  }
+
+  // This page has the studio now. `goesOn`: whether it may open the microphone by itself.
+  async begin(goesOn) {
+    this.store = await openStore(this.studio);
+    this.record = await this.store.record();
+    this.record.client ??= crypto.randomUUID().replaceAll("-", "");
+    await this.#recover();
+    await this.#keep();
+    const { base, queue, store } = this;
+    const { client } = this.record;
+    const hears = { keep: (number) => this.#keep(number), told: (step) => this.#told(step), changed: () => this.#heard() };
+    this.sender = new Sender({ base, client, queue, store, ...hears });
+    await this.look();
+    this.sender.run();
+    if (goesOn && this.isRecent) await this.goOn();
+  }
+
+  // Another tab goes on: finish what is begun here, and keep away from the store.
+  async leave() {
+    await this.#endTake();
+    this.microphone.close();
+    this.sender?.close();
+    clearTimeout(this.timer);
+    Object.assign(this, { sender: null, server: null });
+    this.changed();
+  }
+
+  get phase() {
+    return this.queue?.phase(this.server?.state ?? "waiting") ?? "waiting";
+  }
+
+  get isMine() {
+    return this.server?.client === this.record.client || this.server?.state === "waiting";
+  }
+
+  get isRecent() {
+    return this.phase === "live" && this.isMine && !this.closed && Date.now() - (this.record.seenAt ?? 0) < RECENT_MS;
+  }
+
+  // ---- what the speaker does
+
+  async start(texts) {
+    if (!(await this.microphone.open())) return;
+    navigator.storage?.persist?.().catch(() => {});
+    await this.#tell({ name: "start", body: texts });
+    await this.#openTake();
+  }
+
+  async pause() {
+    await this.#endTake();
+    await this.#tell({ name: "pause" });
+  }
+
+  async goOn() {
+    if (!(await this.microphone.open())) return;
+    if (this.phase === "paused") await this.#tell({ name: "resume" });
+    await this.#openTake();
+  }
+
+  // The microphone is gone, and the broadcast goes on.
+  async interrupt() {
+    await this.#endTake();
+    await this.#closeLast();
+  }
+
+  async stop() {
+    await this.#endTake();
+    this.record.stopped = true;
+    const last = this.queue.next - 1;
+    await this.#tell({ name: "stop", body: last ? { last } : {} });
+    this.microphone.close();
+  }
+
+  // Change the microphone, also while it is heard.
+  async changeMicrophone(changes) {
+    const { take, microphone } = this;
+    const open = microphone.state === "open";
+    if (take) await this.#endTake();
+    microphone.close();
+    Object.assign(microphone, changes);
+    if ((open || take) && (await microphone.open()) && take) await this.#openTake();
+  }
+
+  async saveTexts(texts) {
+    if (this.phase === "waiting" && !this.server) return;
+    await this.#tell({ name: "texts", body: texts });
+  }
+
+  // ---- from the microphone into the store
+
+  async #openTake() {
+    const take = { first: this.queue.begin(), parts: 0, number: 0 };
+    this.take = take;
+    this.changed();
+    const hears = { onPart: (part) => this.#part(take, part), onError: () => this.#failed(take) };
+    take.sound = openTake(this.microphone.stream, hears);
+    try {
+      await take.sound;
+    } catch {
+      this.#failed(take);
+    }
+  }
+
+  async #endTake() {
+    const { take } = this;
+    if (!take) return;
+    this.take = null;
+    this.changed();
+    await take.sound.then((sound) => sound.stop()).catch(() => {});
+    await this.writes;
+    this.queue.finish();
+    this.sender?.more();
+  }
+
+  // The sound broke off: what there is of it is closed as after a crash, when the broadcast goes on.
+  async #failed(take) {
+    if (this.take !== take) return;
+    await this.interrupt();
+    this.microphone.close("lost");
+  }
+
+  #part(take, { slice, bytes, durationMs, ends }) {
+    const number = take.first + slice;
+    const part = take.parts++;
+    this.queue.take(number);
+    this.writes = this.writes.then(async () => {
+      await this.store.put({ number, part, bytes, ms: durationMs, ends });
+      const fresh = number !== take.number;
+      take.number = number;
+      this.queue.add(number, durationMs, ends);
+      if (fresh || ends) {
+        this.record.seenAt = Date.now();
+        await this.#keep();
+        this.sender?.more();
+      }
+      this.changed();
+    });
+  }
+
+  // Read what an earlier page left, and close its last slice.
+  async #recover() {
+    const { next, steps, sentMs } = this.record;
+    this.queue = new Queue({ next, steps, sentMs });
+    for (const { number, ms, ends } of await this.store.waiting()) this.queue.add(number, ms, ends);
+    await this.#closeLast();
+  }
+
+  async #closeLast() {
+    const [number, slice] = [...this.queue.slices].at(-1) ?? [];
+    if (!slice || slice.complete) return;
+    const parts = await this.store.parts(number);
+    const bytes = closeTake(parts.map((part) => part.bytes), { ends: true });
+    if (slice.ms >= 1 && bytes.length) {
+      await this.store.replace(number, bytes, slice.ms);
+      this.queue.finish();
+    } else {
+      this.queue.takeBack(number);
+      await this.#keep(number);
+    }
+  }
+
+  // ---- to the server
+
+  async #tell(step) {
+    await this.writes;
+    this.queue.push(step);
+    await this.#keep();
+    this.sender?.more();
+    this.changed();
+  }
+
+  // Save what is known; a slice with this number need not be kept any longer.
+  async #keep(number) {
+    const { next, steps, sentMs } = this.queue;
+    Object.assign(this.record, { next, steps, sentMs });
+    if (number) await this.store.drop(number, this.record);
+    else await this.store.save(this.record);
+  }
+
+  async #heard() {
+    if (this.sender?.ended === "over") await this.#end();
+    if (this.sender?.ended === "elsewhere") await this.#endTake();
+    this.changed();
+  }
+
+  // The server has taken a step: what it said of the state before is old.
+  #told(step) {
+    this.steps += 1;
+    if (this.server) this.server = { ...this.server, state: stateAfter(this.server.state, step), client: this.record.client };
+    this.look();
+  }
+
+  // Nothing more is taken.
+  async #end() {
+    if (this.closed) return;
+    this.closed = this.phase === "waiting" ? "there" : "here";
+    this.unsentMs = this.queue.recordedMs - this.queue.sentMs;
+    await this.#endTake();
+    this.microphone.close();
+    this.sender?.close();
+    await this.store.clear();
+    this.changed();
+  }
+
+  // Ask how the broadcast stands.
+  async look() {
+    clearTimeout(this.timer);
+    await this.#asked();
+    if (this.closed || !this.sender) return;
+    const onAir = ["live", "paused"].includes(this.phase) || this.record.stopped;
+    const wait = onAir ? LOOK_MS.onAir : document.hidden ? LOOK_MS.hidden : LOOK_MS.else;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.look(), wait);
+  }
+
+  async #asked() {
+    const signal = AbortSignal.timeout(ANSWER_MS);
+    const { steps } = this;
+    const answer = await fetch(new URL("state", this.base), { cache: "no-store", signal }).catch(() => null);
+    if (answer?.status === 404 || answer?.status === 410) {
+      this.missingSince ??= performance.now();
+      if (answer.status === 410 || performance.now() - this.missingSince > GONE_MS) await this.#end();
+      return;
+    }
+    const said = answer?.ok ? await answer.json().catch(() => null) : null;
+    this.failing = !said;
+    if (said && steps === this.steps) {
+      delete this.missingSince;
+      this.server = said;
+      if (this.isMine) for (const number of this.queue.learn(said.have)) await this.#there(number);
+      if (said.state === "over" && !this.record.stopped && said.client === this.record.client) await this.#end();
+    }
+    this.changed();
+  }
+
+  async #there(number) {
+    this.queue.drop(number);
+    await this.#keep(number);
+  }
+}

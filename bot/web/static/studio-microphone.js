@@ -1,0 +1,125 @@
+// The microphone: asking for it, which ones there are, how loud it is, and whether it is muted.
+
+const SPEECH = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
+const PLAIN = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: { ideal: 2 } };
+const WHY = {
+  NotAllowedError: "refused",
+  SecurityError: "refused",
+  NotFoundError: "none",
+  OverconstrainedError: "none",
+  NotReadableError: "busy",
+  AbortError: "busy",
+};
+
+export class Microphone {
+  // `changed`: told when the state or the devices change; `lost`: told when an open microphone is taken away.
+  constructor({ changed, lost }) {
+    Object.assign(this, { changed, lost });
+    this.state = "unknown"; // then asking, open, lost, or why it can't be had: refused, none, busy
+    this.stream = null;
+    this.device = "";
+    this.plain = false;
+    this.muted = false;
+    this.devices = [];
+    navigator.mediaDevices.addEventListener?.("devicechange", () => this.look());
+  }
+
+  // Whether the browser gives it without a question.
+  async isAllowed() {
+    try {
+      return (await navigator.permissions.query({ name: "microphone" })).state === "granted";
+    } catch {
+      return false;
+    }
+  }
+
+  // Open it, unless it is open; return whether it is.
+  open() {
+    this.opening ??= this.#open().finally(() => {
+      this.opening = null;
+    });
+    return this.opening;
+  }
+
+  async #open() {
+    if (this.state === "open") return true;
+    if (!(await this.isAllowed())) this.#become("asking");
+    const device = this.device ? { deviceId: { exact: this.device } } : {};
+    try {
+      this.stream = await this.#had({ ...(this.plain ? PLAIN : SPEECH), ...device });
+    } catch (error) {
+      this.#become(WHY[error.name] ?? "busy");
+      return false;
+    }
+    const [track] = this.stream.getAudioTracks();
+    track.enabled = !this.muted;
+    track.addEventListener("ended", () => {
+      if (this.stream?.getAudioTracks()[0] !== track) return;
+      this.close("lost");
+      this.lost();
+    });
+    this.#listen();
+    this.#become("open");
+    this.look();
+    return true;
+  }
+
+  async #had(audio) {
+    try {
+      return await navigator.mediaDevices.getUserMedia({ audio });
+    } catch (error) {
+      if (error.name !== "OverconstrainedError" || !this.device) throw error;
+      this.device = ""; // the chosen one is gone: any other
+      const { deviceId, ...rest } = audio;
+      return navigator.mediaDevices.getUserMedia({ audio: rest });
+    }
+  }
+
+  close(state = "unknown") {
+    const { stream, context } = this;
+    Object.assign(this, { stream: null, context: null, analyser: null });
+    stream?.getTracks().forEach((track) => track.stop());
+    context?.close().catch(() => {});
+    this.#become(state);
+  }
+
+  mute(muted) {
+    this.muted = muted;
+    for (const track of this.stream?.getAudioTracks() ?? []) track.enabled = !muted;
+  }
+
+  // Which ones there are: their names are told once one is open.
+  async look() {
+    const all = await navigator.mediaDevices.enumerateDevices().catch(() => []);
+    this.devices = all.filter(({ kind, deviceId }) => kind === "audioinput" && deviceId);
+    this.using = this.stream?.getAudioTracks()[0]?.getSettings().deviceId ?? this.device;
+    this.changed();
+  }
+
+  // The loudest sample since the last call, in decibels below full scale.
+  peakDb() {
+    if (!this.analyser) return -Infinity;
+    this.analyser.getFloatTimeDomainData(this.samples);
+    const peak = this.samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+    return 20 * Math.log10(peak);
+  }
+
+  #listen() {
+    const Context = globalThis.AudioContext ?? globalThis.webkitAudioContext;
+    try {
+      this.context = new Context();
+      this.analyser = this.context.createAnalyser();
+      this.analyser.fftSize = 16384; // a third of a second
+      this.samples = new Float32Array(this.analyser.fftSize);
+      this.context.createMediaStreamSource(this.stream).connect(this.analyser);
+      this.context.resume().catch(() => {});
+    } catch {
+      this.analyser = null; // then there is no meter
+    }
+  }
+
+  #become(state) {
+    this.state = state;
+    this.changed();
+  }
+}

@@ -345,12 +345,12 @@ class World:
 
 
 @asynccontextmanager
-async def world_of(directory: Path, **sections: Any) -> AsyncIterator[World]:
+async def world_of(directory: Path, clock: Clock | None = None, **sections: Any) -> AsyncIterator[World]:
     storage = sections.pop("storage", {})
     store = await Mortal.own(Place(directory, storage.get("database_url"), storage.get("media_url")))
     assert isinstance(store, Mortal)
     sections["storage"] = {"directory": str(directory), "min_free_bytes": 0} | storage
     try:
-        yield World(store, settings_for(directory, **sections))
+        yield World(store, settings_for(directory, **sections), clock)
     finally:
         await store.close()

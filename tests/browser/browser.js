@@ -29,25 +29,33 @@ await browser.close();
 function orders() {
     const page = (tab) => tabs.get(tab).page;
     return {
-        // Opens a tab of its own kind. `scripts`: whether pages may run scripts.
-        async open(tab, { width, height, touch, scheme, scripts }) {
-            const page = await (await browser.createBrowserContext()).newPage();
+        // Opens a tab of its own kind. `scripts`: whether pages may run scripts; `beside`: a tab whose storage it shares;
+        // `gives`: the permissions that an origin's pages have; they are refused all others.
+        async open(tab, { width, height, touch, scheme, scripts, beside, gives }) {
+            const context = beside ? page(beside).browserContext() : await browser.createBrowserContext();
+            for (const [origin, names] of Object.entries(gives ?? {})) await context.overridePermissions(origin, names);
+            const opened = await context.newPage();
             const faults = [];
-            page.on("console", (said) => {
+            opened.on("console", (said) => {
                 if (["error", "warn"].includes(said.type())) faults.push(`${said.type()}: ${said.text()} ${said.location().url ?? ""}`);
             });
-            page.on("pageerror", (error) => faults.push(`uncaught: ${error}`));
-            page.on("requestfailed", (request) => {
+            opened.on("pageerror", (error) => faults.push(`uncaught: ${error}`));
+            opened.on("requestfailed", (request) => {
                 const reason = request.failure()?.errorText ?? "";
                 if (reason !== "net::ERR_ABORTED") faults.push(`${request.url()}: ${reason}`);
             });
-            await page.setViewport({ width, height, isMobile: touch, hasTouch: touch });
-            await page.emulateMediaFeatures([
+            opened.on("dialog", (dialog) => dialog.accept()); // a page that would not be left
+            await opened.setViewport({ width, height, isMobile: touch, hasTouch: touch });
+            await opened.emulateMediaFeatures([
                 { name: "prefers-color-scheme", value: scheme },
                 { name: "prefers-reduced-motion", value: "reduce" },
             ]);
-            await page.setJavaScriptEnabled(scripts);
-            tabs.set(tab, { page, faults });
+            await opened.setJavaScriptEnabled(scripts);
+            tabs.set(tab, { page: opened, faults });
+        },
+        // Has a script run on each page of a tab before the page's own.
+        async prepare(tab, { script }) {
+            await page(tab).evaluateOnNewDocument(script);
         },
         async visit(tab, { address }) {
             tabs.get(tab).faults.length = 0;
@@ -73,13 +81,35 @@ function orders() {
         async press(tab, { key }) {
             await page(tab).keyboard.press(key);
         },
+        // A click of the mouse, as a person makes it.
+        async click(tab, { selector }) {
+            await page(tab).locator(selector).click();
+        },
+        async type(tab, { text }) {
+            await page(tab).keyboard.type(text);
+        },
+        async choose(tab, { selector, path }) {
+            await (await page(tab).$(selector)).uploadFile(path);
+        },
+        async reload(tab) {
+            await page(tab).reload({ waitUntil: "load", timeout: 30000 });
+        },
+        async network(tab, { there }) {
+            await page(tab).setOfflineMode(!there);
+        },
+        async front(tab) {
+            await page(tab).bringToFront();
+        },
         async picture(tab, { path, full }) {
             await page(tab).screenshot({ path, fullPage: full });
         },
+        // Closes a tab, and what it stored when no other shares that. The page is not asked: it dies.
         async close(tab) {
             const { page } = tabs.get(tab);
             tabs.delete(tab);
-            await page.browserContext().close();
+            const context = page.browserContext();
+            await page.close();
+            if ((await context.pages()).length === 0) await context.close();
         },
     };
 }

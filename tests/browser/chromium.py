@@ -3,7 +3,7 @@
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,12 @@ class Tab:
 
     def __init__(self, browser: "Browser", name: str) -> None:
         self._browser = browser
-        self._name = name
+        self.name = name
+        self.is_open = True
+
+    async def prepare(self, script: str) -> None:
+        """Have a script run on each page before the page's own."""
+        await self._do("prepare", script=script)
 
     async def visit(self, address: str) -> int:
         """Open an address and return its status."""
@@ -49,15 +54,39 @@ class Tab:
     async def press(self, key: str) -> None:
         await self._do("press", key=key)
 
+    async def click(self, selector: str) -> None:
+        """Click as a person does: what may only follow an action may follow this."""
+        await self._do("click", selector=selector)
+
+    async def type(self, text: str) -> None:
+        await self._do("type", text=text)
+
+    async def choose(self, selector: str, path: Path) -> None:
+        """Choose a file."""
+        await self._do("choose", selector=selector, path=str(path))
+
+    async def reload(self) -> None:
+        await self._do("reload")
+
+    async def network(self, *, there: bool) -> None:
+        """Take the page's connection away, or give it back."""
+        await self._do("network", there=there)
+
+    async def front(self) -> None:
+        """Show this tab, in front of those beside it."""
+        await self._do("front")
+
     async def picture(self, path: Path, *, full: bool = False) -> None:
         """Write a PNG of what is seen, or of the full page."""
         await self._do("picture", path=str(path), full=full)
 
     async def close(self) -> None:
+        """Close it at once: its page is not asked."""
+        self.is_open = False
         await self._do("close")
 
     async def _do(self, order: str, **told: Any) -> Any:
-        return await self._browser.do(order, self._name, **told)
+        return await self._browser.do(order, self.name, **told)
 
 
 class Browser:
@@ -70,14 +99,28 @@ class Browser:
         self._turn = asyncio.Lock()
 
     @asynccontextmanager
-    async def tab(self, width: int = DESK, scheme: str = "light", *, scripts: bool = True) -> AsyncIterator[Tab]:
+    async def tab(
+        self,
+        width: int = DESK,
+        scheme: str = "light",
+        *,
+        scripts: bool = True,
+        beside: Tab | None = None,
+        gives: Mapping[str, Sequence[str]] | None = None,
+    ) -> AsyncIterator[Tab]:
+        """Open a tab. `beside`: one whose storage it shares; `gives`: the permissions that an origin's pages have,
+        which are refused all others."""
         self._tabs += 1
         name = f"tab{self._tabs}"
         window = {"width": width, "height": HEIGHTS[width], "touch": width == PHONE}
-        await self.do("open", name, **window, scheme=scheme, scripts=scripts)
+        other = beside.name if beside is not None else None
+        await self.do("open", name, **window, scheme=scheme, scripts=scripts, beside=other, gives=gives)
         tab = Tab(self, name)
-        yield tab
-        await tab.close()
+        try:
+            yield tab
+        finally:
+            if tab.is_open:
+                await tab.close()
 
     async def do(self, order: str, tab: str, **told: Any) -> Any:
         """Have something done. Raises AssertionError with the browser's words."""

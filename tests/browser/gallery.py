@@ -56,6 +56,7 @@ from storage.records import (
 from tests.blobs import add_bytes
 from tests.factories import a_room
 from tests.web.on_the_air import FRAME_BYTES, Broadcast
+from tests.web.studio import speaking_room, studio_in
 from tests.web.world import ALICE, World, world_of
 
 SPEECH = Path(demo.__file__).parent / "speech"
@@ -78,6 +79,9 @@ class Gallery:
     incomplete: str
     call: str
     session: str
+    studio: str  # nobody has begun there, as in the next two
+    studio_dark: str
+    studio_phone: str
 
     def addresses(self) -> dict[str, str]:
         return {"home": "/", **{name: getattr(self, name) for name in self.__slots__}}
@@ -107,6 +111,9 @@ async def fill(world: World) -> Gallery:
     await _episode(world, meeting, 5400)
     empty = await _room(world, "Just made", None, "justmade")
     personal = await _personal(world, now)
+    speaking = await speaking_room(world, key="studio12")
+    await world.state(speaking, "m.room.create", {"room_version": "11"})
+    desks = [(await studio_in(world.store, speaking.room_id, now=now))[1] for _ in range(3)]
     return Gallery(
         room=f"/r/{radio.key}/",
         quiet=f"/r/{quiet.key}/",
@@ -118,6 +125,9 @@ async def fill(world: World) -> Gallery:
         incomplete=f"/r/{radio.key}/{incomplete.code}",
         call=f"/r/{radio.key}/{call.code}",
         session=f"/r/{radio.key}/{session.code}",
+        studio=f"/studio/{desks[0]}/",
+        studio_dark=f"/studio/{desks[1]}/",
+        studio_phone=f"/studio/{desks[2]}/",
     )
 
 

@@ -20,6 +20,9 @@ class Picture:
     page: str  # of the gallery
     width: int = DESK
     scheme: str = "light"
+    does: str = ""  # on the page, before it is taken
+    until: str = "true"  # what is then waited for
+    then: str = ""  # what is changed last: what would be another each time
 
     @property
     def path(self) -> Path:
@@ -30,14 +33,40 @@ class Picture:
         async with browser.tab(self.width, self.scheme) as tab:
             await tab.visit(base + gallery.addresses()[self.page])
             await tab.wait("[...document.images].every(image => image.complete)")
+            if self.does:
+                await tab.evaluate(self.does)
+            await tab.wait(self.until)
+            if self.then:
+                await tab.evaluate(self.then)
             await tab.picture(path)
             texts: str = await tab.evaluate(SEEN)
             return texts
 
 
-SEEN = """[...document.querySelectorAll("h1, h2, h3, .button, .badge")]
+SEEN = """[...document.querySelectorAll("h1, h2, h3, .button, button, .badge")]
     .filter(each => each.offsetParent && each.getBoundingClientRect().top < innerHeight)
     .map(each => each.innerText.trim()).filter(Boolean).join("\\n")"""
+# A microphone that the page makes itself, since the browser has none.
+SPEAKS = """(() => {
+    const context = new AudioContext(), tone = context.createOscillator(), gain = context.createGain();
+    const heard = context.createMediaStreamDestination();
+    gain.gain.value = 0.3;
+    tone.connect(gain).connect(heard);
+    tone.start();
+    navigator.mediaDevices.getUserMedia = async () => heard.stream.clone();
+    document.querySelector("#studio-title").value = "Soup for forty";
+    document.querySelector("[data-do=go]").click();
+})()"""
+SPOKEN = """document.querySelector("[data-studio]").dataset.state === "live"
+    && Number(document.querySelector("[data-elapsed]").dataset.ms) > 3000
+    && !["", "0", "0.000"].includes(document.querySelector("[data-level]").style.getPropertyValue("--level"))"""
+# The clock and the listeners are written each quarter of a second: in a copy of the page they stand still.
+TWELVE_MINUTES = """(() => {
+    document.querySelector("main").replaceChildren(document.querySelector("[data-studio]").cloneNode(true));
+    document.querySelector("[data-elapsed]").innerText = "12:34";
+    document.querySelector("[data-listeners]").innerText = "Listeners: 7";
+})()"""
+LIVE_STUDIO = {"does": SPEAKS, "until": SPOKEN, "then": TWELVE_MINUTES}
 ALL = (
     Picture("home", "home"),
     Picture("room", "room"),
@@ -46,6 +75,9 @@ ALL = (
     Picture("episode", "broadcast"),
     Picture("call", "call"),
     Picture("live-phone", "live", PHONE, "dark"),
+    Picture("studio", "studio", **LIVE_STUDIO),
+    Picture("studio-dark", "studio_dark", scheme="dark", **LIVE_STUDIO),
+    Picture("studio-phone", "studio_phone", PHONE, **LIVE_STUDIO),
 )
 
 

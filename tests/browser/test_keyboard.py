@@ -35,7 +35,7 @@ async def walk(tab: Tab) -> list[tuple[str, bool]]:
 
 
 @pytest.mark.parametrize("width", [PHONE, DESK])
-@pytest.mark.parametrize("page", ["home", "room", "broadcast", "call", "live", "personal"])
+@pytest.mark.parametrize("page", ["home", "room", "broadcast", "call", "live", "personal", "studio"])
 async def test_the_focus_is_seen_at_each_stop(shown: Shown, browser: Browser, page: str, width: int) -> None:
     """Tab leads through the page, from the link past the head on, and shows a ring inside the window at each stop."""
     async with browser.tab(width) as tab:

@@ -23,6 +23,7 @@ PAGES = {
     "incomplete": "{incomplete}",
     "call": "{call}",
     "session": "{session}",
+    "studio": "{studio}",
     "embed": "{broadcast}.embed",
     "not found": "/r/nothing/",
 }

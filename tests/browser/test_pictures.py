@@ -17,6 +17,7 @@ TEXTS = {
     "broadcast": ("What the baker does at four in the morning", "Subscribe", "Share", "Download"),
     "call": ("Subscribe", "Share", "Download"),
     "live": ("Live from the flea market", "Live"),
+    **dict.fromkeys(("studio", "studio_dark", "studio_phone"), ("You are live", "Mute", "Pause", "End the broadcast")),
 }
 
 

@@ -1,0 +1,222 @@
+"""The page of a studio in each of its states: with axe-core, on a phone and at a desk, light and dark, by keyboard,
+without scripts; and its pure modules, in Node."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.chromium import DESK, PHONE, ZOOMED, Browser, Tab
+from tests.browser.station import Station, station_of
+from tests.browser.test_keyboard import FOCUS
+from tests.browser.test_studio import STATE, STEP_MS, end, go_live, studio_tab, until_recorded
+
+pytestmark = pytest.mark.browser
+
+SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+SAID = "document.querySelector('[data-announce]').innerText"
+
+
+@pytest.fixture(scope="module")
+async def station(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Station]:
+    async with station_of(tmp_path_factory.mktemp("studio") / "data") as running:
+        yield running
+
+
+async def assert_good(tab: Tab) -> None:
+    assert await tab.axe() == []
+    assert await tab.evaluate(SIDEWAYS) <= 0
+    assert await tab.faults() == []
+
+
+async def test_modules_without_a_page(tmp_path: Path) -> None:
+    """What needs no browser is tested in Node: numbers, order, answers, words."""
+    files = sorted((Path(__file__).parent / "studio").glob("*.test.mjs"))
+    process = await asyncio.create_subprocess_exec(
+        "node", "--test", *map(str, files), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()[-4000:]
+    assert re.search(r"# pass [1-9]", out.decode())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, DESK, ZOOMED])
+async def test_a_broadcast_from_state_to_state(
+    speaking_browser: Browser, station: Station, width: int, scheme: str
+) -> None:
+    """axe-core finds nothing, the console is silent and nothing scrolls sideways in any state of a broadcast."""
+    desk = await station.open_studio()
+    gives = {station.address: ["microphone"]}
+    async with speaking_browser.tab(width, scheme, gives=gives) as tab:
+        await tab.visit(station.address + desk.path)
+        await tab.wait(f"{STATE} === 'ready' && !document.querySelector('[data-meter]').hidden")
+        await assert_good(tab)
+        await tab.click("[data-do=rehearse]")
+        await tab.wait(f"{STATE} === 'rehearsing'")
+        await assert_good(tab)
+        await tab.click("[data-do=listen]")
+        await tab.wait(f"{STATE} === 'rehearsed'")
+        await assert_good(tab)
+        await tab.click("[data-do=go]")
+        await tab.wait(f"{STATE} === 'live'", STEP_MS)
+        await until_recorded(tab, 1_000)
+        await assert_good(tab)
+        await tab.click("[data-do=mute]")
+        await tab.wait("!document.querySelector('[data-muted]').hidden")
+        await assert_good(tab)
+        await tab.click("[data-do=pause]")
+        await tab.wait(f"{STATE} === 'paused'")
+        await assert_good(tab)
+        await tab.click("[data-do=stop]")
+        await tab.wait("document.querySelector('[data-question]').open")
+        await assert_good(tab)
+        await tab.click("[data-question] [value=stop]")
+        await tab.wait(f"{STATE} === 'ended'")
+        await assert_good(tab)
+
+
+MICROPHONES = {
+    "refused": "NotAllowedError",
+    "none": "NotFoundError",
+    "busy": "NotReadableError",
+}
+
+
+@pytest.mark.parametrize("state", MICROPHONES)
+async def test_a_microphone_that_cannot_be_had_is_said(speaking_browser: Browser, station: Station, state: str) -> None:
+    """The page says why, and what to do; when it can be had, the same button goes on."""
+    desk = await station.open_studio()
+    async with studio_tab(speaking_browser, station, desk, PHONE) as tab:
+        await tab.wait(f"{STATE} === 'ready' && !document.querySelector('[data-meter]').hidden")
+        await tab.evaluate(
+            f"""(() => {{
+            const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+            devices.getUserMedia = () => Promise.reject(new DOMException("", "{MICROPHONES[state]}"));
+            window.giveBack = () => {{ devices.getUserMedia = ask; }};
+            document.querySelector("[data-plain]").click();
+            }})()"""
+        )
+        await tab.wait(f"{STATE} === {state!r}")
+        await assert_good(tab)
+        await tab.evaluate("window.giveBack()")
+        await tab.click("[data-do=retry]")
+        await tab.wait(f"{STATE} === 'ready'")
+
+
+async def test_a_browser_that_refuses_the_microphone(speaking_browser: Browser, station: Station) -> None:
+    """Going live without the permission says that the microphone is blocked, and begins nothing."""
+    desk = await station.open_studio()
+    async with speaking_browser.tab(gives={station.address: []}) as tab:
+        await tab.visit(station.address + desk.path)
+        await tab.wait(f"{STATE} === 'ready'")
+        await tab.click("[data-do=go]")
+        await tab.wait(f"{STATE} === 'refused'")
+        await assert_good(tab)
+    assert await station.recording(desk) is None
+
+
+async def test_a_computer_without_a_microphone(browser: Browser, station: Station) -> None:
+    """Where there is none, the page says so."""
+    desk = await station.open_studio()
+    async with studio_tab(browser, station, desk) as tab:
+        await tab.wait(f"['ready', 'none'].includes({STATE})")
+        await tab.evaluate("document.querySelector('[data-do=go]').click()")
+        await tab.wait(f"{STATE} === 'none'")
+        await assert_good(tab)
+
+
+async def test_an_address_that_is_over(speaking_browser: Browser, station: Station) -> None:
+    """A page that is opened when its studio has ended says so in one sentence."""
+    desk = await station.open_studio()
+    async with studio_tab(speaking_browser, station, desk) as tab:
+        await tab.wait(f"{STATE} === 'ready'")
+        await station.change_room(studio=False)
+        try:
+            await tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+            await tab.wait(f"{STATE} === 'closed'")
+            assert await tab.axe() == []
+            assert await tab.visit(station.address + desk.path) == 410
+        finally:
+            await station.change_room(studio=True)
+
+
+async def test_a_page_without_scripts_says_what_it_needs(browser: Browser, station: Station) -> None:
+    """Without JavaScript there is one heading and one sentence."""
+    desk = await station.open_studio()
+    async with browser.tab(PHONE, scripts=False) as tab:
+        await tab.visit(station.address + desk.path)
+        said = await tab.evaluate("document.querySelector('main').innerText")
+    assert "needs JavaScript" in said
+    assert "Go live" not in said
+
+
+async def test_everything_is_done_by_keys(speaking_browser: Browser, station: Station) -> None:
+    """Go live, mute, pause, go on, ask and end: by Tab, Enter and Space, with the focus seen and never lost."""
+    desk = await station.open_studio()
+    async with studio_tab(speaking_browser, station, desk) as tab:
+        await tab.wait(f"{STATE} === 'ready'")
+        await go_to(tab, "go")
+        await tab.press("Enter")
+        await tab.wait(f"{STATE} === 'live'", STEP_MS)
+        assert await focused(tab) == "mute"  # the first of the buttons that are there now
+        assert "You are live" in await tab.evaluate(SAID)
+        await tab.press("Space")
+        await tab.wait("!document.querySelector('[data-muted]').hidden")
+        assert "Muted" in await tab.evaluate(SAID)
+        await go_to(tab, "pause")
+        await tab.press("Enter")
+        await tab.wait(f"{STATE} === 'paused'")
+        assert await focused(tab) == "on"
+        await tab.press("Enter")
+        await tab.wait(f"{STATE} === 'live'")
+        await go_to(tab, "stop")
+        await tab.press("Enter")
+        await tab.wait("document.querySelector('[data-question]').open")
+        await tab.press("Escape")
+        await tab.wait("!document.querySelector('[data-question]').open")
+        assert await focused(tab) == "stop"
+        await tab.press("Enter")
+        await tab.wait("document.querySelector('[data-question]').open")
+        await tab.press("Tab")
+        await tab.evaluate("document.querySelector('[data-question] [value=stop]').focus()")
+        await tab.press("Enter")
+        await tab.wait(f"{STATE} === 'ended'")
+        assert await tab.evaluate("document.activeElement !== document.body")
+
+
+async def go_to(tab: Tab, key: str) -> None:
+    """Press Tab until a button has the focus, which is seen at each stop."""
+    for _ in range(60):
+        if await focused(tab) == key:
+            return
+        await tab.press("Tab")
+        stop = await tab.evaluate(FOCUS)
+        assert stop is None or stop[1], stop
+    raise AssertionError(f"Tab does not lead to {key}")
+
+
+async def focused(tab: Tab) -> str | None:
+    name: str | None = await tab.evaluate("document.activeElement?.dataset?.do ?? null")
+    return name
+
+
+async def test_a_screen_reader_is_not_told_of_each_second(speaking_browser: Browser, station: Station) -> None:
+    """While nothing happens the live region stays as it is."""
+    desk = await station.open_studio()
+    async with studio_tab(speaking_browser, station, desk) as tab:
+        await tab.wait(f"{STATE} === 'ready'")
+        await go_live(tab, 1_000)
+        await tab.evaluate(
+            """(() => {
+            window.told = 0;
+            const regions = document.querySelectorAll("[role=status], [aria-live=polite], [aria-live=assertive]");
+            const options = { childList: true, characterData: true, subtree: true };
+            for (const each of regions) new MutationObserver(() => { window.told += 1; }).observe(each, options);
+            })()"""
+        )
+        await until_recorded(tab, 8_000)
+        assert await tab.evaluate("window.told") == 0
+        await end(tab)

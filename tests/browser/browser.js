@@ -42,7 +42,8 @@ function orders() {
             opened.on("pageerror", (error) => faults.push(`uncaught: ${error}`));
             opened.on("requestfailed", (request) => {
                 const reason = request.failure()?.errorText ?? "";
-                if (reason !== "net::ERR_ABORTED") faults.push(`${request.url()}: ${reason}`);
+                const wanted = scripts || request.resourceType() !== "script"; // else it is not even asked for
+                if (wanted && reason !== "net::ERR_ABORTED") faults.push(`${request.url()}: ${reason}`);
             });
             opened.on("dialog", (dialog) => dialog.accept()); // a page that would not be left
             await opened.setViewport({ width, height, isMobile: touch, hasTouch: touch });

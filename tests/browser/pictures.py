@@ -66,7 +66,13 @@ TWELVE_MINUTES = """(() => {
     document.querySelector("[data-elapsed]").innerText = "12:34";
     document.querySelector("[data-listeners]").innerText = "Listeners: 7";
 })()"""
-LIVE_STUDIO = {"does": SPEAKS, "until": SPOKEN, "then": TWELVE_MINUTES}
+
+
+def _studio(name: str, page: str, width: int = DESK, scheme: str = "light") -> Picture:
+    """Return a picture of a studio that is live."""
+    return Picture(name, page, width, scheme, SPEAKS, SPOKEN, TWELVE_MINUTES)
+
+
 ALL = (
     Picture("home", "home"),
     Picture("room", "room"),
@@ -75,9 +81,9 @@ ALL = (
     Picture("episode", "broadcast"),
     Picture("call", "call"),
     Picture("live-phone", "live", PHONE, "dark"),
-    Picture("studio", "studio", **LIVE_STUDIO),
-    Picture("studio-dark", "studio_dark", scheme="dark", **LIVE_STUDIO),
-    Picture("studio-phone", "studio_phone", PHONE, **LIVE_STUDIO),
+    _studio("studio", "studio"),
+    _studio("studio-dark", "studio_dark", scheme="dark"),
+    _studio("studio-phone", "studio_phone", PHONE),
 )
 
 

@@ -2,7 +2,7 @@
 published at once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -99,12 +99,10 @@ class Station:
         assert found is not None
         return found
 
-    async def slices(self, desk: Desk) -> list[bytes]:
-        """Return the bytes of a studio's slices, in their order."""
-        async with self.world.store.read() as db:
-            kept = await studios.slices_of(db, desk.studio.id)
-        assert [piece.number for piece in kept] == list(range(1, len(kept) + 1))
-        return [await self.world.store.blobs.read(piece.blob) for piece in kept]
+    async def slices(self, chunks: Sequence[Chunk]) -> list[bytes]:
+        """Return the bytes of a broadcast's slices, in the order of their numbers."""
+        blobs = [chunk.blob for chunk in sorted(chunks, key=lambda chunk: chunk.sequence or 0)]
+        return [await self.world.store.blobs.read(blob) for blob in blobs if blob is not None]
 
     async def recording(self, desk: Desk) -> Recording | None:
         async with self.world.store.read() as db:

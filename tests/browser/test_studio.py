@@ -86,7 +86,7 @@ async def assert_whole(station: Station, desk: Desk, recorded_ms: float, takes: 
     """Check that the episode has everything that the page recorded, joined to the sample; return it with its sound."""
     recording, chunks, episode = await station.finished(desk)
     assert (recording.state, {chunk.state for chunk in chunks}) == (RecordingState.COMPLETE, {ChunkState.STORED})
-    runs = runs_of(await station.slices(desk))
+    runs = runs_of(await station.slices(chunks))
     assert len(runs) == takes
     for pages in runs:  # no page is missing
         assert [page.number for page in pages] == list(range(2, len(pages) + 2))

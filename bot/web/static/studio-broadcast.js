@@ -203,7 +203,10 @@ export class Broadcast {
 
   async #heard() {
     if (this.sender?.ended === "over") await this.#end();
-    if (this.sender?.ended === "elsewhere") await this.#endTake();
+    if (this.sender?.ended === "elsewhere" && this.take) {
+      await this.#endTake();
+      this.look();
+    }
     this.changed();
   }
 

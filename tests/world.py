@@ -345,7 +345,7 @@ class World:
 
 
 @asynccontextmanager
-async def world_of(directory: Path, clock: Clock | None = None, **sections: Any) -> AsyncIterator[World]:
+async def world_of(directory: Path, clock: Clock | None = None, /, **sections: Any) -> AsyncIterator[World]:
     storage = sections.pop("storage", {})
     store = await Mortal.own(Place(directory, storage.get("database_url"), storage.get("media_url")))
     assert isinstance(store, Mortal)

@@ -102,7 +102,7 @@ def assert_joined(chunks: tuple[Chunk, ...]) -> None:
 
 
 async def test_a_speaker_goes_live_is_heard_and_ends(speaking_browser: Browser, station: Station) -> None:
-    """One button, and it is live; what is said is heard on the room's page, and is the episode."""
+    """A button, and it is live; what is said is heard on the room's page, and is the episode."""
     desk = await station.open_studio()
     room = f"{station.address}/r/{(await station.room()).key}/"
     async with speaking_browser.tab() as listener, studio_tab(speaking_browser, station, desk, PHONE) as tab:
@@ -229,7 +229,7 @@ async def test_a_server_that_starts_again_gets_what_waited(speaking_browser: Bro
 
 
 async def test_a_browser_that_keeps_nothing_broadcasts_from_memory(speaking_browser: Browser, station: Station) -> None:
-    """Where IndexedDB is refused, as in private windows, the page says so and sends all the same."""
+    """A page that is refused IndexedDB, as in private windows, says so and sends all the same."""
     desk = await station.open_studio()
     async with speaking_browser.tab(gives={station.address: ["microphone"]}) as tab:
         await tab.prepare("indexedDB.open = () => { throw new DOMException('', 'InvalidStateError'); };")
@@ -314,7 +314,7 @@ async def test_a_room_that_takes_the_right_away_ends_it(speaking_browser: Browse
 async def test_a_title_a_description_and_a_picture_are_the_episodes(
     speaking_browser: Browser, station: Station, tmp_path: Path
 ) -> None:
-    """What is typed before, and changed while the broadcast runs, reaches the recording."""
+    """Texts that are typed before, and changed while the broadcast runs, reach the recording, as the picture does."""
     desk = await station.open_studio()
     picture = tmp_path / "picture.png"
     async with studio_tab(speaking_browser, station, desk) as tab:

@@ -32,7 +32,7 @@ async def assert_good(tab: Tab) -> None:
 
 
 async def test_modules_without_a_page(tmp_path: Path) -> None:
-    """What needs no browser is tested in Node: numbers, order, answers, words."""
+    """Modules that need no browser are tested in Node: numbers, order, answers, words."""
     files = sorted((Path(__file__).parent / "studio").glob("*.test.mjs"))
     process = await asyncio.create_subprocess_exec(
         "node", "--test", *map(str, files), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
@@ -119,7 +119,7 @@ async def test_a_browser_that_refuses_the_microphone(speaking_browser: Browser, 
 
 
 async def test_a_computer_without_a_microphone(browser: Browser, station: Station) -> None:
-    """Where there is none, the page says so."""
+    """The page says that there is none."""
     desk = await station.open_studio()
     async with studio_tab(browser, station, desk) as tab:
         await tab.wait(f"['ready', 'none'].includes({STATE})")

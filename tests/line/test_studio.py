@@ -1,7 +1,12 @@
 """A member asks for a studio and loses the right to it in the middle of the broadcast, on a real homeserver."""
 
+import asyncio
+import logging
 import re
 from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
 
 from bot.commands.replies.studio import is_coming
 from bot.demo.people import Person
@@ -21,10 +26,11 @@ COMING = is_coming(StudioSource.PAGE, live=False)
 
 
 async def test_a_member_gets_a_studio_in_the_direct_chat_and_loses_it_with_the_right(
-    world: Worlds, person: People
+    world: Worlds, person: People, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The address comes encrypted, to them alone, and is the same when they ask again. A demotion ends the broadcast
-    by itself, for good: with the right back, the next studio has another address."""
+    by itself, for good: with the right back, the next studio has another address. No log and no file holds either."""
+    caplog.set_level(logging.DEBUG, "bot")
     bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running() as aircheck:
         store = aircheck.store
@@ -50,11 +56,22 @@ async def test_a_member_gets_a_studio_in_the_direct_chat_and_loses_it_with_the_r
         await alice.set_power(room, {bob.user_id: 0})
         await bob.wait_for(lambda event: event.room_id == room and event.content.get("users", {}).get(bob.user_id) == 0)
         assert (await reply_to(bob, await bob.say(room, "!aircheck studio"))).body == COMING
-        assert token_in(await addressed(bob, bot)) != token_in(told)
+        again = await addressed(bob, bot)
+        assert token_in(again) != token_in(told)
         assert not [event for event in (*alice.received, *bob.received) if event.room_id == room and has_token(event)]
+    tokens = {token_in(told), token_in(again)}
+    assert not [token for token in tokens if token in caplog.text]
+    assert await asyncio.to_thread(files_with, bot.directory, tokens) == []
 
 
 TOKEN = re.compile(r"/studio/([a-z2-7]{52})/")
+
+
+def files_with(directory: Path, tokens: set[str]) -> list[Path]:
+    """Return the files of a bot in which one of these tokens stands. Blocking."""
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    assert files
+    return [path for path in files if any(token.encode() in path.read_bytes() for token in tokens)]
 
 
 def has_token(event: Received) -> bool:

@@ -34,6 +34,15 @@ window.encode = async (sound, holes) => {
     await encoding.end();
 };
 
+// What goes into the encoder, with silence for the holes before it.
+window.heard = [];
+const { put } = Encoding.prototype;
+Encoding.prototype.put = function (samples, hole = 0) {
+    window.heard.push(new Float32Array(hole), samples.slice());
+    put.call(this, samples, hole);
+};
+window.heardSound = async () => base64(new Uint8Array(await new Blob(window.heard).arrayBuffer()));
+
 window.ready = true;
 
 function keep(part) {

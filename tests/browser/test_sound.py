@@ -23,9 +23,12 @@ from tests.world import find_ffmpeg
 pytestmark = pytest.mark.browser
 
 SECONDS = 10
+PATIENCE_MS = 80_000
 SPOKEN = signal(20 * SAMPLE_RATE)
 POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'"
 PAGE = '<!doctype html><html lang="en"><title>Studio</title><script type="module" src="/sound_page.js"></script>'
+WINDOW = 24_000
+LIKE = 0.8  # correlation: noise is left out when it is encoded
 NEAR = SAMPLE_RATE  # samples at both ends in which the microphone may not be heard yet, or not any more
 
 
@@ -85,37 +88,37 @@ async def slices_of(tab: Tab, folder: Path) -> list[Path]:
     return paths
 
 
-def lags(heard: Pcm, source: Pcm) -> set[int]:
-    """Return by how many samples a sound is later than its source, at places all over it."""
-    first = _begin(heard, source)
-    return {
-        first + lag(source[-first:] if first < 0 else source, heard, place)
-        for place in range(NEAR, len(heard) - NEAR, 24_000)
-    }
+def places(heard: Pcm) -> range:
+    """Return places all over a sound."""
+    return range(NEAR, len(heard) - NEAR, WINDOW)
 
 
-def _begin(heard: Pcm, source: Pcm) -> int:
-    """Return how much later, roughly or exactly, the sound is than the source."""
-    piece = heard[NEAR : NEAR + 24_000]
-    size = 1 << (len(source) + len(piece)).bit_length()
-    matched = np.fft.irfft(np.fft.rfft(source, size) * np.conj(np.fft.rfft(piece, size)), size)
-    return NEAR - int(np.argmax(matched[: len(source)]))
+def likeness(heard: Pcm, place: int) -> float:
+    """Return the correlation of a sound around a place with that place of SPOKEN which it is most like."""
+    piece = heard[place : place + WINDOW]
+    size = 1 << (len(SPOKEN) + len(piece)).bit_length()
+    matched = np.fft.irfft(np.fft.rfft(SPOKEN, size) * np.conj(np.fft.rfft(piece, size)), size)
+    at = int(np.argmax(matched[: len(SPOKEN) - WINDOW]))
+    return float(np.corrcoef(piece, SPOKEN[at : at + WINDOW])[0, 1])
 
 
 @pytest.mark.parametrize("way", ["webcodecs", "webcodecs by Web Audio", "webm"])
 async def test_a_take_is_the_microphones_sound(
     speaking: Browser, address: str, ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path, way: str
 ) -> None:
-    """Ten seconds are cut into slices that are proved whole, join to one stream, and lie where they were spoken."""
+    """Ten seconds are cut into slices that are proved whole and join to one stream, which is what was spoken.
+
+    To the sample it is what the browser gave to the encoder: a busy one drops frames of its microphone before that."""
     async with studio_page(speaking, address) as tab:
         if way.endswith("Web Audio"):
             await tab.evaluate("delete window.MediaStreamTrackProcessor")
         begun = await tab.evaluate(f"begin('{way.partition(' ')[0]}')")
         assert begun == {"kind": way.partition(" ")[0], "mime": "audio/ogg"}
-        await tab.wait(f"recordedMs >= {SECONDS * 1000}")
+        await tab.wait(f"recordedMs >= {SECONDS * 1000}", PATIENCE_MS)
         await tab.evaluate("take.stop()")
         told: list[dict[str, Any]] = await tab.evaluate("told()")
         paths = await slices_of(tab, tmp_path)
+        encoded = np.frombuffer(base64.b64decode(await tab.evaluate("heardSound()")), np.float32)
         assert await tab.evaluate("errors") == []
         assert await tab.faults() == []
     assert [part["last"] for part in told] == [False] * (len(told) - 1) + [True]
@@ -127,15 +130,17 @@ async def test_a_take_is_the_microphones_sound(
     assert len(heard) >= SECONDS * SAMPLE_RATE
     assert len(heard) == pytest.approx(sum(part["durationMs"] for part in told) * SAMPLE_RATE / 1000, abs=4000)
     assert await join(kept.pieces, tmp_path / "one.ogg", local=local) is not None
-    found = lags(heard, SPOKEN)
-    assert max(found) - min(found) <= 1, sorted(found)
+    if len(encoded):
+        assert len(heard) == len(encoded)
+        assert {lag(encoded, heard, place) for place in places(heard)} == {0}
+    assert np.median([likeness(heard, place) for place in places(heard)]) > LIKE
 
 
 async def test_a_killed_page_leaves_a_slice(speaking: Browser, address: str, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """The parts of a take that nobody ended are closed to slices that hold all of them."""
     async with studio_page(speaking, address) as tab:
         await tab.evaluate("begin('webcodecs')")
-        await tab.wait("recordedMs >= 2500")
+        await tab.wait("recordedMs >= 2500", PATIENCE_MS)
         paths = await slices_of(tab, tmp_path)
         told: list[dict[str, Any]] = await tab.evaluate("told()")
     kept = await archived(paths, ffmpeg)
@@ -151,9 +156,9 @@ async def test_a_device_that_is_gone_ends_the_take(
     """A track that ends is told of after the take's last part, and what was said before is whole."""
     async with studio_page(speaking, address) as tab:
         await tab.evaluate("begin()")
-        await tab.wait("recordedMs >= 1500")
+        await tab.wait("recordedMs >= 1500", PATIENCE_MS)
         await tab.evaluate("unplug()")
-        await tab.wait("errors.length")
+        await tab.wait("errors.length", PATIENCE_MS)
         assert await tab.evaluate("errors") == ["device"]
         assert (await tab.evaluate("told()"))[-1]["last"]
         paths = await slices_of(tab, tmp_path)
@@ -183,7 +188,7 @@ async def test_holes_are_silence_of_their_length(
     heard = await joined(kept.pieces, ffmpeg, tmp_path)
     assert len(heard) == len(wanted)
     assert await join(kept.pieces, tmp_path / "one.ogg", local=local) is not None
-    places = [24_000, 120_000, 360_000, len(wanted) - 130_000, len(wanted) - 40_000]
-    assert [lag(wanted, heard, place) for place in places] == [0] * len(places)
+    spoken = (24_000, 120_000, 360_000, len(wanted) - 130_000, len(wanted) - 40_000)
+    assert [lag(wanted, heard, place) for place in spoken] == [0] * len(spoken)
     silent = heard[10 * SAMPLE_RATE : 60 * SAMPLE_RATE]
     assert not silent.any()

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, delete, select, true, update
 
 from storage.database import Connection
 from storage.dialect import insert
-from storage.records import EventId, MediaSource, RoomId, StudioEvent
+from storage.records import EventId, MediaSource, StudioEvent
 from storage.rows import columns, record
 from storage.tables import studio_events
 
@@ -42,10 +42,10 @@ async def unsent(db: Connection, key: str) -> StudioEvent | None:
     return record(StudioEvent, row) if row else None
 
 
-async def by_event(db: Connection, room_id: RoomId, event_id: EventId) -> StudioEvent | None:
-    """Return the event of a studio that an event of a room is."""
-    here = (studio_events.c.event_id == event_id, studio_events.c.room_id == room_id)
-    row = (await db.execute(select(studio_events).where(*here).limit(1))).one_or_none()
+async def by_event(db: Connection, event_id: EventId) -> StudioEvent | None:
+    """Return the event of a studio that an event of its room is."""
+    wanted = select(studio_events).where(studio_events.c.event_id == event_id)
+    row = (await db.execute(wanted.limit(1))).one_or_none()
     return record(StudioEvent, row) if row else None
 
 

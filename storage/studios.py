@@ -8,14 +8,12 @@ from sqlalchemy import delete, exists, func, literal, select, update
 
 from storage.database import Connection
 from storage.records import (
-    STARTED,
     BlobKey,
     ChunkState,
     EventId,
     RecordingState,
     RoomId,
     Studio,
-    StudioEvent,
     StudioId,
     StudioSlice,
     StudioState,
@@ -96,8 +94,7 @@ async def settled(db: Connection, ended_before: datetime) -> tuple[Studio, ...]:
         recordings.c.event_id == _STARTED,
         recordings.c.state.in_([state for state in RecordingState if state.is_open]) | exists().where(waits),
     )
-    of_slices = studio_slices.c.blob.is_not(None) | studio_slices.c.sent_as.is_(None)
-    has_slices = exists().where(studio_slices.c.studio_id == studios.c.id, of_slices)
+    has_slices = exists().where(studio_slices.c.studio_id == studios.c.id)
     over = (studios.c.state == StudioState.OVER) & (studios.c.ended_at < ended_before)
     left = has_slices | studios.c.client.is_not(None) | studios.c.cover.is_not(None)
     rows = await db.execute(select(studios).where(over, left, ~needed).order_by("id"))
@@ -111,26 +108,15 @@ async def without_recording(db: Connection, ended_before: datetime) -> tuple[Stu
     return tuple(map(StudioId, (await db.execute(select(studios.c.id).where(over, ~kept).order_by("id"))).scalars()))
 
 
-async def by_info_event(db: Connection, event_id: EventId) -> Studio | None:
-    """Return the studio whose broadcast this event begins in its room, where the room wants events."""
-    row = (await db.execute(select(studios).where(studios.c.info_event == event_id).limit(1))).one_or_none()
-    return record(Studio, row) if row else None
-
-
 async def close_late(db: Connection) -> None:
     """Let nothing more come to studios that are over."""
     late = (studios.c.state == StudioState.OVER, studios.c.last.is_not(None))
     await db.execute(update(studios).where(*late).values(last=None))
 
 
-async def note_sent(db: Connection, event: StudioEvent) -> None:
-    """Note the event in the room that the beginning of a studio's broadcast became, or one of its slices."""
-    if event.name == STARTED:
-        await db.execute(update(studios).where(studios.c.key == event.key).values(info_event=event.event_id))
-    elif event.number is not None:
-        studio_id = select(studios.c.id).where(studios.c.key == event.key).scalar_subquery()
-        piece = (studio_slices.c.studio_id == studio_id) & (studio_slices.c.number == event.number)
-        await db.execute(update(studio_slices).where(piece).values(sent_as=event.event_id))
+async def begun_as(db: Connection, key: str, event_id: EventId) -> None:
+    """Note the event that begins a studio's broadcast in its room."""
+    await db.execute(update(studios).where(studios.c.key == key).values(info_event=event_id))
 
 
 # ---- slices
@@ -177,12 +163,6 @@ async def save_slice(db: Connection, piece: StudioSlice) -> None:
     await put(db, studio_slices, columns(piece))
 
 
-async def slice_sent_as(db: Connection, event_id: EventId) -> StudioSlice | None:
-    """Return the slice whose chunk is this event in its room, where the room wants events."""
-    row = (await db.execute(select(studio_slices).where(studio_slices.c.sent_as == event_id).limit(1))).one_or_none()
-    return record(StudioSlice, row) if row else None
-
-
 async def drop_sound(db: Connection, studio_id: StudioId, numbers: Collection[int] | None = None) -> set[BlobKey]:
     """Drop the sound of a studio's slices, of all or of these numbers; return the blobs that their rows named. The rows
     stay, so that their client sends none of them again."""
@@ -198,9 +178,8 @@ async def drop_sound(db: Connection, studio_id: StudioId, numbers: Collection[in
 
 
 async def forget_numbers(db: Connection, studio_id: StudioId) -> None:
-    """Delete the rows of slices that were sent nowhere: nobody uploads any more."""
-    unsent = (studio_slices.c.studio_id == studio_id) & studio_slices.c.sent_as.is_(None)
-    await db.execute(delete(studio_slices).where(unsent))
+    """Delete the rows of a studio's slices: nobody uploads any more."""
+    await db.execute(delete(studio_slices).where(studio_slices.c.studio_id == studio_id))
 
 
 async def erase(db: Connection, studio: Studio, now: datetime) -> set[BlobKey]:

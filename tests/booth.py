@@ -8,8 +8,8 @@ from bot.demo.slicing import Slice, Slicer, speech
 from bot.dialects import studio as events
 from bot.recording.model import Change
 from bot.studio.writing import Taken, Writing, new_studio
-from storage import archive, studios
-from storage.records import BlobKey, Chunk, Episode, Recording, Studio, StudioSource
+from storage import archive, studio_events, studios
+from storage.records import STARTED, BlobKey, Chunk, Episode, EventId, Recording, Studio, StudioEvent, StudioSource
 from tests.world import ALICE, ROOM, World
 
 CLIENT = "client"
@@ -39,6 +39,16 @@ class Booth:
     @property
     def writing(self) -> Writing:
         return Writing(self.world.store, self.world.settings, self.world.clock)
+
+    async def shown_as(self, event_id: EventId, number: int | None = None) -> None:
+        """Let the room have an event for the beginning of the broadcast, or for a slice."""
+        name = STARTED if number is None else str(number)
+        state = STARTED if number is None else None
+        sent = StudioEvent(0, self.studio.key, name, ROOM, self.world.clock(), state, event_id=event_id)
+        async with self.world.store.write() as db:
+            assert await studio_events.add(db, sent)
+            if number is None:
+                await studios.begun_as(db, self.studio.key, event_id)
 
     async def start(self) -> Taken:
         taken = await self.writing.start(self.studio.id, CLIENT)

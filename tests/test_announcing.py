@@ -14,7 +14,7 @@ from bot.matrix.sending import Sending
 from bot.recording.model import Deleted
 from bot.worker.notices import Notices
 from bot.worker.reacting import Reacting
-from storage import found_again, jobs, rooms, studios
+from storage import found_again, jobs, rooms
 from storage.records import Announce, EventId, Json, Position, RecordingState, RoomId, Visibility
 from tests.booth import Booth
 from tests.worker.quick import without_ffmpeg
@@ -284,8 +284,7 @@ async def test_what_is_said_of_it_answers_its_event_where_the_room_has_one(told:
     """The first event in a room that wants events stands for the broadcast; and a command finds it by that."""
     booth = await Booth.open(told.world)
     await booth.start()
-    async with told.world.store.write() as db:
-        await studios.save(db, replace(await booth.now(), info_event=EventId("$info")))
+    await booth.shown_as(EventId("$info"))
     await booth.send(b"slice")
     await told.work()
     await booth.stop()

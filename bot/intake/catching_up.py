@@ -20,7 +20,7 @@ from datetime import datetime
 from bot import disclosure, orders, topics, words
 from bot.dialects import own, studio
 from bot.event_types import DISCLOSURE
-from bot.intake import chats, disclosing, kept_wishes, shown, walkie
+from bot.intake import chats, disclosing, kept_wishes, walkie
 from bot.intake.kept_wishes import Apply
 from bot.intake.reviewing import APPROVED, WAITS
 from bot.intake.sealed_wishes import Wishes
@@ -176,10 +176,10 @@ async def awaited(db: Connection, room_id: RoomId) -> str | None:
 async def ask_for_each(db: Connection, room: Room, now: datetime) -> None:
     """Order a comparison of all recordings of a room with the homeserver, as its history does not tell."""
     for recording in await archive.not_deleted(db, [room.room_id]):
-        if studio.is_ours(recording.event_id):
-            shown_as = await shown.event_of(db, recording)
-            if shown_as is not None:
-                await jobs.add(db, orders.Redaction(shown_as, room.room_id).job(), now)
+        if (key := studio.key_of(recording.event_id)) is not None:
+            for sent in await studio_events.of(db, key):
+                if sent.event_id is not None:
+                    await jobs.add(db, orders.Redaction(sent.event_id, room.room_id).job(), now)
             continue
         if kind_of(recording).related:
             order = orders.Reread(recording.event_id, room.room_id, recording.broadcaster)

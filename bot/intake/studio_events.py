@@ -16,6 +16,7 @@ from bot.recording.chunks import is_removed
 from storage import archive, jobs, studio_events, studios
 from storage.database import Connection
 from storage.records import (
+    STARTED,
     EventId,
     HeardEvent,
     Recording,
@@ -34,7 +35,8 @@ async def is_own(db: Connection, us: UserId, heard: HeardEvent) -> bool:
     if in_room.mark_of(us, heard) is not None:
         return True
     refers_to = in_room.sealed_reference(us, heard)
-    return refers_to is not None and await studio_events.by_event(db, heard.room_id, refers_to) is not None
+    event = await studio_events.by_event(db, refers_to) if refers_to is not None else None
+    return event is not None and event.room_id == heard.room_id
 
 
 async def came_back(db: Connection, us: UserId, heard: HeardEvent, now: datetime) -> None:
@@ -84,12 +86,13 @@ async def note(db: Connection, event: StudioEvent, event_id: EventId, now: datet
         await jobs.add(db, orders.Unsend(event_id, event.room_id).job(), now)
         await studio_events.drop(db, event.id)
         return
-    await studios.note_sent(db, noted)
+    if noted.name == STARTED:
+        await studios.begun_as(db, noted.key, event_id)
 
 
-async def redacted(db: Connection, room_id: RoomId, event_id: EventId) -> None:
+async def redacted(db: Connection, event_id: EventId) -> None:
     """Forget an event that somebody else redacts: it needs no redaction of ours."""
-    event = await studio_events.by_event(db, room_id, event_id)
+    event = await studio_events.by_event(db, event_id)
     if event is not None:
         await studio_events.drop(db, event.id)
 

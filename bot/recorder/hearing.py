@@ -175,7 +175,7 @@ class Hearing:
             return
         elif await self._counts(db, heard, said, chunk.sender if chunk else part(recording, event.redacts).broadcaster):
             if said != event:
-                await studio_events.redacted(db, heard.room_id, said.redacts)
+                await studio_events.redacted(db, said.redacts)
             await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
             await journal.forget(db, [event.redacts])  # a redacted event need not wait for its key
             if chunk is not None:

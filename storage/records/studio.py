@@ -76,7 +76,6 @@ class StudioSlice:
     bytes: int
     received_at: datetime
     duration_ms: int | None = None  # as the client says
-    sent_as: EventId | None = None  # the chunk's event in the room, where the room wants events
 
 
 STARTED = "started"

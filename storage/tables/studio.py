@@ -29,7 +29,7 @@ studios = Table(
     Column("title", Text),
     Column("description", Text),
     Column("cover", String(64), index=True),
-    Column("info_event", String(255), index=True),
+    Column("info_event", String(255)),
     Index("ix_studios_token_sha256", "token_sha256", unique=True),
     Index("ix_studios_of", "room_id", "user_id"),
     **NEVER_AGAIN,
@@ -45,7 +45,6 @@ studio_slices = Table(
     Column("bytes", BIG, nullable=False),
     Column("received_at", Utc, nullable=False),
     Column("duration_ms", Integer),
-    Column("sent_as", String(255), index=True),
 )
 
 

@@ -339,11 +339,9 @@ async def test_a_redaction_of_the_event_in_the_room_counts(world: World, booth: 
     take = a_take(7, 8.0)
     await booth.start()
     await booth.play(take)
-    async with world.store.write() as db:
-        await studios.save(db, replace(await booth.now(), info_event=EventId("$info")))
-        piece = await studios.slice_of(db, booth.studio.id, 2)
-        assert piece is not None
-        await studios.save_slice(db, replace(piece, sent_as=EventId("$second")))
+    await booth.shown_as(EventId("$info"))
+    await booth.shown_as(EventId("$second"), 2)
+    async with world.store.read() as db:
         assert await shown.event_of(db, await booth.recording()) == "$info"
         assert await shown.in_room(db, events.chunk_id(booth.studio, 2)) == "$second"
         assert await shown.in_room(db, events.chunk_id(booth.studio, 1)) is None

@@ -54,7 +54,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_studios_token_sha256", "studios", ["token_sha256"], unique=True)
     op.create_index("ix_studios_of", "studios", ["room_id", "user_id"])
-    for column in ("state", "cover", "info_event"):
+    for column in ("state", "cover"):
         op.create_index(f"ix_studios_{column}", "studios", [column])
     op.create_table(
         "studio_slices",
@@ -65,10 +65,8 @@ def upgrade() -> None:
         sa.Column("bytes", BIG, nullable=False),
         sa.Column("received_at", sa.DateTime(), nullable=False),
         sa.Column("duration_ms", sa.Integer()),
-        sa.Column("sent_as", sa.String(255)),
     )  # fmt: skip
-    for column in ("blob", "sent_as"):
-        op.create_index(f"ix_studio_slices_{column}", "studio_slices", [column])
+    op.create_index("ix_studio_slices_blob", "studio_slices", ["blob"])
     op.create_table(
         "studio_events",
         sa.Column("id", BIG, primary_key=True, autoincrement=True),

@@ -20,7 +20,7 @@ from storage.records import (
     UserId,
 )
 from storage.rows import columns, put, record
-from storage.tables import chunks, recordings, studio_slices, studios
+from storage.tables import chunks, recordings, studio_events, studio_slices, studios
 
 ON_AIR = tuple(state for state in StudioState if state.is_on_air)
 AT_ONCE = 200
@@ -198,6 +198,8 @@ async def forget(db: Connection, studio_id: StudioId) -> tuple[BlobKey, ...]:
     studio = await get(db, studio_id)
     if studio is not None and studio.cover is not None:
         named.add(studio.cover)
+    if studio is not None:
+        await db.execute(delete(studio_events).where(studio_events.c.key == studio.key))
     await db.execute(delete(studio_slices).where(studio_slices.c.studio_id == studio_id))
     await db.execute(delete(studios).where(studios.c.id == studio_id))
     return tuple(sorted(named))

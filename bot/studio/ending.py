@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from bot import orders
 from bot.recording.model import Change
 from bot.studio import outgoing
-from storage import jobs, studios
+from storage import jobs, journal, studios
 from storage.database import Connection
 from storage.records import Studio, StudioState
 
@@ -37,6 +37,8 @@ async def tidy(db: Connection, now: datetime, late: timedelta) -> None:
     for studio in (*await studios.expired(db, now), *await studios.silent(db, now - late)):
         await close(db, studio, now)
     for studio in await studios.settled(db, now - late):
+        if await journal.waits_in(db, studio.room_id):
+            continue  # the event of a slice may be among what the last process did not come to
         unneeded = await studios.drop_sound(db, studio.id) | ({studio.cover} if studio.cover else set())
         await studios.forget_numbers(db, studio.id)
         await studios.save(db, replace(studio, client=None, title=None, description=None, cover=None))

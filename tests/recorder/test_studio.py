@@ -419,6 +419,27 @@ async def test_what_waits_for_the_disk_is_kept(world: World, booth: Booth) -> No
         assert await archive.bytes_of_room(db, ROOM) == whole
 
 
+async def test_what_the_last_process_did_not_come_to_is_kept(world: World, booth: Booth) -> None:
+    """A late slice was acknowledged and nothing more, and the bot is away for days: housekeeping at its start comes
+    before the slice is handled, and takes nothing away."""
+    take = a_take(7, 6.0)
+    await booth.start()
+    await booth.play([take[0], *take[2:]])
+    await booth.stop(len(take))
+    world.clock.pass_by(61)
+    await world.work()
+    late = take[1].data
+    file = world.store.blobs.part("upload")
+    file.write_bytes(late)
+    await booth.writing.add(booth.studio.id, "client", len(take), file, key_of(late), len(late), None)
+    world.clock.pass_by(3 * GOOD_FOR.total_seconds())
+    await world.rise_again()
+    await world.keeper.tidy()
+    await world.work()
+    assert (await booth.recording()).state is RecordingState.COMPLETE
+    assert await on_disk(world, take) == [True] * len(take)
+
+
 async def test_a_plain_voice_message_is_no_chunk_of_a_studio(world: World, booth: Booth) -> None:
     """A studio loses no chunk into the room: what its speaker sends there is a message like any other."""
     await booth.start()

@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 MOST_CHANGES = 1000
 MOST_BYTES = 4 * 1024 * 1024
 """Bytes of one slice: five seconds of two channels that nobody has compressed are one million."""
+SAID_EACH = timedelta(minutes=10)
 COUNTED_EACH = timedelta(seconds=30)
 MOST_ROOMS = 1000
 """Rooms whose size is remembered."""
@@ -71,6 +72,7 @@ class Writing:
         self._store = store
         self._settings = settings
         self._clock = clock
+        self._said_full_at: datetime | None = None
         self._rooms: dict[RoomId, tuple[datetime, int]] = {}  # their size, and when it was counted
 
     @property
@@ -82,7 +84,10 @@ class Writing:
         """Take nothing new while the disk has too little space left, as nothing new is fetched then."""
         free = await asyncio.to_thread(lambda: shutil.disk_usage(self._store.directory).free)
         if free < self._settings.storage.min_free_bytes:
-            log.error("too little disk space is left (%d bytes free): studios are not served", free)
+            now = self._clock()
+            if self._said_full_at is None or now - self._said_full_at >= SAID_EACH:
+                self._said_full_at = now
+                log.error("too little disk space is left (%d bytes free): nothing is taken from studios", free)
             raise StudioRefusedError(Problem.DISK_FULL)
 
     async def start(self, studio_id: StudioId, client: str) -> Taken:

@@ -11,8 +11,7 @@ import { RATE, TAGS, samplesOf } from "./studio-sound-opus.js";
 
 export const PART_S = 0.2; // what a page that is killed may lose
 export const LONGEST_S = 5;
-// The first are short, so that a broadcast is live at once; three of them are longer than a segment of the live stream.
-const SLICES_S = [1, 2, 3.6, LONGEST_S];
+const SLICES_S = [1, 2, LONGEST_S]; // the first are short, so that a broadcast is live at once
 
 // The length at which the slice of this number (from 0) ends.
 export const secondsOf = (slice) => SLICES_S[Math.min(slice, SLICES_S.length - 1)];

@@ -64,6 +64,8 @@ def read_head(data: bytes) -> Head | None:
     body, size = _body(headers)
     if body is None:
         return None
+    if words[0] == "SOURCE" and not size:  # libshout announces 0 bytes, and sends without an end
+        body = Body.ENDLESS
     path = urlsplit(words[1]).path
     expects = headers.get("expect", "").lower() == "100-continue"
     return Head(path, password_of(headers), body, size, expects)

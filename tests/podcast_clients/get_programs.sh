@@ -31,7 +31,7 @@ checkout() { # ADDRESS COMMIT FOLDER
   return 1
 }
 
-for program in gpo:gpodder podget:podget podboat:newsboat mpv:mpv; do
+for program in gpo:gpodder podget:podget podboat:newsboat mpv:mpv liquidsoap:liquidsoap ezstream:ezstream; do
   command=${program%%:*} package=${program#*:}
   has "$command" || apt_install "$package" || true
   if has "$command"; then echo "$package $(dpkg-query -Wf '${Version}' "$package" 2>/dev/null || echo "(own)")"

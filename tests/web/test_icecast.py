@@ -48,6 +48,9 @@ def test_request_of_each_kind_is_read() -> None:
     assert head("SOURCE /studio/source HTTP/1.0", given, "ice-name: x") == Head(
         "/studio/source", "secret", Body.ENDLESS, 0, expects=False
     )
+    assert head("SOURCE /studio/source HTTP/1.0", given, "Content-Length: 0") == Head(
+        "/studio/source", "secret", Body.ENDLESS, 0, expects=False
+    )
     assert head("SOURCE /studio/source ICE/1.0") == Head("/studio/source", None, Body.ENDLESS, 0, expects=False)
     assert head("PUT /studio/source?x=1 HTTP/1.1", given, "content-length: 12") == Head(
         "/studio/source", "secret", Body.SIZED, 12, expects=False

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,65 +10,14 @@ import pytest
 from aiohttp import ClientSession
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from bot.settings import validate
 from bot.web import source_work, taken_over
-from bot.web.server import WebServer
 from bot.web.taken_over import TakenOver
-from storage import studios
-from storage.records import EndedBy, RecordingState, Studio, StudioSource, StudioState
+from storage.records import EndedBy, RecordingState, StudioSource, StudioState
 from tests.connections import Connection, connected
-from tests.studio.air import TOKEN, Air, Sound, as_file, assert_aligned, on_the_air, spoken
+from tests.studio.air import TOKEN, as_file, assert_aligned, spoken
+from tests.web.tower import BASIC, WITHIN_S, Tower, tower_over, whole
 
-WITHIN_S = 60
-BASIC = {"Authorization": "Basic " + base64.b64encode(f"source:{TOKEN}".encode()).decode()}
 MP3 = ("-f", "mp3", "-b:a", "128k", "-write_xing", "0", "-id3v2_version", "0")
-
-
-class Tower:
-    """A web server that sources send to, over a room in which Alice may broadcast."""
-
-    def __init__(self, air: Air) -> None:
-        tree = air.bot.settings.model_dump(exclude_unset=True)
-        self.air = air
-        self.fresh = True
-        self.server = WebServer(air.bot.store, validate(tree | {"web": {"port": 0}}), lambda: self.fresh, air.bot.clock)
-
-    @property
-    def port(self) -> int:
-        return self.server.port
-
-    async def becomes(self, studio: Studio, state: StudioState) -> Studio:
-        """Wait for a state of a studio."""
-        with self.air.bot.store.changes.subscribe() as changed:
-            async with asyncio.timeout(WITHIN_S):
-                while True:
-                    changed.clear()
-                    now = await self.air.now(studio)
-                    if now.state is state:
-                        return now
-                    await changed.wait()
-
-    async def has_slices(self, studio: Studio, count: int) -> None:
-        """Wait until so many slices are stored."""
-        with self.air.bot.store.changes.subscribe() as changed:
-            async with asyncio.timeout(WITHIN_S):
-                while True:
-                    changed.clear()
-                    async with self.air.bot.store.read() as db:
-                        if len(await studios.numbers_of(db, studio.id)) >= count:
-                            return
-                    await changed.wait()
-
-
-@asynccontextmanager
-async def tower_over(directory: Path) -> AsyncIterator[Tower]:
-    async with on_the_air(directory) as air:
-        made = Tower(air)
-        await made.server.start()
-        try:
-            yield made
-        finally:
-            await made.server.stop()
 
 
 @pytest.fixture
@@ -104,15 +52,6 @@ async def send(line: Connection, data: bytes) -> None:
     line.writer.write(data)
     async with asyncio.timeout(WITHIN_S):
         await line.writer.drain()
-
-
-async def whole(tower: Tower, studio: Studio, truth: Sound, late: int = 0) -> None:
-    """Check that the episode is this sound, at its place."""
-    await tower.air.settled()
-    assert (await tower.air.recording(studio)).state is RecordingState.COMPLETE
-    found = await tower.air.heard(studio)
-    assert len(found) - late >= len(truth)
-    assert_aligned(found[late:], truth)
 
 
 @pytest.mark.parametrize("options", [("-f", "ogg", "-c:a", "libopus", "-b:a", "96k"), ("-f", "ogg", "-c:a", "flac")])

@@ -158,14 +158,16 @@ class StudioAccess:
         return self.claim.room
 
 
-def decide_studio(claim: StudioClaim, now: datetime, *, fresh: bool) -> StudioAccess:
+def decide_studio(
+    claim: StudioClaim, now: datetime, *, fresh: bool, source: StudioSource = StudioSource.PAGE
+) -> StudioAccess:
     """Decide whether the address of a studio is open: for as long as something is taken by it. `fresh`: as `decide`."""
-    return StudioAccess(_studio(claim, now, fresh=fresh), claim)
+    return StudioAccess(_studio(claim, now, source, fresh=fresh), claim)
 
 
-def _studio(claim: StudioClaim, now: datetime, *, fresh: bool) -> Verdict:
-    if claim.studio is None or claim.studio.source is not StudioSource.PAGE:
-        return Verdict.CLOSED  # the password of a source client is no address
+def _studio(claim: StudioClaim, now: datetime, source: StudioSource, *, fresh: bool) -> Verdict:
+    if claim.studio is None or claim.studio.source is not source:
+        return Verdict.CLOSED  # the password of a source client is no address, and the other way round
     if life.is_closed(claim.studio, now):
         return Verdict.ENDED
     if not fresh or (claim.room is not None and claim.room.behind is not None):

@@ -11,6 +11,7 @@ from bot.rules import is_mod
 from bot.web.access import Access, Claim, Family, StudioAccess, StudioClaim, decide, decide_studio
 from bot.web.caches import CommitCache
 from storage import archive, ended_addresses, heirs, rooms, studios
+from storage.records import StudioSource
 from storage.store import Store
 
 
@@ -52,11 +53,11 @@ class AddressClaims:
         claim = await self._claims.get((Family.PERSONAL, digest), partial(self._personal, digest))
         return decide(claim, fresh=self._freshness())
 
-    async def studio(self, token: str) -> StudioAccess:
-        """Decide about the token in the address of a studio."""
+    async def studio(self, token: str, source: StudioSource = StudioSource.PAGE) -> StudioAccess:
+        """Decide about the token in the address of a studio, or in the password of a source client."""
         digest = look_up_hash(token)
         claim = await self._studios.get(digest, partial(self._studio, digest))
-        return decide_studio(claim, self._clock(), fresh=self._freshness())
+        return decide_studio(claim, self._clock(), fresh=self._freshness(), source=source)
 
     def known_public(self, key: str) -> Access | None:
         """Decide as `public`; None where the claim has to be read."""

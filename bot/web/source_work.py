@@ -24,7 +24,7 @@ from bot.web.icecast import ENDED, LATER, NO_SOUND, Body, Dechunker, Head, Reply
 from bot.web.taken_over import TakenOver
 from storage import studios
 from storage.errors import StoreError
-from storage.records import Studio, StudioId, StudioState
+from storage.records import Studio, StudioId, StudioSource, StudioState
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class SourceWork:
         while True:
             await asyncio.sleep(RIGHT_EVERY_S)
             with suppress(StoreError):  # it is asked for again, and each slice asks too
-                access = await self._claims.studio(password)
+                access = await self._claims.studio(password, StudioSource.CLIENT)
                 studio = access.claim.studio
                 if access.verdict is not Verdict.OPEN or studio is None or studio.state is StudioState.OVER:
                     raise RightEndedError

@@ -158,7 +158,7 @@ class Sources:
         """Return the studio of a password, if its member may broadcast now."""
         if password is None or not TOKEN.fullmatch(password):
             return WRONG
-        access = await self._claims.studio(password)
+        access = await self._claims.studio(password, StudioSource.CLIENT)
         studio = access.claim.studio
         if studio is None or studio.source is not StudioSource.CLIENT:
             return WRONG

@@ -31,6 +31,8 @@ from storage.store import Store
 from storage.tables import metadata
 
 AT_ONCE = 200
+FIELDS = ("recording_id", "room_id", "user_id", "bytes", "stem")
+"""The columns that say what a row that names a blob is about, where it has them."""
 NO_TEXT = "its key is no text"
 """Word in place of a key that can't be read."""
 UNREADABLE = (ValueError, TypeError, KeyError, LookupError, AttributeError, TornTextError)
@@ -91,9 +93,24 @@ async def uses(db: Connection, blobs: Sequence[BlobKey]) -> list[Use]:
     found = []
     for named in archive.NAMED:
         columns = named.table.c
-        fields = [columns.get(name) for name in ("recording_id", "room_id", "user_id", "bytes", "stem")]
+        fields = [columns.get(name) for name in FIELDS]
         statement = select(named, *(null() if each is None else each for each in fields)).where(named.in_(blobs))
         found += [Use(row[0], named.table.name, named.name, *row[1:]) for row in await db.execute(statement)]
+    return found
+
+
+async def torn_names(db: Connection) -> list[tuple[Use, tuple[Any, ...]]]:
+    """Return the rows whose name of a blob is torn, with their keys. Their `blob` is empty: which one is meant nobody
+    knows."""
+    found = []
+    for named in archive.NAMED:
+        columns = named.table.c
+        fields = [columns.get(name) for name in FIELDS]
+        keys = _keys(named.table)
+        statement = select(*(null() if each is None else each for each in fields), *keys)
+        for row in await db.execute(statement.where(archive.is_torn(named)).order_by(*keys)):
+            about, key = row[: len(FIELDS)], tuple(row[len(FIELDS) :])
+            found.append((Use(BlobKey(""), named.table.name, named.name, *about), key))
     return found
 
 

@@ -130,6 +130,23 @@ async def add_room_key(settings: Settings) -> str:
     return outbound.session_id
 
 
+async def test_a_torn_name_keeps_the_file_in_the_backup(store: Store, settings: Settings, tmp_path: Path) -> None:
+    """While a row names no file by what should be a name, a backup removes no file of the one before, and says so."""
+    folder = tmp_path / "backup"
+    await backing_up.backup(settings, folder)
+    async with store.write() as db:
+        chunk = await archive.chunk_of_event(db, EventId("$kept"))
+        assert chunk is not None
+        await archive.save_chunks(db, [replace(chunk, blob=BlobKey("torn"))])
+    with pytest.raises(AircheckError, match="1 rows name no file any more, so none that they may mean was removed"):
+        await backing_up.backup(settings, folder)
+    assert BackupFolder(folder).path(key_of(KEPT)).read_bytes() == KEPT
+    async with store.write() as db:
+        await archive.save_chunks(db, [replace(chunk, blob=None)])
+    assert "1 removed" in await backing_up.backup(settings, folder)
+    assert not BackupFolder(folder).path(key_of(KEPT)).exists()
+
+
 async def test_a_backup_becomes_the_same_store(store: Store, settings: Settings, tmp_path: Path) -> None:
     """Rows, files, secret and stems are the same after a restore; the backup is readable by its owner only."""
     said = await backing_up.backup(settings, tmp_path / "backup")

@@ -90,6 +90,7 @@ async def _bring_up(settings: Settings, store: Store, folder: BackupFolder, name
         await asyncio.to_thread(shutil.rmtree, generation)
     else:
         raise BackupError("files went away while they were copied, each time: try again")
+    await store.secret.load()  # of now: one that was renewed since the store was opened has leaked
     await asyncio.to_thread(_copy_the_rest, settings, store, generation)
     files = await asyncio.to_thread(folder.describe, generation)
     manifest = Manifest(

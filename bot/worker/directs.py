@@ -1,6 +1,6 @@
 """Messages to one user, in their direct chat: personal addresses, and warnings to administrators."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from bot import facts, orders, words
@@ -12,10 +12,11 @@ from bot.matrix.sending import Sending
 from bot.worker.chats import Chats
 from bot.worker.notices import notice
 from storage import heirs, rooms
+from storage.database import Connection
 from storage.records import Job, JobId, Listener, RoomId, UserId
 from storage.store import Store
 
-PersonalAddresses = Callable[[RoomId, UserId, int], tuple[str, str]]
+PersonalAddresses = Callable[[Connection, RoomId, UserId, int], Awaitable[tuple[str, str]]]
 """The addresses (feed, page) of a room, a user and a generation."""
 
 
@@ -77,6 +78,6 @@ class Directs:
             present = await heirs.present(db, listener.room_id)
             name = await rooms.state(db, present, ROOM_NAME)
             language = await rooms.language(db, present)
-        feed, page = self._addresses(listener.room_id, listener.user_id, generation)
+            feed, page = await self._addresses(db, listener.room_id, listener.user_id, generation)
         with speaking(language):
             return words.direct_address(room_name=facts.room_name(name), feed=feed, page=page, prefix=self._prefix)

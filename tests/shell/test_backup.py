@@ -28,6 +28,7 @@ from storage.backup_folder import BackupFolder, Manifest
 from storage.blobs import s3
 from storage.errors import BackupError, MediaHeldError, StoreError
 from storage.records import Behind, BlobKey, EventId, Listener, Position, RecordingId
+from storage.secret import NAME
 from storage.store import Store
 from storage.tables import secrets
 from tests.blobs import add_bytes, folder_of
@@ -435,6 +436,24 @@ async def test_a_restore_can_end_all_personal_addresses(store: Store, settings: 
         assert sentence in said
         async with await_closed(await Store.own(again.storage.place)) as restored, restored.read() as db:
             assert (restored.secret() != store.secret(), await rooms.any_listener(db) is None) == (renew, renew)
+
+
+async def test_a_backup_holds_the_secret_that_was_renewed_meanwhile(
+    tmp_path: Path, postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Renewed by the bot while the backup is made, as after a leak: the old secret is not brought back with it."""
+    settings = settings_of(tmp_path / "data", await postgresql.new())
+    async with await_closed(await Store.own(settings.storage.place)) as store:
+        take = snapshot.take
+
+        async def renewed_after(of: Store, file: Path) -> None:
+            await take(of, file)
+            await store.secret.replace()
+
+        monkeypatch.setattr(snapshot, "take", renewed_after)
+        await backing_up.backup(settings, tmp_path / "backup")
+        (held,) = (tmp_path / "backup" / "generations").glob(f"*/{NAME}")
+        assert held.read_bytes() == store.secret()
 
 
 async def test_an_archive_in_a_server_becomes_one_again(tmp_path: Path, postgresql: Server) -> None:

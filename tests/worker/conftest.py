@@ -11,6 +11,7 @@ from bot.worker.directs import Directs
 from bot.worker.invites import Invites
 from bot.worker.notices import Notices
 from bot.worker.refreshing import Refreshing
+from storage.database import Connection
 from storage.place import Place
 from storage.records import RoomId, UserId
 from storage.store import Store
@@ -45,5 +46,5 @@ async def post(tmp_path: Path) -> AsyncIterator[Post]:
         )
 
 
-def addresses(_: RoomId, __: UserId, generation: int) -> tuple[str, str]:
+async def addresses(_: Connection, __: RoomId, ___: UserId, generation: int) -> tuple[str, str]:
     return f"feed{generation}", "page"

@@ -45,6 +45,7 @@ from storage.records import (
     RoomId,
     UserId,
 )
+from tests.factories import always
 from tests.worker.conftest import addresses
 from tests.worker.mortal import MortalHomeserver
 from tests.worker.quick import EVERY, numbered, without_ffmpeg
@@ -144,7 +145,7 @@ class Town(World):
         store, clock, homeserver = self.store, self.clock, self.homeserver
         sending = cast("Sending", homeserver)
         chats = Chats(store, sending, us=BOT, clock=clock)
-        commands = Commands(store, self.settings, lambda: b"s" * 32, clock, apply=self.recorder.apply)
+        commands = Commands(store, self.settings, always(b"s" * 32), clock, apply=self.recorder.apply)
         self.handlers |= {
             orders.Notice.kind: Notices(store, sending, self.settings, apply=self.recorder.apply, clock=clock),
             orders.Direct.kind: Directs(store, sending, chats, addresses=addresses, prefix=PREFIX, clock=clock),

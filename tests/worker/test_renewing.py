@@ -25,6 +25,7 @@ from storage.records import EventId, JobState, Listener
 from storage.store import Store
 from storage.tables import secrets as secret_table
 from tests.commands.world import BASE, BOT, MEMBER
+from tests.commands.world import ROOM as HERE
 from tests.commands.world import World as CommandWorld
 from tests.postgresql import Server, of_postgresql, of_the_file
 from tests.world import ALICE, ROOM, Killed, settings_for
@@ -277,12 +278,12 @@ async def test_what_another_process_renewed_is_used_at_once(postgresql: Server, 
         await world.say(MEMBER, "!aircheck feed")
         nothing: Any = None
         check = CheckingFeed(owned, BASE, now, us=BOT, check_calls=nothing)
-        asked = orders.CheckFeed(ROOM, EventId("$check"), ROOM, MEMBER, None)
+        asked = orders.CheckFeed(HERE, EventId("$check"), HERE, MEMBER, None)
         parts = Parts(world.settings, owned, *[nothing] * 9)
         async with owned.read() as db:
-            listener = await rooms.listener(db, ROOM, MEMBER)
-            feed, _ = await parts.personal_addresses(db, ROOM, MEMBER, 1)
-        address = token_for(joined.secret(), ROOM, MEMBER, 1)
+            listener = await rooms.listener(db, HERE, MEMBER)
+            feed, _ = await parts.personal_addresses(db, HERE, MEMBER, 1)
+        address = token_for(joined.secret(), HERE, MEMBER, 1)
         assert listener is not None
         assert listener.token_sha256 == look_up_hash(address)
         assert feed == personal_shelf(BASE, address).feed

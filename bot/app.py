@@ -214,6 +214,7 @@ def _probes(
         refused=lambda: session.refused,
         wishes_troubled_since=lambda: wishes.troubled_since,
         calls=(lambda: engine.running) if engine is not None else None,
+        unwritten_since=lambda: engine.unwritten_since if engine is not None else None,
         connections=lambda: (web.connections, web.most_connections),
         streams=lambda: web.streams,
     )

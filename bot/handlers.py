@@ -79,15 +79,17 @@ class Parts:
         """Stream the media of `source` to a file, decrypted. Raises TryLater, GiveUp."""
         return await self.session.media.fetch_media(source, part, max_bytes=max_bytes)
 
-    def personal_addresses(self, room_id: RoomId, user_id: UserId, generation: int) -> tuple[str, str]:
+    async def personal_addresses(
+        self, db: Connection, room_id: RoomId, user_id: UserId, generation: int
+    ) -> tuple[str, str]:
         """Give a listener's addresses of a room's podcast: feed and page."""
-        token = addresses.token_for(self.store.secret(), room_id, user_id, generation)
+        token = addresses.token_for(await self.store.secret.within(db), room_id, user_id, generation)
         shelf = addresses.personal_shelf(self.settings.web.address, token)
         return shelf.feed, shelf.page
 
-    def studio_token(self, studio: Studio) -> str:
+    async def studio_token(self, db: Connection, studio: Studio) -> str:
         """Give the token in the address of a studio."""
-        return addresses.studio_token(self.store.secret(), studio)
+        return addresses.studio_token(await self.store.secret.within(db), studio)
 
 
 def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
@@ -96,7 +98,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
     intake, recorder, history = parts.intake, parts.recorder, RoomHistory(session)
     sending, prefix = session.sending, settings.commands.prefix
     calls_in = parts.calls.going_on if parts.calls else no_calls
-    commands = Commands(store, settings, store.secret, clock, apply=recorder.apply, calls_in=calls_in)
+    commands = Commands(store, settings, store.secret.within, clock, apply=recorder.apply, calls_in=calls_in)
     chats = Chats(store, sending, us=session.user_id, clock=clock)
     hub = settings.web.websub_hub
     publish = Hub(hub).publish if hub is not None else None

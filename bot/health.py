@@ -18,6 +18,8 @@ HANGS_FOR = timedelta(hours=6)
 KEYLESS_FOR = timedelta(hours=1)
 MEDIA_AWAY_FOR = timedelta(minutes=1)
 UNKEPT_FOR = timedelta(minutes=15)
+UNWRITTEN_FOR = timedelta(minutes=1)
+"""The time for which a call's sound waits in memory at most; what comes after that is lost."""
 UNANSWERED_FOR = timedelta(seconds=2)
 STUCK_FOR = timedelta(seconds=30)
 """The time after which a database or disk that does not answer means that the bot does not work."""
@@ -29,7 +31,8 @@ MIB = 1024 * 1024
 class Vitals:
     """The vital signs. None: not known, or not of this process. `hears`: whether the session is of this process;
     `unanswered_since`: when a question to the database or its disk began that is not answered; `media_away_since`:
-    the same of the media store; `unkept_since`: since when wishes could not be kept in the bot's account data."""
+    the same of the media store; `unkept_since`: since when wishes could not be kept in the bot's account data;
+    `unwritten_since`: since when sound of a call waits to be written."""
 
     now: datetime
     started_at: datetime
@@ -38,6 +41,7 @@ class Vitals:
     refused: bool = False
     unkept_since: datetime | None = None
     unhandled_since: datetime | None = None
+    unwritten_since: datetime | None = None
     due_since: datetime | None = None
     due_kind: str | None = None
     running_since: datetime | None = None
@@ -82,7 +86,7 @@ class Report:
         }
 
 
-NAMES = ("homeserver", "refused", "wishes", "events", "jobs", "keys", "database", "media", "disk", "rooms")
+NAMES = ("homeserver", "refused", "wishes", "events", "calls", "jobs", "keys", "database", "media", "disk", "rooms")
 """The words for all that may be wrong."""
 
 
@@ -164,6 +168,15 @@ def _of_work(vitals: Vitals) -> Iterator[Problem]:
             f"Events have waited for {_for(vitals, vitals.unhandled_since)} to be handled.",
             "The log says what fails. A gap in a room's history that can't be read holds up its room for some time.",
             vitals.unhandled_since,
+        )
+    if _lasts(vitals, vitals.unwritten_since, UNWRITTEN_FOR):
+        yield Problem(
+            "calls",
+            f"Nothing was written of a call, or of somebody in it, for {_for(vitals, vitals.unwritten_since)}. What is"
+            " said there is lost.",
+            "The log names the call and what failed. Is the disk of storage.directory full? If not, restart `aircheck"
+            " run`: the bot joins the call again and records on.",
+            vitals.unwritten_since,
         )
     if _lasts(vitals, vitals.running_since, HANGS_FOR):
         yield Problem(

@@ -167,7 +167,8 @@ class Keeper:
         """Order the removal of files that no row names.
 
         A process that dies between a file and its row leaves such a file, and it may hold sound that was redacted
-        since. The Forget order looks again before it removes one, while nobody writes. A media store is listed at the
+        since. The Forget order looks again before it removes one, while nobody writes. None goes while a row names no
+        file by what should be a name: any of them may be the one that is meant. A media store is listed at the
         start and once a day: that costs requests, and `storage.blobs.marks` name what a dead process leaves there.
         """
         now = self._clock()
@@ -186,7 +187,10 @@ class Keeper:
         async with self._store.read() as db:
             for job in await jobs.unfinished(db, orders.Forget.kind) if lost else ():
                 lost -= set(orders.Forget.of(job).blobs)  # an order removes them at a time of its own
-        if are_too_many(len(lost), known):
+            torn = await archive.torn_names(db) if lost else 0
+        if torn:
+            log.error("%s; `aircheck verify` names the rows", keeps_all(len(lost), torn))
+        elif are_too_many(len(lost), known):
             log.error("%d files are in no row, %d are: is this the right database? None is removed", len(lost), known)
         elif lost:
             log.warning("removing %d files that are in no row", len(lost))
@@ -198,6 +202,11 @@ class Keeper:
 def are_too_many(unnamed: int, named: int) -> bool:
     """Tell whether so many files are in no row that the database must be the wrong one."""
     return unnamed > max(named, FEW)
+
+
+def keeps_all(unnamed: int, torn: int) -> str:
+    """Say that files without a row stay, as rows don't tell any more which files they name."""
+    return f"no file is removed: {unnamed} are in no row, and any may be meant by the torn names in {torn} rows"
 
 
 def _is_due(last: datetime | None, now: datetime) -> bool:

@@ -59,6 +59,7 @@ class Profile:
         self._began: float | None = None  # of what the loop runs now
         self._watched = threading.get_ident()
         self._stopping = threading.Event()
+        self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._watch, name="profile", daemon=True)
         self._run = asyncio.Handle._run
 
@@ -84,9 +85,10 @@ class Profile:
         """Write the stacks so far. Blocking."""
         lines = "".join(f"{stack} {times}\n" for stack, times in sorted(self._stacks.copy().items()))
         try:
-            self._file.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-            self._file.touch(mode=FILE_MODE)
-            self._file.write_text(lines)
+            with self._writing:
+                self._file.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+                self._file.touch(mode=FILE_MODE)
+                self._file.write_text(lines)
             log.info("profile: written to %s", self._file)
         except OSError as error:
             log.error("profile: can't be written to %s: %s", self._file, error.strerror)
@@ -161,22 +163,28 @@ def file_beside(directory: Path, command: str) -> Path:
 
 @asynccontextmanager
 async def profiled(file: Path | None) -> AsyncIterator[None]:
-    """Profile the block into a file, once a minute with lines in the log, and on SIGUSR1 at once. None: don't."""
+    """Profile the block into a file, once a minute with lines in the log, and on SIGUSR1 at once. None: don't. After
+    the block the process is about to end: SIGUSR1 is ignored then, as nothing may kill it before the file is
+    written."""
     if file is None:
         yield
         return
     profile = Profile(file)
     loop = asyncio.get_running_loop()
     profile.start()
-    loop.add_signal_handler(signal.SIGUSR1, lambda: loop.run_in_executor(None, profile.write))
+
+    def write(*_: object) -> None:
+        loop.call_soon_threadsafe(loop.run_in_executor, None, profile.write)
+
+    signal.signal(signal.SIGUSR1, write)  # not by the loop, which gives a signal back its default: death
     telling = asyncio.create_task(_tell(profile), name="profile")
     try:
         with traced(profile.note_statement):
             yield
     finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         telling.cancel()
         await asyncio.gather(telling, return_exceptions=True)
-        loop.remove_signal_handler(signal.SIGUSR1)
         _log(profile)
         await asyncio.to_thread(profile.stop)
 

@@ -499,6 +499,20 @@ NAMED = (
     studio_slices.c.blob,
 )
 """The columns that name blobs: of a chunk, stem, track, episode, original, portrait, room, recording or studio."""
+HEX, KEY_DIGITS = "0123456789abcdef", 64
+
+
+def is_torn(name: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Make the condition that a column names a blob by what is no key: not by 64 hexadecimal digits in lower case, or
+    by bytes, which SQLite takes in place of a text and which equal none."""
+    return or_(func.length(name) != KEY_DIGITS, func.rtrim(name, HEX) != "", name != name.concat(""))
+
+
+async def torn_names(db: Connection) -> int:
+    """Count the names of blobs that are torn. While there is one, a file that no row names may be the one that is
+    meant, so none of these is removed."""
+    counts = [select(func.count()).where(is_torn(column)).scalar_subquery() for column in NAMED]
+    return sum((await db.execute(select(*counts))).one())
 
 
 async def referenced(db: Connection, blobs: Sequence[BlobKey]) -> frozenset[BlobKey]:
@@ -509,9 +523,11 @@ async def referenced(db: Connection, blobs: Sequence[BlobKey]) -> frozenset[Blob
 
 
 async def blobs_with(db: Connection, prefix: str) -> list[BlobKey]:
-    """Return the blobs that rows need and whose keys begin with these hexadecimal digits, in their order."""
+    """Return the blobs that rows need and whose keys begin with these hexadecimal digits, in their order; no torn
+    names."""
     last = f"{prefix}g"  # behind every digit
-    statement = union(*(select(column).where(column >= prefix, column < last) for column in NAMED))
+    those = (select(column).where(column >= prefix, column < last, ~is_torn(column)) for column in NAMED)
+    statement = union(*those)
     return sorted(BlobKey(key) for key in (await db.execute(statement)).scalars())
 
 

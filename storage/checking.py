@@ -31,6 +31,8 @@ from storage.store import Store
 from storage.tables import chunks, metadata, recordings, studio_slices, studios
 
 AT_ONCE = 200
+FIELDS = ("recording_id", "room_id", "user_id", "bytes", "stem", "via")
+"""The columns that say what a row that names a blob is about, where it has them."""
 NO_TEXT = "its key is no text"
 """Word in place of a key that can't be read."""
 UNREADABLE = (ValueError, TypeError, KeyError, LookupError, AttributeError, TornTextError)
@@ -93,7 +95,7 @@ async def uses(db: Connection, blobs: Sequence[BlobKey]) -> list[Use]:
     """Return the rows that name these blobs."""
     found = []
     for named in archive.NAMED:
-        fields = [_told(named.table, name) for name in ("recording_id", "room_id", "user_id", "bytes", "stem", "via")]
+        fields = [_told(named.table, name) for name in FIELDS]
         statement = select(named, *fields).where(named.in_(blobs))
         found += [Use(row[0], named.table.name, named.name, *row[1:]) for row in await db.execute(statement)]
     return found
@@ -109,6 +111,19 @@ def _told(table: Table, name: str) -> ColumnElement[Any]:
         return select(studios.c[name]).where(studios.c.id == studio_slices.c.studio_id).scalar_subquery()
     told = None if table is studios and name == "bytes" else table.c.get(name)  # those are its slices'
     return null() if told is None else told
+
+
+async def torn_names(db: Connection) -> list[tuple[Use, tuple[Any, ...]]]:
+    """Return the rows whose name of a blob is torn, with their keys. Their `blob` is empty: which one is meant nobody
+    knows."""
+    found = []
+    for named in archive.NAMED:
+        keys = _keys(named.table)
+        statement = select(*(_told(named.table, name) for name in FIELDS), *keys)
+        for row in await db.execute(statement.where(archive.is_torn(named)).order_by(*keys)):
+            about, key = row[: len(FIELDS)], tuple(row[len(FIELDS) :])
+            found.append((Use(BlobKey(""), named.table.name, named.name, *about), key))
+    return found
 
 
 async def torn(store: Store) -> AsyncIterator[Torn]:

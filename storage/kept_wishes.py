@@ -49,8 +49,9 @@ async def note_written(db: Connection, room_id: RoomId, digest: str) -> None:
 
 
 async def begin(db: Connection) -> None:
-    """Forget what was read and written: it was of another life of the store."""
-    for kind in (UNREAD, READ, WRITTEN):
+    """Forget what was read: it was of another life of the store. What was written last tells, until it is read, whether
+    anything was said since."""
+    for kind in (UNREAD, READ):
         await db.execute(delete(meta).where(meta.c.key.startswith(f"{kind}:", autoescape=True)))
 
 
@@ -70,8 +71,9 @@ async def unread(db: Connection) -> tuple[RoomId, ...]:
 
 
 async def note_read(db: Connection, room_id: RoomId, wishes: str | None) -> None:
-    """Note what was read; None: there was nothing that could be."""
-    await db.execute(delete(meta).where(meta.c.key == _name(UNREAD, room_id)))
+    """Note what was read; None: there was nothing that could be. What is to be written then is not known any more."""
+    for kind in (UNREAD, WRITTEN):
+        await db.execute(delete(meta).where(meta.c.key == _name(kind, room_id)))
     if wishes is not None:
         await journal.put(db, _name(READ, room_id), wishes)
 

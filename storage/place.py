@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 RESTORING = "restoring.json"
 """The file that lies in the folder of a store from the beginning of a restore to its end."""
@@ -30,7 +30,11 @@ class Place:
         if self.database_url is None:
             return str(self.directory)
         parts = urlsplit(self.database_url)
-        return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
+        named = parse_qs(parts.query).get("host", [])
+        host, name = unquote(parts.netloc.rpartition("@")[2]) or ",".join(named), unquote(parts.path.lstrip("/"))
+        if host and not host.startswith("/"):
+            return f"{host}/{name}"
+        return f"the database {name} behind the socket {f'in {host}' if host else 'of PostgreSQL on its machine'}"
 
     def __repr__(self) -> str:
         return f"Place({str(self.directory)!r})"

@@ -30,7 +30,8 @@ MEDIA_TOKEN = "media_token"  # noqa: S105  the name of a row
 
 
 class Secret(Protocol):
-    """The secret of personal addresses."""
+    """The secret of personal addresses. Whoever makes an address beside rows about it takes it `within` their
+    transaction: another process may have renewed it."""
 
     @property
     def where(self) -> str:
@@ -50,6 +51,9 @@ class Secret(Protocol):
 
     async def fresh(self) -> bytes:
         """Return the secret as it is now, also where another process may have replaced it. Raises StoreError."""
+
+    async def within(self, db: Connection) -> bytes:
+        """Return the secret as this transaction sees it, whatever was heard of other processes. Raises StoreError."""
 
     async def replace(self, value: bytes | None = None) -> bytes:
         """Replace the secret, whatever it was, by a new one or by one from another store. Raises StoreError; the old
@@ -85,6 +89,9 @@ class SecretFile:
         """Do nothing: a file is read, or made, when it is needed."""
 
     async def fresh(self) -> bytes:
+        return self()
+
+    async def within(self, db: Connection) -> bytes:
         return self()
 
     async def replace(self, value: bytes | None = None) -> bytes:
@@ -123,11 +130,14 @@ class SharedSecret:
         self._read_at = -1  # the commit to the table after which it was read
 
     def __call__(self) -> bytes:
-        if self._value is None:
+        return self._whole(self._value)
+
+    def _whole(self, value: bytes | None) -> bytes:
+        if value is None:
             raise StoreError(f"{self.where} is missing: start `aircheck run` once")
-        if len(self._value) != BYTES:
+        if len(value) != BYTES:
             raise StoreError(f"{self.where} is damaged: end all personal addresses with {RENEW}")
-        return self._value
+        return value
 
     def check(self) -> None:
         if self._value is not None:
@@ -147,6 +157,9 @@ class SharedSecret:
         if self._read_at != self._database.changes.of(secret_table.name):
             await self.load()
         return self()
+
+    async def within(self, db: Connection) -> bytes:
+        return self._whole(await get(db, ADDRESSES))
 
     async def replace(self, value: bytes | None = None) -> bytes:
         fresh = value or secrets.token_bytes(BYTES)

@@ -4,7 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bot.commands.context import SecretOf
 from storage import rooms
+from storage.database import Connection
 from storage.records import (
     Chunk,
     ChunkState,
@@ -27,6 +29,15 @@ from storage.records import (
 NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
 ROOM = RoomId("!room:hs")
 ALICE = UserId("@alice:hs")
+
+
+def always(secret: bytes) -> SecretOf:
+    """Return a secret of personal addresses that is the same whatever the store holds."""
+
+    async def within(_: Connection) -> bytes:
+        return secret
+
+    return within
 
 
 def a_recording(*, at: datetime = NOW, **changes: Any) -> Recording:

@@ -34,7 +34,7 @@ from storage.records import (
     UserId,
 )
 from tests import world as core
-from tests.factories import a_room
+from tests.factories import a_room, always
 from tests.worker.quick import without_ffmpeg
 from tests.world import ALICE, BOT, INFO, ROOM, Killed, Mortal, World, media_of, room_state, state
 
@@ -69,7 +69,7 @@ class Bot(World):
 
     def _begin(self) -> None:
         super()._begin()
-        commands = Commands(self.store, self.settings, lambda: b"s" * 32, self.clock, apply=self.recorder.apply)
+        commands = Commands(self.store, self.settings, always(b"s" * 32), self.clock, apply=self.recorder.apply)
         self.handlers[orders.Command.kind] = commands
 
 

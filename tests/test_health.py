@@ -35,6 +35,8 @@ def test_nothing_is_wrong() -> None:
         ({"heard_at": NOW, "unkept_since": AN_HOUR_AGO}, ["wishes"]),
         ({"heard_at": NOW, "unkept_since": NOW - timedelta(minutes=14)}, []),
         ({"unhandled_since": AN_HOUR_AGO}, ["events"]),
+        ({"unwritten_since": NOW - timedelta(seconds=59)}, []),
+        ({"unwritten_since": NOW - timedelta(minutes=1)}, ["calls"]),
         ({"due_since": NOW - timedelta(minutes=14), "due_kind": "fetch"}, []),
         ({"due_since": AN_HOUR_AGO, "due_kind": "fetch"}, ["jobs"]),
         ({"running_since": AN_HOUR_AGO, "running_kind": "encode"}, []),

@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -17,6 +18,15 @@ from bot.profiling import FILE_NAME, Profile, profiled
 from storage import journal
 from storage.place import Place
 from storage.store import Store
+
+
+@pytest.fixture(autouse=True)
+def _signal_as_before() -> Iterator[None]:
+    """Give SIGUSR1 back what it does to other tests."""
+    before = signal.getsignal(signal.SIGUSR1)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
 
 SECRET = "value that nobody may read"
 WITHIN_S = 30
@@ -79,6 +89,23 @@ async def test_the_file_on_request(tmp_path: Path) -> None:
             while not (tmp_path / FILE_NAME).exists():  # noqa: ASYNC110  the file system tells nobody
                 await asyncio.sleep(0.01)
     assert asyncio.Handle._run is run
+
+
+async def test_a_request_in_the_last_moment_kills_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the end of the block on SIGUSR1 is ignored, so that the process lives to write its profile."""
+    stop = Profile.stop
+
+    def asked_while_stopping(profile: Profile) -> None:
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+        os.kill(os.getpid(), signal.SIGUSR1)
+        stop(profile)
+
+    monkeypatch.setattr(Profile, "stop", asked_while_stopping)
+    async with profiled(tmp_path / FILE_NAME):
+        pass
+    assert (tmp_path / FILE_NAME).exists()
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+    os.kill(os.getpid(), signal.SIGUSR1)
 
 
 async def test_a_line_a_minute(

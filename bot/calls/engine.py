@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Coroutine, Sequence
+from datetime import datetime
 from typing import Any
 
 from bot import orders
@@ -69,6 +70,12 @@ class Engine:
         """The number of calls that the bot is in, and of the users in them."""
         live = self._attendance.live.values()
         return len(live), sum(len(call.users) for call in live)
+
+    @property
+    def unwritten_since(self) -> datetime | None:
+        """Since when sound of a call that the bot is in waits to be written; None: it is in none."""
+        longest = max((call.unwritten for call in self._attendance.live.values()), default=None)
+        return None if longest is None else self._clock() - longest
 
     async def __call__(self, job: Job) -> None:
         await self.look(orders.KeepCalls.of(job).room_id)

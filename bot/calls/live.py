@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from bot.calls.legs import CLOSING_S, Legs
@@ -94,6 +94,12 @@ class LiveCall:
     def users(self) -> frozenset[UserId]:
         """The users who have a device in the call, as the machine knows it."""
         return frozenset(user for user, _ in self._session.peers)
+
+    @property
+    def unwritten(self) -> timedelta:
+        """The time for which sound of the call has waited to be written: a moment, unless something is wrong."""
+        since = self.rows.unwritten_since
+        return timedelta(seconds=0 if since is None else (self.now() - since) / SAMPLE_RATE)
 
     def now(self) -> Samples:
         """Return the present place on the clock of the call."""

@@ -67,6 +67,14 @@ class StemRows:
         self._notes: list[CallEvent | NotHeard | Heard] = []
         self._advances = self._keeps = False
         self._seen = recording.position
+        self._written_at: Samples | None = None  # when the sound so far of all open stems was written last
+
+    @property
+    def unwritten_since(self) -> Samples | None:
+        """The place on the clock of the call since which sound of it waits to be written; of a call that is written, a
+        moment ago. None: nothing was to be written yet."""
+        waits = [at for _, at in self._unopened.values()]
+        return min([*waits, *([] if self._written_at is None else [self._written_at])], default=None)
 
     def add(self, work: Work) -> None:
         """Have something else done in its order."""
@@ -166,6 +174,8 @@ class StemRows:
 
     def advance(self, now: Samples) -> None:
         """Write the sound that has come, and keep the windows that are complete."""
+        if self._written_at is None:
+            self._written_at = now
         if not self._advances:
             self._advances = self._disk.add(partial(self._advance, now))
 
@@ -174,6 +184,8 @@ class StemRows:
         with suppress(StoreError):  # what is not read while the database is away has not come yet
             self._seen = await self._position()
         await self._stems.write(now, self._seen)
+        if not self._stems.is_stuck:
+            self._written_at = now
         if not self._keeps:
             self._keeps = self._work.add(self._keep)
 

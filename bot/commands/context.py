@@ -25,6 +25,10 @@ CallsIn = Callable[[Connection, RoomId], Awaitable[Mapping[CallProtocol, bool | 
 of each whether the bot is shown in it by a sticky event, None: not known yet."""
 
 
+SecretOf = Callable[[Connection], Awaitable[bytes]]
+"""The secret of personal addresses, as a transaction sees it."""
+
+
 async def no_calls(_db: Connection, _room_id: RoomId) -> Mapping[CallProtocol, bool | None]:
     """Find no calls: for a program that was installed without what calls need."""
     return {}
@@ -82,7 +86,7 @@ class Context:
     asker: Asker
     position: Position
     settings: Settings
-    secret: bytes
+    secret: SecretOf
     now: datetime
     verbs: "Mapping[str, Verb]"
     command: EventId

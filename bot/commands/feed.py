@@ -92,8 +92,10 @@ async def keep_address(context: Context, room_id: RoomId, *, renew: bool = False
 async def _save_address(context: Context, room_id: RoomId, known: Listener | None, *, renew: bool) -> None:
     """Save the address. Renewals don't pile up: renewed again before the new address was sent, it stays the same."""
 
+    secret = await context.secret(context.db)
+
     def digest(generation: int) -> str:
-        return look_up_hash(token_for(context.secret, room_id, context.asker.user_id, generation))
+        return look_up_hash(token_for(secret, room_id, context.asker.user_id, generation))
 
     generation = 1 if known is None else known.generation
     next_generation = None if known is None else known.next_generation or (generation + 1 if renew else None)

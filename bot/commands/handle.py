@@ -12,7 +12,7 @@ from functools import partial
 
 from bot import facts, orders, topics
 from bot.commands import confirm, places, unknown
-from bot.commands.context import Action, CallsIn, Context, Said, ToConfirm, Verb, asker_of, no_calls
+from bot.commands.context import Action, CallsIn, Context, Said, SecretOf, ToConfirm, Verb, asker_of, no_calls
 from bot.commands.parse import IN, Heads, Words, after_head, parse, text_after
 from bot.commands.registry import VERBS
 from bot.commands.replies import general
@@ -62,7 +62,7 @@ class Commands:
         self,
         store: Store,
         settings: Settings,
-        secret: Callable[[], bytes],
+        secret: SecretOf,
         clock: Callable[[], datetime],
         *,
         apply: Apply,
@@ -186,7 +186,7 @@ class Commands:
             asker=asker,
             position=order.position,
             settings=self._settings,
-            secret=self._secret(),
+            secret=self._secret,
             now=self._clock(),
             verbs=VERBS,
             command=order.event_id,

@@ -26,7 +26,7 @@ async def _open(context: Context, *, source: StudioSource) -> str:
     refusal = await rights.refusal(db, room_id, user_id)
     if refusal is not None:
         return await _refused(context, refusal)
-    studio = await studio_for(db, room_id, user_id, source, context.secret, context.now)
+    studio = await studio_for(db, room_id, user_id, source, await context.secret(db), context.now)
     await jobs.add(db, orders.Direct.of_studio(studio).job(), context.now)
     return replies.is_coming(source, live=studio.state.is_on_air)
 

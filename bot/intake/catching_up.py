@@ -7,8 +7,9 @@ Policies are not in the room's history, as commands are not carried out a second
 can't even be read. What protects people is kept in the bot's account data (`bot.intake.kept_wishes`). And what the bot
 itself left in the room tells of some: its state event says what was switched off and made private since, and its edits
 of announcements say which recordings were deleted or lost a speaker, of those that are found again too. All of that
-counts in the safe direction only; of the rest the room is told. What was announced or handed back since is not said
-again.
+counts in the safe direction only, but for `retention`: the last rule holds where it is certain which that is, and the
+room is told anew before anything goes. Of the rest the room is told. What was announced or handed back since is not
+said again.
 """
 
 import asyncio
@@ -204,7 +205,7 @@ async def reopen(
 
 async def settle(db: Connection, room_id: RoomId, now: datetime) -> None:
     """Let a room that the backup does not know, and that is open from the start, record and publish no more than what
-    was kept of it says, once the room is there."""
+    was kept of it says, and keep it for as long, once the room is there."""
     room, wishes = await rooms.room(db, room_id), await kept_wishes.read(db, room_id)
     if room is None or room.behind is not None or wishes is None:
         return
@@ -212,6 +213,9 @@ async def settle(db: Connection, room_id: RoomId, now: datetime) -> None:
     said = kept_wishes.said(wishes)
     for kind in after.awaits_notice - own.recorded(said) if said is not None else ():
         after = _without(after, kind)
+    rule, words_here = _retention(said), await changes.newest_of_each(db, room_id, by_rules=False)
+    if rule is not None and "retention" not in words_here:  # else somebody has said one again
+        after = replace(after, retention=rule)
     await own_notes.forget_read(db, room_id)
     if after != room:
         await rooms.save_room(db, replace(after, changed_at=now))
@@ -261,12 +265,10 @@ async def _open(
 ) -> int:
     """Save a room that is no longer behind, let what was found again meet the wishes that were kept, hold back what
     retention has ended, and look at that again. Return how many recordings that are."""
-    said = said if said is not None else kept_wishes.said(wishes)
-    rule = own.retention(said) if said is not None else None
+    shown, kept = _retention(said), _retention(kept_wishes.said(wishes))
     await _meet(db, apply, room, after, wishes, now)
-    held = await _hold_ended(db, room, {room.retention, rule or room.retention}, limits, now)
-    if rule is not None and rule != room.retention.within(limits.max_days):
-        after = replace(after, retention=room.retention.or_longer(rule))
+    held = await _hold_ended(db, room, {rule for rule in (room.retention, shown, kept) if rule}, limits, now)
+    after = replace(after, retention=_last_rule(room.retention, shown, kept, limits.max_days))
     await rooms.save_room(db, replace(after, behind=None, changed_at=now))
     if private:
         await archive.close(db, await heirs.line(db, room.room_id))
@@ -278,6 +280,25 @@ async def _open(
     await jobs.add(db, orders.Expire(await heirs.present(db, room.room_id)).job(), now)
     log.info("caught up after a restore: room=%s", room.room_id)
     return held
+
+
+def _retention(said: Json | None) -> Retention | None:
+    return own.retention(said) if said is not None else None
+
+
+def _last_rule(backup: Retention, shown: Retention | None, kept: Retention | None, max_days: int | None) -> Retention:
+    """Return the rule that decides what is deleted from now on: the last one that was said, where that is certain.
+
+    It is `kept` in the bot's account data, unless the state event has `shown` another: the bot may have lost the power
+    to send that, or the account data may have failed. Then, and where only the state event tells, nothing goes that one
+    of these rules keeps. The state event shows the administrator's limit in place of a longer rule.
+    """
+    if kept is not None and (shown is None or kept.within(shown.days) == shown):
+        return kept
+    for told in (shown, kept):
+        if told is not None and told != backup.within(max_days):
+            backup = backup.or_longer(told)
+    return backup
 
 
 async def _meet(db: Connection, apply: Apply, room: Room, after: Room, wishes: Wishes | None, now: datetime) -> None:

@@ -32,6 +32,7 @@ class Probes:
     wishes_troubled_since: Callable[[], datetime | None] = lambda: None
     refused: Callable[[], bool] = lambda: False
     calls: Callable[[], tuple[int, int]] | None = None
+    unwritten_since: Callable[[], datetime | None] = lambda: None
     connections: Callable[[], tuple[int, int]] | None = None
     streams: Callable[[], int] | None = None
     media_away_since: Callable[[], datetime | None] = standing.away_since

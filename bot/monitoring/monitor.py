@@ -122,6 +122,7 @@ class Monitor:
             heard_at=heard_at,
             refused=self._probes.refused(),
             unkept_since=self._probes.wishes_troubled_since(),
+            unwritten_since=self._probes.unwritten_since(),
             unanswered_since=self._unanswered_since,
             media_away_since=self._probes.media_away_since(),
             free_bytes=self._free_bytes,

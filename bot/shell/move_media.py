@@ -35,8 +35,10 @@ async def move_media(settings: Settings, to: str) -> str:
             sys.stderr.write(f"not there as stored, so not moved: {one_line(store.blobs.relative(key))}\n")
     finally:
         await store.close()
-    if moved.wrong:
-        raise AircheckError(f"{moved.blobs} files are moved, and {len(moved.wrong)} could not be")
+    if moved.torn:
+        sys.stderr.write(f"{moved.torn} rows name no file any more, so none is moved for them: see `aircheck verify`\n")
+    if moved.wrong or moved.torn:
+        raise AircheckError(f"{moved.blobs} files are moved, and {len(moved.wrong) + moved.torn} could not be")
     then = "remove storage.media_url from the settings" if to == FOLDER else f"set storage.media_url to {to}"
     return f"moved {moved.blobs} files of {moved.bytes} bytes, and compared them: done, now {then}"
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from bot import orders
 from bot.errors import AircheckError
-from bot.keeper import are_too_many
+from bot.keeper import are_too_many, keeps_all
 from bot.log import one_line
 from bot.settings import Settings
 from bot.shell.handover import LOOK_EVERY_S, at_work, closing_store, first_try, shown
 from bot.shell.verifying import Cure, Fault, Verifying
-from storage import jobs
+from storage import archive, jobs
 from storage.records import BlobKey, JobKind, JobState
 from storage.store import Store
 
@@ -62,7 +62,9 @@ async def _mend(store: Store, faults: Sequence[Fault], named: int) -> None:
         except AircheckError as error:
             sys.stderr.write(f"not mended: {error.sentence}\n")
     unnamed = [fault.blob for fault in faults if fault.cure is Cure.FORGET and fault.blob is not None]
-    if are_too_many(len(unnamed), named):
+    if unnamed and (torn := await _torn_names(store)):
+        sys.stderr.write(f"not mended: {keeps_all(len(unnamed), torn)}\n")
+    elif are_too_many(len(unnamed), named):
         said = f"{len(unnamed)} files are in no row, {named} are: is this the right database? None is removed"
         sys.stderr.write(f"not mended: {said}\n")
     elif unnamed:
@@ -83,6 +85,17 @@ def _order_for(fault: Fault) -> orders.Order | None:
             case _:
                 return None
     return orders.MendRoom(fault.room) if fault.cure is Cure.MEND_ROOM and fault.room is not None else None
+
+
+async def _torn_names(store: Store) -> int:
+    """Count the rows that name no file by what should be one, once what can be made again is made."""
+    async with store.read() as db:
+        torn = await archive.torn_names(db)
+    if torn:
+        await _settled(store)
+        async with store.read() as db:
+            torn = await archive.torn_names(db)
+    return torn
 
 
 async def _remove(store: Store, blobs: Sequence[BlobKey]) -> None:

@@ -43,7 +43,15 @@ SILENT = frozenset({ChunkState.MISSING, ChunkState.REDACTED, ChunkState.WAITING_
 OF_RECORDINGS = frozenset({"recordings", "chunks", "episodes", "tracks", "cuts", "extents"})
 """Tables without whose rows no ledger can be laid out."""
 FROM_A_BACKUP = "bring it back from a backup, by its name"
-LOOKED_AT = {"_files": "files", "_missing": "missing files", "_recordings": "ledgers", "_stems": "stems"}
+KEEPS_ORPHANS = "no file without a row is removed while it is so"
+NAMELESS = "Restore a backup, delete the recording, or choose the cover again"
+LOOKED_AT = {
+    "_names": "names of files",
+    "_files": "files",
+    "_missing": "missing files",
+    "_recordings": "ledgers",
+    "_stems": "stems",
+}
 
 
 class Cure(Enum):
@@ -83,7 +91,7 @@ class Verifying:
         for row in torn:
             yield _of_torn(row)
         whole = not any(row.table in OF_RECORDINGS for row in torn)
-        for part in (self._files, self._missing, *([self._recordings] if whole else []), self._stems):
+        for part in (self._names, self._files, self._missing, *([self._recordings] if whole else []), self._stems):
             try:
                 async for fault in part():
                     yield fault
@@ -96,6 +104,13 @@ class Verifying:
 
     async def _torn(self) -> list[Torn]:
         return [row async for row in checking.torn(self._store)]
+
+    async def _names(self) -> AsyncIterator[Fault]:
+        """Look for rows that name a file by what is no name of one."""
+        async with self._store.read() as db:
+            found = await checking.torn_names(db)
+        for use, key in found:
+            yield _of_name(use, key)
 
     # ---- files
 
@@ -225,6 +240,15 @@ def _of_file(use: Use, said: str) -> Fault:
     if use.recording is not None:
         return Fault(sentence, Cure.MEND, recording=use.recording, blob=use.blob)
     return Fault(sentence, Cure.MEND_ROOM, room=use.room, blob=use.blob)
+
+
+def _of_name(use: Use, key: Sequence[object]) -> Fault:
+    """Return the fault of a row that names no file. What is made of others is made again, under a name of its own."""
+    sentence = f"{use.what} is not the name of a file: {', '.join(map(str, key))}; {KEEPS_ORPHANS}"
+    if use.is_last or use.table == "chunks":
+        return Fault(f"{sentence}. {NAMELESS}", recording=use.recording, room=use.room)
+    cure = Cure.MEND if use.recording is not None else Cure.MEND_ROOM
+    return Fault(sentence, cure, recording=use.recording, room=use.room)
 
 
 def _of_deleted(recording: Recording, chunks: Sequence[Chunk], episode: Episode | None) -> list[Fault]:

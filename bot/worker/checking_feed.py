@@ -82,7 +82,8 @@ class CheckingFeed:
             if podcast.visibility is Visibility.PUBLIC:
                 return public_shelf(self._base, podcast.key).feed, False
             listener = await rooms.listener(db, line[0], order.asker)
-        if listener is None:
-            return None, True
-        token = token_for(self._store.secret(), line[0], order.asker, listener.generation)
+            if listener is None:
+                return None, True
+            secret = await self._store.secret.within(db)
+        token = token_for(secret, line[0], order.asker, listener.generation)
         return personal_shelf(self._base, token).feed, True

@@ -1,6 +1,6 @@
 """Messages to one user, in their direct chat: personal addresses, those of studios, and warnings to administrators."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from bot import facts, orders, words
@@ -14,12 +14,13 @@ from bot.studio import rights
 from bot.worker.chats import Chats
 from bot.worker.notices import notice
 from storage import heirs, rooms, studios
+from storage.database import Connection
 from storage.records import Job, JobId, Listener, RoomId, Studio, StudioId, StudioSource, StudioState, UserId
 from storage.store import Store
 
-PersonalAddresses = Callable[[RoomId, UserId, int], tuple[str, str]]
+PersonalAddresses = Callable[[Connection, RoomId, UserId, int], Awaitable[tuple[str, str]]]
 """The addresses (feed, page) of a room, a user and a generation."""
-StudioToken = Callable[[Studio], str]
+StudioToken = Callable[[Connection, Studio], Awaitable[str]]
 """The token of a studio, which its row does not hold."""
 
 
@@ -76,12 +77,17 @@ class Directs:
         """Send the address of a studio, while it can be used. Raises GiveUp for any other."""
         async with self._store.read() as db:
             studio = await studios.get(db, studio_id)
-            if studio is None or not self._is_good(studio) or await rights.refusal(db, studio.room_id, studio.user_id):
+            token = await self._studio_token(db, studio) if studio is not None else ""
+            if (
+                studio is None
+                or not self._is_good(studio, token)
+                or await rights.refusal(db, studio.room_id, studio.user_id)
+            ):
                 room = studio.room_id if studio else None
                 raise GiveUp("the studio has ended before its address was sent", reason="ended", room=room)
             name = facts.room_name(await rooms.state(db, studio.room_id, ROOM_NAME))
             language = await rooms.language(db, studio.room_id)
-        token, live = self._studio_token(studio), studio.state.is_on_air
+        live = studio.state.is_on_air
         with speaking(language):
             if studio.source is StudioSource.CLIENT:
                 body = words.studio_source(room_name=name, web=self._web, token=token, live=live)
@@ -89,11 +95,11 @@ class Directs:
                 body = words.studio_address(room_name=name, page=studio_page(self._web, token), live=live)
         await self._sending.send(chat, MESSAGE, notice(body), txn_id=greeting.transaction(job_id))
 
-    def _is_good(self, studio: Studio) -> bool:
+    def _is_good(self, studio: Studio, token: str) -> bool:
         """Return whether a studio is not over, and known by the token that it has now."""
         expired = studio.state is StudioState.WAITING and self._clock() >= studio.expires_at
         ended = studio.state is StudioState.OVER or expired
-        return not ended and studio.token_sha256 == look_up_hash(self._studio_token(studio))
+        return not ended and studio.token_sha256 == look_up_hash(token)
 
     async def _listener(self, user_id: UserId, room_id: RoomId) -> Listener:
         """Read the row of a listener who is a member. Raises GiveUp for anybody else."""
@@ -110,6 +116,6 @@ class Directs:
             present = await heirs.present(db, listener.room_id)
             name = await rooms.state(db, present, ROOM_NAME)
             language = await rooms.language(db, present)
-        feed, page = self._addresses(listener.room_id, listener.user_id, generation)
+            feed, page = await self._addresses(db, listener.room_id, listener.user_id, generation)
         with speaking(language):
             return words.direct_address(room_name=facts.room_name(name), feed=feed, page=page, prefix=self._prefix)

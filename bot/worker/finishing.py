@@ -203,12 +203,13 @@ class Finishing:
         )
 
     async def _own_picture(self, recording: Recording) -> bytes | None:
-        """Return a recording's own cover in the size of tags; None where it has none, or its file is gone."""
+        """Return a recording's own cover in the size of tags; None without one, or if its file is gone or damaged."""
         if recording.cover is None:
             return None
         try:
             return await self._picture(recording.cover)
-        except FileNotFoundError:
+        except OSError as error:  # the episode does not wait for its picture
+            log.warning("cover left out: recording=%s (%s)", recording.code, type(error).__name__)
             return None
 
     async def _picture(self, cover: BlobKey) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 
@@ -12,6 +13,7 @@ from bot.event_types import WISHES
 from bot.intake import catching_up, kept_wishes
 from bot.intake import sealed_wishes as notes
 from bot.intake.kept_wishes import Apply
+from bot.intake.sealed_wishes import Wishes
 from bot.matrix.sending import Sending
 from storage import jobs, rooms
 from storage import kept_wishes as own
@@ -82,7 +84,7 @@ class KeepingWishes:
                 return  # once it is open it is ordered again
             wishes, key = await kept_wishes.gather(db, room_id), await own.key(db)
             written = await own.written(db, room_id)
-        digest = sha256(notes.to_bytes(wishes)).hexdigest()
+        digest = _digest(wishes)
         if key is None or written == digest or (written is None and wishes == notes.Wishes()):
             return
         content = notes.seal(key, self._us, room_id, wishes)
@@ -154,5 +156,11 @@ class KeepingWishes:
                 log.warning("the wishes kept before the backup can't be read: room=%s", room_id or "all")
             async with self._store.write() as db:
                 if await own.is_unread(db, room_id):
+                    if wishes is not None and _digest(wishes) == await own.written(db, room_id):
+                        wishes = replace(wishes, retention=None)  # of before the backup, whose rule may be newer
                     await kept_wishes.take(db, self._apply, room_id, wishes, self._clock())
         self._reading.pop(room_id, None)
+
+
+def _digest(wishes: Wishes) -> str:
+    return sha256(notes.to_bytes(wishes)).hexdigest()

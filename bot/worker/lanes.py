@@ -6,7 +6,8 @@ recording.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -119,23 +120,66 @@ class _Running:
             self._changed.set()
 
 
-class _Outlook:
-    """The times at which jobs are due, looked up once after each commit that wrote jobs, for all lanes together."""
+@dataclass(slots=True)
+class _Asleep:
+    """A lane that waits: what it knew when it fell asleep."""
 
-    def __init__(self, store: Store) -> None:
+    kinds: Collection[JobKind]
+    changed: asyncio.Event
+    due: datetime | None = None  # its first job, by the outlook
+    picky: bool = False  # it passes by jobs, so that the outlook does not know which one is its first
+
+
+class _Outlook:
+    """The times at which jobs are due, looked up once after each commit that wrote jobs, for all lanes together. Of the
+    lanes only those are woken for which a commit changed something: there are 25, and a chunk makes ten commits."""
+
+    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
         self._store = store
+        self._clock = clock
         self._looking = asyncio.Lock()
         self._after = -1  # the commit after which the times were looked up
         self._due: Mapping[JobKind, datetime] = {}
+        self._asleep: list[_Asleep] = []
 
-    async def of(self, kinds: Collection[JobKind]) -> datetime | None:
-        """Return when the first job of these kinds is due. Raises StoreError."""
+    @contextmanager
+    def lane(self, lane: Lane) -> Iterator[_Asleep]:
+        """Wake this lane from now on."""
+        asleep = _Asleep(lane.kinds, asyncio.Event())
+        self._asleep.append(asleep)
+        try:
+            yield asleep
+        finally:
+            self._asleep.remove(asleep)
+
+    async def of(self, lane: _Asleep) -> datetime | None:
+        """Return when the first job of a lane is due. Raises StoreError."""
+        await self._look()
+        lane.due = self._first(lane.kinds)
+        return lane.due
+
+    async def wake(self) -> None:
+        """Wake the lanes for which there is news, after a commit. Raises StoreError."""
+        await self._look()
+        now = self._clock()
+        for lane in self._asleep:
+            due = self._first(lane.kinds)
+            if lane.picky or due != lane.due or (due is not None and due <= now):
+                lane.changed.set()
+
+    def wake_all(self) -> None:
+        for lane in self._asleep:
+            lane.changed.set()
+
+    async def _look(self) -> None:
         async with self._looking:
             after = self._store.changes.of("jobs")
             if self._after != after:
                 async with self._store.read() as db:
                     self._due = await jobs.next_of_each(db)
                 self._after = after
+
+    def _first(self, kinds: Collection[JobKind]) -> datetime | None:
         return min((self._due[kind] for kind in kinds if kind in self._due), default=None)
 
     def forget(self) -> None:
@@ -172,7 +216,7 @@ class Worker:
         self._lanes: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._latest = clock()
-        self._outlook = _Outlook(store)
+        self._outlook = _Outlook(store, clock)
         self._stopping = asyncio.Event()
         self._attempts = Attempts(store, handlers, clock, self._stopping)
 
@@ -191,11 +235,13 @@ class Worker:
                 log.info("jobs resumed after the last process: %d", left)
         lanes = LANES if self._beside is None else self._beside.lanes
         self._lanes = [asyncio.create_task(self._lane(lane), name=f"lane {lane.name}") for lane in lanes]
+        self._lanes.append(asyncio.create_task(self._wake_lanes(), name="wake lanes"))
 
     async def stop(self, grace_s: float) -> None:
         """Start no new jobs; cancel jobs that still run after `grace_s` seconds. The next start runs them again."""
         self._stopping.set()
         self._store.changes.notify()
+        self._outlook.wake_all()
         await asyncio.gather(*self._lanes)
         if self._running:
             await asyncio.wait(self._running, timeout=grace_s)
@@ -203,16 +249,32 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
+    async def _wake_lanes(self) -> None:
+        """Wake lanes after commits until the stop, and then all of them."""
+        with self._store.changes.subscribe() as committed:
+            while not self._stopping.is_set():
+                committed.clear()
+                try:
+                    await self._heed_the_clock()
+                    await self._outlook.wake()
+                except StoreError:
+                    self._outlook.wake_all()  # each says what it waits for, and tries again
+                if not self._stopping.is_set():
+                    await committed.wait()
+        self._outlook.wake_all()
+
     async def _lane(self, lane: Lane) -> None:
         served: set[str] = set()
         trouble, tries = "", 0
-        with self._store.changes.subscribe() as changed:
+        with self._outlook.lane(lane) as asleep:
+            changed = asleep.changed
             running = _Running(lane, changed)
             while not self._stopping.is_set():
                 changed.clear()
                 try:
                     full = running.full_turns()
-                    due = await self._due(lane, full) if running.has_room else None
+                    asleep.picky = bool(full)
+                    due = await self._due(asleep, full) if running.has_room else None
                     if due is None or due > self._clock():
                         await self._wait(changed, due)
                         continue
@@ -238,10 +300,10 @@ class Worker:
             async with self._store.write() as db:
                 await jobs.set_back(db, before, now)
 
-    async def _due(self, lane: Lane, full: Collection[str]) -> datetime | None:
+    async def _due(self, lane: _Asleep, full: Collection[str]) -> datetime | None:
         await self._heed_the_clock()
         if not full:
-            return await self._outlook.of(lane.kinds)
+            return await self._outlook.of(lane)
         async with self._store.read() as db:
             return await jobs.next_due(db, lane.kinds, full)
 

@@ -21,6 +21,11 @@ NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.EMLINK)
 """The errors of file systems on which a file can't have a second name."""
 
 
+LONGEST_NAME = 64
+NOWHERE = "torn-name"
+"""The name in the folder of blobs that no file has."""
+
+
 class Rows(Protocol):
     """The rows of a store."""
 
@@ -86,7 +91,10 @@ class Folder:
         return f"{self.directory.name}/{key[:2]}/{key}"
 
     def path(self, key: BlobKey) -> Path:
-        return self.directory / key[:2] / key
+        """Return the place of a blob. A torn name in a row can be anything, also a way out of the folder: there is no
+        file where it leads."""
+        is_name = key.isascii() and key.isalnum() and len(key) <= LONGEST_NAME
+        return self.directory / key[:2] / key if is_name else self.directory / NOWHERE
 
     def part(self, name: str) -> Path:
         return self.scratch / name

@@ -22,11 +22,13 @@ Shown = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The outcome. `wrong`: the blobs that are gone, or not as they were stored, where they were."""
+    """The outcome. `wrong`: the blobs that are gone, or not as they were stored, where they were; `torn`: the rows that
+    name none by what should be a name, whose files stay where they were."""
 
     blobs: int
     bytes: int
     wrong: tuple[BlobKey, ...]
+    torn: int = 0
 
 
 async def move(store: Store, target: Place, shown: Shown = lambda *_: None) -> Moved:
@@ -39,7 +41,8 @@ async def move(store: Store, target: Place, shown: Shown = lambda *_: None) -> M
 
         await held.hold(store, there)
     async with store.read() as db:
-        named = union(*(select(column).where(column.is_not(None)) for column in archive.NAMED))
+        named = union(*(select(column).where(~archive.is_torn(column)) for column in archive.NAMED))
+        torn = await archive.torn_names(db)
         keys = sorted(map(BlobKey, (await db.execute(named)).scalars()))
     size, wrong = 0, []
     for number, key in enumerate(keys, start=1):
@@ -48,7 +51,7 @@ async def move(store: Store, target: Place, shown: Shown = lambda *_: None) -> M
             wrong.append(key)
         size += moved or 0
         shown(number, len(keys))
-    return Moved(len(keys) - len(wrong), size, tuple(wrong))
+    return Moved(len(keys) - len(wrong), size, tuple(wrong), torn)
 
 
 async def _move(store: Store, here: Blobs, there: Blobs, key: BlobKey) -> int | None:

@@ -185,6 +185,8 @@ class S3Blobs:
                 return copy.open("rb")
             except FileNotFoundError:
                 pass  # it made room for others
+        if not is_key(key):
+            raise FileNotFoundError(key)
         path = self.bucket.path(key)
 
         def read_range(start: int, count: int) -> bytes:
@@ -224,6 +226,8 @@ class S3Blobs:
 
     async def _range(self, key: BlobKey, start: int, end: int) -> tuple[bytes, There]:
         """Read a range, which may reach beyond the end. Raises FileNotFoundError."""
+        if not is_key(key):
+            raise FileNotFoundError(key)  # a torn name in a row
         with told():
             try:
                 answer = await obstore.get_async(self.objects, self.bucket.path(key), options={"range": (start, end)})
@@ -328,7 +332,7 @@ class S3Blobs:
     # ---- removal and listing
 
     async def forget(self, keys: Sequence[BlobKey]) -> list[BlobKey]:
-        token = secrets.token_hex(16)
+        token, keys = secrets.token_hex(16), [key for key in keys if is_key(key)]  # a torn name is that of no object
         async with self._rows.write() as db:
             needed = await archive.referenced(db, keys)
             gone = [key for key in keys if key not in needed]
@@ -345,6 +349,8 @@ class S3Blobs:
 
     async def discard(self, key: BlobKey) -> None:
         token = secrets.token_hex(16)
+        if not is_key(key):
+            return
         async with self._rows.write() as db:
             if await marks.of(db, [key]):
                 return  # an upload replaces it, or a removal is under way

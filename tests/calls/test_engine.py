@@ -25,6 +25,7 @@ from storage.records import (
     RoomId,
     UserId,
 )
+from storage.stem_files import GrowingFile
 from tests.calls.stage import YAN, ZOE, Stage
 from tests.world import ALICE, ROOM, World
 
@@ -80,6 +81,40 @@ async def test_a_call_is_recorded_from_its_notice_to_its_end(stage: Stage) -> No
     assert isinstance(stage.sent[-1].message, HungUp)
     async with stage.store.read() as db:
         assert lay_out(recording, await archive.chunks(db, recording.id)).sounds
+
+
+async def test_since_when_a_call_is_not_written_is_known(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for which nothing was written of a call grows while that fails, and is over with the next sound that is
+    on the disk."""
+    assert stage.engine.unwritten_since is None
+    await stage.call()
+    await stage.enter(ZOE)
+    leg = await stage.connect(ZOE)
+
+    async def unwritten_s() -> float:
+        """Let the call write, as it does each second, and return for how long it could not."""
+        assert stage.live is not None
+        leg.speak(1)
+        await stage.pass_by(1)
+        stage.live.rows.advance(stage.live.now())
+        await stage.live.rows.done()
+        since = stage.engine.unwritten_since
+        assert since is not None
+        return round((stage.world.clock() - since).total_seconds(), 2)
+
+    assert await unwritten_s() == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(GrowingFile, "add", _full)
+        assert await unwritten_s() == 1
+        stage.world.clock.pass_by(60)
+        assert await unwritten_s() == 62
+    assert await unwritten_s() == 0
+    await stage.call(terminated=True)
+    assert stage.engine.unwritten_since is None
+
+
+def _full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
 
 
 async def test_nothing_is_shown_before_the_notice_is_in_the_room(stage: Stage) -> None:

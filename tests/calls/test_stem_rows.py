@@ -165,3 +165,47 @@ async def test_sound_waits_for_no_connection(studio: Studio, rows: Rows) -> None
     assert file.stat().st_size > 500
     closing.set_result(None)
     await rows.done()
+
+
+def broken(*_: Any) -> NoReturn:
+    raise RuntimeError("a bug")
+
+
+async def test_sound_that_waits_is_told(studio: Studio, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While all sound is written, the place since which it waits goes with the call's clock; it stands still where a
+    stem is not opened or not written, whatever the reason, and goes on when it is."""
+    begun = rows.unwritten_since
+    assert begun is None
+    rows.open(FIRST, ANN, Samples(0))
+    for now in (S, 2 * S):
+        rows.speak(FIRST, now - S, now)
+        rows.advance(Samples(now))
+        await rows.done()
+        assert rows.unwritten_since == now
+    with monkeypatch.context() as patched:
+        patched.setattr(GrowingFile, "add", full)
+        rows.speak(FIRST, 2 * S, 3 * S)
+        rows.advance(Samples(3 * S))
+        await rows.done()
+        assert rows.unwritten_since == 2 * S
+    rows.advance(Samples(4 * S))
+    await rows.done()
+    assert rows.unwritten_since == 4 * S
+    with monkeypatch.context() as patched:
+        patched.setattr(type(studio.call), "write", broken)
+        rows.advance(Samples(5 * S))
+        await rows.done()
+        assert rows.unwritten_since == 4 * S
+    with monkeypatch.context() as patched:
+        patched.setattr(StemFiles, "create", broken)
+        rows.open(SECOND, BEN, Samples(6 * S))
+        await rows.done()
+    rows.advance(Samples(7 * S))
+    await rows.done()
+    assert rows.unwritten_since == 6 * S
+    rows.hang_up(SECOND, 8 * S)
+    rows.advance(Samples(9 * S))
+    await rows.done()
+    assert rows.unwritten_since == 9 * S
+    rows.finish(LeftBy.ENDED, Samples(9 * S))
+    await rows.done()

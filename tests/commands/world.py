@@ -37,7 +37,7 @@ from storage.records import (
 )
 from storage.store import Store
 from tests.clock import Clock
-from tests.factories import a_chunk, a_recording, a_room
+from tests.factories import a_chunk, a_recording, a_room, always
 
 ROOM = RoomId("!r:hs")
 BOT = UserId("@bot:hs")
@@ -61,6 +61,7 @@ class World:
         self.clock = Clock()
         self.feeds = FeedsSettings()
         self.retention = RetentionSettings()
+        self.secret = always(SECRET)
         self.going_on: dict[CallProtocol, bool | None] = {}
         self._count = itertools.count(100)
 
@@ -153,7 +154,7 @@ class World:
     async def handle(self, job: Job) -> None:
         recorder = Recorder(self.store, Limits(60, 1800, 14400, 21600, 1 << 20), self.clock)
         commands = Commands(
-            self.store, self.settings, lambda: SECRET, self.clock, apply=recorder.apply, calls_in=self._calls
+            self.store, self.settings, self.secret, self.clock, apply=recorder.apply, calls_in=self._calls
         )
         await (commands.confirm if job.kind == orders.Confirm.kind else commands)(job)
 

@@ -43,7 +43,7 @@ class World(whole.World):
         super()._complete()
         bot, said, clock = self.bot, cast("Sending", self.said), self.clock
         apply, handlers = bot.recorder.apply, bot.handlers
-        commands = Commands(bot.store, bot.settings, lambda: bot.store.secret(), clock, apply=apply)
+        commands = Commands(bot.store, bot.settings, lambda db: bot.store.secret.within(db), clock, apply=apply)
         for kind in orders.KINDS:
             handlers.setdefault(kind, self._nothing)
         handlers[orders.Command.kind] = commands

@@ -11,7 +11,8 @@ import pytest
 from bot import orders
 from bot.errors import GiveUp, TryLater
 from bot.event_types import DISCLOSURE
-from bot.intake import arrival, catching_up
+from bot.intake import arrival, catching_up, sealed_wishes
+from bot.intake.sealed_wishes import Wishes
 from bot.settings import validate
 from bot.web.access import Claim, Family, Verdict, decide
 from bot.worker.catching_up import CatchingUp
@@ -355,8 +356,45 @@ async def test_a_room_that_the_bot_is_back_in_compares_each_recording(store: Sto
 async def test_the_shorter_rule_hides_and_the_longer_one_deletes(
     store: Store, said_rule: str, kept_for: int | None, held_ages: list[int]
 ) -> None:
-    """A recording that either rule has ended, of before or after the backup, waits for approval. The longer one
-    deletes, after the room was told anew; while a room is behind neither does."""
+    """A recording that either rule has ended, of before or after the backup, waits for approval. Where the state event
+    alone tells of the later rule, which may be an old one, the longer one deletes, after the room was told anew; while
+    a room is behind neither does."""
+    await begin_with_rule(store)
+    await catch_up(store, said(records=EVERYTHING, visibility="public", retention=said_rule))
+    assert (await room_of(store)).retention == Retention(days=kept_for)
+    await ended_are_held(store, held_ages)
+
+
+@pytest.mark.parametrize(
+    ("kept_rule", "said_rule", "rule", "held_ages"),
+    [
+        ("10 days", "10 days", Retention(days=10), [20, 40]),  # shorter
+        ("10 days", None, Retention(days=10), [20, 40]),  # without a state event
+        ("90 days", "90 days", Retention(days=90), [40]),  # longer
+        ("forever", "60 days", Retention(), [40]),  # within the administrator's limit of then
+        ("5 episodes", "5 episodes", Retention(episodes=5), [40]),
+        ("10 days", "90 days", Retention(days=90), [20, 40]),  # one of the two is older: nobody knows which
+        ("5 episodes", "10 days", Retention(), [20, 40]),
+    ],
+)
+async def test_the_last_rule_holds_where_it_is_certain(
+    store: Store, kept_rule: str, said_rule: str | None, rule: Retention, held_ages: list[int]
+) -> None:
+    """A rule that was said since the backup, shorter or longer, holds as the bot kept it in its account data; where the
+    state event says another one, nothing is deleted that one of them keeps. The room is told anew first, in any
+    case."""
+    await begin_with_rule(store)
+    wishes = Wishes(records=tuple(EVERYTHING), visibility="public", retention=kept_rule)
+    async with store.write() as db:
+        await kept_wishes.note_read(db, ROOM, sealed_wishes.to_bytes(wishes).decode())
+    shown = [said(records=EVERYTHING, visibility="public", retention=said_rule)] if said_rule else []
+    await catch_up(store, *shown)
+    assert (await room_of(store)).retention == rule
+    await ended_are_held(store, held_ages)
+
+
+async def begin_with_rule(store: Store) -> None:
+    """Restore a room that keeps recordings for 30 days, with two old ones of which it was told, and look at them."""
     old = [
         a_recording(
             event_id=EventId(f"${age}"),
@@ -374,8 +412,10 @@ async def test_the_shorter_rule_hides_and_the_longer_one_deletes(
         row = await jobs.find(db, expire.name)
     assert row is not None
     await Expiring(store, SETTINGS, apply=no_deletion, clock=lambda: NOW)(row)
-    await catch_up(store, said(records=EVERYTHING, visibility="public", retention=said_rule))
-    assert (await room_of(store)).retention == Retention(days=kept_for)
+
+
+async def ended_are_held(store: Store, held_ages: list[int]) -> None:
+    """Compare which recordings are held, of how many days; the room is to be told anew of all."""
     async with store.read() as db:
         held = [each for each in await archive.recordings(db, ROOM) if each.unreviewed]
         notices = [orders.Notice.of(job) for job in await jobs.unfinished(db, orders.Notice.kind)]

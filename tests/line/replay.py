@@ -62,6 +62,7 @@ from storage.records import (
 from storage.store import Store
 from tests.blobs import folder_of
 from tests.clock import Clock
+from tests.factories import always
 from tests.lab import DATA
 from tests.matrix.stub import Stub
 from tests.world import asks_in_vain
@@ -245,7 +246,7 @@ class Replay:
             orders.KeepWishes.kind: self._nothing,
             orders.Pin.kind: self._nothing,
             orders.React.kind: self._nothing,
-            orders.Command.kind: Commands(self.store, self.settings, lambda: SECRET, clock, apply=apply),
+            orders.Command.kind: Commands(self.store, self.settings, always(SECRET), clock, apply=apply),
         }
 
     async def _download(self, source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:

@@ -173,10 +173,13 @@ async def test_what_members_and_moderators_do_to_a_call(world: Worlds, person: P
             assert recording.state is RecordingState.LIVE
             assert {stem.user_id for stem in recording.stems if stem.left is not None} == {zoe.user_id}
             await aaron.say(room, "!aircheck record calls off")
-            recording = await is_so(store, room, lambda recording: recording.state.is_decided)
+            recording = await is_so(
+                store,
+                room,
+                lambda recording: recording.state.is_decided and all(stem.left is not None for stem in recording.stems),
+            )
             await asyncio.wait_for(one.hung_up.wait(), 60)
         assert recording.ended_by is EndedBy.SWITCHED_OFF
-        assert all(stem.left is not None for stem in recording.stems)
 
 
 async def test_a_crash_in_a_call(world: Worlds, person: People, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from storage.backup_folder import BackupFolder, Manifest
 from storage.blobs import s3
 from storage.errors import BackupError, MediaHeldError, StoreError
 from storage.records import Behind, BlobKey, EventId, Listener, Position, RecordingId, StudioState
+from storage.secret import NAME
 from storage.store import Store
 from storage.tables import secrets
 from tests.blobs import add_bytes, folder_of
@@ -129,6 +130,23 @@ async def add_room_key(settings: Settings) -> str:
     keys.olm.create_group_session("c" * 43, "e" * 43, ROOM, outbound.session_id, outbound.session_key.to_base64())
     keys.close()
     return outbound.session_id
+
+
+async def test_a_torn_name_keeps_the_file_in_the_backup(store: Store, settings: Settings, tmp_path: Path) -> None:
+    """While a row names no file by what should be a name, a backup removes no file of the one before, and says so."""
+    folder = tmp_path / "backup"
+    await backing_up.backup(settings, folder)
+    async with store.write() as db:
+        chunk = await archive.chunk_of_event(db, EventId("$kept"))
+        assert chunk is not None
+        await archive.save_chunks(db, [replace(chunk, blob=BlobKey("torn"))])
+    with pytest.raises(AircheckError, match="1 rows name no file any more, so none that they may mean was removed"):
+        await backing_up.backup(settings, folder)
+    assert BackupFolder(folder).path(key_of(KEPT)).read_bytes() == KEPT
+    async with store.write() as db:
+        await archive.save_chunks(db, [replace(chunk, blob=None)])
+    assert "1 removed" in await backing_up.backup(settings, folder)
+    assert not BackupFolder(folder).path(key_of(KEPT)).exists()
 
 
 async def test_a_backup_becomes_the_same_store(store: Store, settings: Settings, tmp_path: Path) -> None:
@@ -432,6 +450,24 @@ async def test_no_studio_outlives_a_restore(store: Store, settings: Settings, tm
     async with await_closed(await Store.own(again.storage.place)) as restored, restored.read() as db:
         assert await studios.open_in(db) == ()
         assert await journal.position_of(db, events.change_id(live, 1)) is not None
+
+
+async def test_a_backup_holds_the_secret_that_was_renewed_meanwhile(
+    tmp_path: Path, postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Renewed by the bot while the backup is made, as after a leak: the old secret is not brought back with it."""
+    settings = settings_of(tmp_path / "data", await postgresql.new())
+    async with await_closed(await Store.own(settings.storage.place)) as store:
+        take = snapshot.take
+
+        async def renewed_after(of: Store, file: Path) -> None:
+            await take(of, file)
+            await store.secret.replace()
+
+        monkeypatch.setattr(snapshot, "take", renewed_after)
+        await backing_up.backup(settings, tmp_path / "backup")
+        (held,) = (tmp_path / "backup" / "generations").glob(f"*/{NAME}")
+        assert held.read_bytes() == store.secret()
 
 
 async def test_an_archive_in_a_server_becomes_one_again(tmp_path: Path, postgresql: Server) -> None:

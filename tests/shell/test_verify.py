@@ -269,6 +269,46 @@ async def test_a_file_that_no_row_names_is_removed(world: World, capsys: pytest.
     assert stray.exists()
 
 
+@pytest.mark.parametrize("named", ["episodes.blob", "extents.blob", "rooms.cover", "portraits.blob"])
+async def test_a_torn_name_of_what_can_be_made_again_is_mended(
+    world: World, capsys: pytest.CaptureFixture[str], named: str
+) -> None:
+    """A row that names no file by what should be a name is a fault; an episode and a picture are made again, and then
+    files that no row names go."""
+    add_bytes(world.store, b"orphan", key := BlobKey(hashlib.sha256(b"orphan").hexdigest()))
+    table, column = named.split(".")
+    await tear(world, table, column)
+    said = await faults_of(world, capsys)
+    assert any(line.startswith(f"{named} is not the name of a file: ") for line in said)
+    assert await faults_of(world, capsys, repair=True) == []
+    assert not folder_of(world.store).path(key).exists()
+
+
+@pytest.mark.parametrize("torn", ["", "..", "A" * 64])
+async def test_a_torn_name_keeps_files_without_a_row(
+    world: World, capsys: pytest.CaptureFixture[str], torn: str
+) -> None:
+    """The file of a chunk whose row names none any more stays, and so does every other that no row names: a repair says
+    so in one line."""
+    add_bytes(world.store, b"orphan", key := BlobKey(hashlib.sha256(b"orphan").hexdigest()))
+    chunk_key = await the_chunk(world)
+    await tear(world, "chunks", "blob", torn, "blob = :blob", blob=chunk_key)
+    assert await verifying.verify(world.settings, repair=True)
+    said = capsys.readouterr()
+    (line,) = [line for line in said.out.splitlines() if line.startswith("chunks.blob is not the name of a file: ")]
+    assert "no file without a row is removed while it is so" in line
+    assert (
+        "not mended: no file is removed: 2 are in no row, and any may be meant by the torn names in 1 rows" in said.err
+    )
+    assert {key, chunk_key} <= {*world.files()}
+
+
+async def tear(world: World, table: str, column: str, torn: str = "torn", where: str = "1 = 1", **more: object) -> None:
+    statement = text(f"UPDATE {table} SET {column} = :torn WHERE {where}")  # noqa: S608
+    async with world.store.write() as db:
+        assert (await db.execute(statement, {"torn": torn, **more})).rowcount
+
+
 async def test_too_many_files_without_a_row_are_left(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,24 @@ async def test_a_missing_blob_is_told_from_one_that_cannot_be_had(blobs: Blobs) 
         blobs.open(KEY)
 
 
+@pytest.mark.parametrize("torn", ["", ".", "..", f"../{KEY}", f"{KEY[:2]}/..", f"{KEY}0", "é" * 64, "\0" * 64])
+async def test_a_torn_name_is_that_of_no_blob(store: Store, blobs: Blobs, torn: str) -> None:
+    """Whatever stands in a row in place of a name leads to no file, in the store's folder or out of it, and can be
+    forgotten."""
+    await add(store)
+    name = BlobKey(torn)
+    assert await blobs.size(name) is None
+    assert not await blobs.is_whole(name)
+    with pytest.raises(FileNotFoundError):
+        await blobs.read(name)
+    with pytest.raises(FileNotFoundError):
+        blobs.open(name)
+    await blobs.discard(name)
+    if "\0" not in torn:  # which PostgreSQL takes in no text
+        await blobs.forget([name])
+    assert await blobs.is_whole(KEY)
+
+
 async def test_what_no_row_names_is_forgotten_and_nothing_else(store: Store, blobs: Blobs) -> None:
     """Forgetting spares what a row names, and can be done again."""
     await add(store)

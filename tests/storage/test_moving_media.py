@@ -90,3 +90,19 @@ async def test_the_check_tries_the_bucket(bucket: TestBucket, tmp_path: Path) ->
         proxy.always = refused(403, "SignatureDoesNotMatch")
         assert "the secret key is not that of the access key" in await said(bucket.url(proxy.endpoint))
     assert await check_media(settings_with()) is None
+
+
+async def test_a_torn_name_is_no_file_that_moves(
+    bucket: TestBucket, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row that names no file by what should be a name is said, and the others' files move."""
+    place = Place(tmp_path / "data")
+    await filled(place)
+    store = await Store.own(place)
+    async with store.write() as db:
+        await rooms.save_room(db, a_room(RoomId("!torn:hs"), cover=BlobKey("../../torn")))
+    await store.close()
+    with pytest.raises(AircheckError, match="3 files are moved, and 1 could not be"):
+        await move_media(settings_with(storage={"directory": str(tmp_path / "data")}), bucket.url())
+    assert "1 rows name no file any more" in capsys.readouterr().err
+    assert bucket.blobs() == KEYS

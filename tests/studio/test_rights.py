@@ -23,6 +23,7 @@ from storage import archive, jobs, studios
 from storage.place import Place
 from storage.records import Json, RecordingState, Studio, StudioId, StudioSource, StudioState, UserId
 from tests import world as core
+from tests.factories import always
 from tests.world import ALICE, BOT, INFO, ROOM, Mortal, World, batch, heard, settings_for, state
 
 BOB = UserId("@bob:hs")  # makes broadcasts; Alice moderates
@@ -39,7 +40,7 @@ class Bot(World):
 
     def _begin(self) -> None:
         super()._begin()
-        commands = Commands(self.store, self.settings, lambda: b"s" * 32, self.clock, apply=self.recorder.apply)
+        commands = Commands(self.store, self.settings, always(b"s" * 32), self.clock, apply=self.recorder.apply)
         self.handlers[orders.Command.kind] = commands
         self.handlers[orders.LookAtStudios.kind] = LookingAtStudios(self.store, self.clock)
 

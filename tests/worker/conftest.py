@@ -11,6 +11,7 @@ from bot.worker.directs import Directs
 from bot.worker.invites import Invites
 from bot.worker.notices import Notices
 from bot.worker.refreshing import Refreshing
+from storage.database import Connection
 from storage.place import Place
 from storage.records import RoomId, Studio, UserId
 from storage.store import Store
@@ -40,7 +41,7 @@ async def post(tmp_path: Path) -> AsyncIterator[Post]:
             sending,
             chats,
             addresses=addresses,
-            studio_token=studio_token,
+            studio_token=studio_token_within,
             web=WEB,
             prefix="!aircheck",
             clock=world.clock,
@@ -56,9 +57,13 @@ async def post(tmp_path: Path) -> AsyncIterator[Post]:
         )
 
 
-def addresses(_: RoomId, __: UserId, generation: int) -> tuple[str, str]:
+async def addresses(_: Connection, __: RoomId, ___: UserId, generation: int) -> tuple[str, str]:
     return f"feed{generation}", "page"
 
 
 def studio_token(studio: Studio) -> str:
     return f"token-of-{studio.key}"
+
+
+async def studio_token_within(_: Connection, studio: Studio) -> str:
+    return studio_token(studio)

@@ -17,7 +17,7 @@ from storage import archive, changes, jobs, rooms
 from storage.place import Place
 from storage.records import EventId, HeardEvent, Json, Recording, Room, RoomId
 from tests.clock import Clock
-from tests.factories import a_recording
+from tests.factories import a_recording, always
 from tests.world import ALICE, DONE_HERE, INFO, PREFIX, ROOM, Killed, Mortal, World, heard, settings_for
 
 DAY = timedelta(days=1)
@@ -65,7 +65,7 @@ class Retained(World):
         store, settings, clock, apply = self.store, self.settings, self.clock, self.recorder.apply
         sending = cast("Sending", self.ears)
         self.handlers |= {
-            orders.Command.kind: Commands(store, settings, lambda: b"s" * 32, clock, apply=apply),
+            orders.Command.kind: Commands(store, settings, always(b"s" * 32), clock, apply=apply),
             orders.Expire.kind: Expiring(store, settings, apply=apply, clock=clock),
             orders.Forewarn.kind: Forewarning(store, settings, sending, clock),
             orders.Notice.kind: Notices(store, sending, settings, apply=apply, clock=clock),

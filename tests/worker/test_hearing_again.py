@@ -10,6 +10,7 @@ from bot.errors import TryLater
 from bot.worker.hearing_again import HearingAgain
 from storage import optouts
 from storage.records import HeardEvent, OptOut, Position
+from tests.factories import always
 from tests.intake.homeserver import Memory
 from tests.recorder.voices import BEN, joined, messages, record_messages, redaction, voice
 from tests.world import ALICE, PREFIX, ROOM, Killed, World, heard, world_of
@@ -24,7 +25,7 @@ async def hear(world: World, homeserver: Memory, *timeline: HeardEvent) -> None:
 
 async def carry_out(world: World, homeserver: Memory) -> None:
     commands = Commands(
-        world.store, world.settings, lambda: b"s" * 32, world.clock, apply=lambda *args: world.recorder.apply(*args)
+        world.store, world.settings, always(b"s" * 32), world.clock, apply=lambda *args: world.recorder.apply(*args)
     )
     world.handlers[orders.Command.kind] = commands
     world.handlers[orders.HearAgain.kind] = HearingAgain(world.store, homeserver, clock=world.clock)

@@ -26,6 +26,7 @@ from storage.records import (
     Recorded,
     Recording,
     RecordingState,
+    Retention,
     RoomId,
     UserId,
     Visibility,
@@ -365,3 +366,42 @@ async def test_a_room_that_the_backup_does_not_know_keeps_its_settings(keeping: 
         again = await rooms.room(db, ELSEWHERE)
     assert again is not None
     assert again.recording_on
+
+
+@pytest.mark.parametrize("changed", [False, True])
+async def test_a_rule_that_was_kept_before_the_backup_is_not_the_last(keeping: Keeping, changed: bool) -> None:
+    """Wishes that were written last before the backup may be older than the rule in it; those written since are not."""
+    await keeping.note("review")
+    await keeping.work()
+    async with keeping.world.store.write() as db:
+        room = await rooms.room(db, ROOM)
+        assert room is not None
+        await rooms.save_room(db, replace(room, retention=Retention(days=9)))  # not written any more
+    kept = await keeping.kept()
+    assert kept is not None
+    assert kept.retention == "forever"
+    if changed:
+        await keeping.keep(replace(kept, retention="20 days"))
+    await (await keeping.restored()).read_first()
+    async with keeping.world.store.read() as db:
+        found = await kept_wishes.read(db, ROOM)
+        assert await own.written(db, ROOM) is None
+    assert found is not None
+    assert found.retention == ("20 days" if changed else None)
+
+
+@pytest.mark.parametrize("says", [False, True])
+async def test_a_room_that_the_backup_does_not_know_keeps_its_rule(keeping: Keeping, says: bool) -> None:
+    """Recordings stay for as long as was said in the room before the failure, or again after it."""
+    await keeping.keep(Wishes(records=(), visibility="private", retention="10 days"), ELSEWHERE)
+    keeping.homeserver.joined = (ROOM, ELSEWHERE)
+    await (await keeping.restored()).read_first()
+    async with keeping.world.store.write() as db:
+        await rooms.save_room(db, a_room(room_id=ELSEWHERE))
+        if says:
+            await disclosing.note(db, Change(0, NOW, ELSEWHERE, ALICE, "retention", after="forever"))
+    await keeping.work()
+    async with keeping.world.store.read() as db:
+        room = await rooms.room(db, ELSEWHERE)
+    assert room is not None
+    assert room.retention == Retention(days=None if says else 10)

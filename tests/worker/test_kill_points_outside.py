@@ -45,7 +45,8 @@ from storage.records import (
     RoomId,
     UserId,
 )
-from tests.worker.conftest import WEB, addresses, studio_token
+from tests.factories import always
+from tests.worker.conftest import WEB, addresses, studio_token_within
 from tests.worker.mortal import MortalHomeserver
 from tests.worker.quick import EVERY, numbered, without_ffmpeg
 from tests.world import (
@@ -144,7 +145,7 @@ class Town(World):
         store, clock, homeserver = self.store, self.clock, self.homeserver
         sending = cast("Sending", homeserver)
         chats = Chats(store, sending, us=BOT, clock=clock)
-        commands = Commands(store, self.settings, lambda: b"s" * 32, clock, apply=self.recorder.apply)
+        commands = Commands(store, self.settings, always(b"s" * 32), clock, apply=self.recorder.apply)
         self.handlers |= {
             orders.Notice.kind: Notices(store, sending, self.settings, apply=self.recorder.apply, clock=clock),
             orders.Direct.kind: Directs(
@@ -152,7 +153,7 @@ class Town(World):
                 sending,
                 chats,
                 addresses=addresses,
-                studio_token=studio_token,
+                studio_token=studio_token_within,
                 web=WEB,
                 prefix=PREFIX,
                 clock=clock,

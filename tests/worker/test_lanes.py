@@ -322,6 +322,46 @@ async def test_all_lanes_look_once_after_a_commit(store: Store, monkeypatch: pyt
     assert 0 < looks <= store.changes.of("jobs") - before + 1
 
 
+async def test_a_commit_wakes_only_lanes_that_it_concerns(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job wakes the lane that does it, and a commit without jobs wakes none."""
+    clock, asked, asleep = Clock(), list[JobKind](), asyncio.Event()
+    outlook_of, lanes_asleep = lanes._Outlook.of, set[int]()
+    rest = Worker._wait
+    monkeypatch.setattr(lanes, "LOOK_AT_LEAST_EVERY_S", 3600.0)  # only commits wake lanes
+
+    async def noted(self: lanes._Outlook, lane: lanes._Asleep) -> datetime | None:
+        asked.extend(lane.kinds)
+        return await outlook_of(self, lane)
+
+    async def resting(self: Worker, changed: asyncio.Event, due: datetime | None) -> None:
+        lanes_asleep.add(id(changed))
+        if len(lanes_asleep) == len(lanes.LANES):
+            asleep.set()
+        await rest(self, changed, due)
+
+    async def handler(_: Job) -> None:
+        return
+
+    monkeypatch.setattr(lanes._Outlook, "of", noted)
+    monkeypatch.setattr(Worker, "_wait", resting)
+    async with at_work(store, handler, clock), asyncio.timeout(SOON):
+        await asleep.wait()
+        await add(store, clock, NewJob(orders.Cover.kind, "first", {}))
+        await settled(store, JobState.DONE, 1)  # what woke the lanes at their start has passed
+        asked.clear()
+        for _ in range(20):
+            async with store.write() as db:
+                await rooms.touch(db, RoomId("!r"), clock())
+        await add(store, clock, NewJob(orders.Notice.kind, "n", {}))
+        await settled(store, JobState.DONE, 2)
+    talk = next(lane for lane in lanes.LANES if orders.Notice in lane.orders)
+    assert set(asked) <= {
+        *talk.kinds,
+        *(kind for lane in lanes.LANES if orders.Cover in lane.orders for kind in lane.kinds),
+    }
+    assert asked.count(orders.Notice.kind) < 20
+
+
 async def test_what_another_process_wrote_is_found_in_the_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lanes look for jobs from time to time without a notification."""
     monkeypatch.setattr(lanes, "LOOK_AT_LEAST_EVERY_S", 0.01)

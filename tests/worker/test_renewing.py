@@ -6,25 +6,31 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot import orders
 from bot.dialects import studio as events
 from bot.errors import StartError
-from bot.feeds.addresses import look_up_hash, token_for
+from bot.feeds.addresses import look_up_hash, personal_shelf, token_for
+from bot.handlers import Parts
 from bot.settings import Settings
 from bot.shell import handover
+from bot.worker.checking_feed import CheckingFeed
 from bot.worker.lanes import Worker
 from bot.worker.renewing import NotingEnded, RenewingAddresses, warn_of_another_secret
 from storage import ended_addresses, jobs, journal, rooms, secret, studios
 from storage.errors import StoreError
 from storage.place import Place
-from storage.records import JobState, Listener, StudioState
+from storage.records import EventId, JobState, Listener, StudioState
 from storage.store import Store
 from storage.tables import secrets as secret_table
+from tests.commands.world import BASE, BOT, MEMBER
+from tests.commands.world import ROOM as HERE
+from tests.commands.world import World as CommandWorld
 from tests.factories import a_studio
-from tests.postgresql import of_postgresql, of_the_file
+from tests.postgresql import Server, of_postgresql, of_the_file
 from tests.world import ALICE, ROOM, Killed, settings_for
 
 DAMAGE: dict[str, Callable[[bytes], bytes | None]] = {
@@ -279,3 +285,33 @@ async def test_addresses_that_were_renewed_before_are_known_as_ended(settings: S
         await NotingEnded(store, now)(job)
     assert [await has_ended(store, each) for each in tokens] == [True, True, False, False]
     await store.close()
+
+
+async def test_what_another_process_renewed_is_used_at_once(postgresql: Server, tmp_path: Path) -> None:
+    """`feed` saves the address that the direct chat gets, and a check asks for it, made of the secret that another
+    process has put there, although nobody has told this one of it."""
+    place = Place(tmp_path / "data", await postgresql.new())
+    owned, joined = await Store.own(place), None
+    try:
+        joined = await Store.join(place)
+        world = CommandWorld(owned)
+        world.secret = owned.secret.within
+        await world.open()
+        await joined.secret.replace()
+        await world.say(MEMBER, "!aircheck feed")
+        nothing: Any = None
+        check = CheckingFeed(owned, BASE, now, us=BOT, check_calls=nothing)
+        asked = orders.CheckFeed(HERE, EventId("$check"), HERE, MEMBER, None)
+        parts = Parts(world.settings, owned, *[nothing] * 9)
+        async with owned.read() as db:
+            listener = await rooms.listener(db, HERE, MEMBER)
+            feed, _ = await parts.personal_addresses(db, HERE, MEMBER, 1)
+        address = token_for(joined.secret(), HERE, MEMBER, 1)
+        assert listener is not None
+        assert listener.token_sha256 == look_up_hash(address)
+        assert feed == personal_shelf(BASE, address).feed
+        assert await check._address(asked) == (feed, True)
+    finally:
+        if joined is not None:
+            await joined.close()
+        await owned.close()

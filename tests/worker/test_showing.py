@@ -14,6 +14,7 @@ from bot.matrix.batch import Invite, SyncBatch
 from bot.matrix.sending import Sending
 from bot.worker.showing import SAME_AGAIN_AFTER, ShowingRoom
 from storage.records import EventId, HeardEvent, Json, RoomId
+from tests.factories import always
 from tests.world import ALICE, BOT, PREFIX, ROOM, Killed, World, batch, heard, room_state, state, world_of
 
 POWERFUL = state("m.room.power_levels", {"users": {ALICE: 100, BOT: 50}})
@@ -45,7 +46,7 @@ class Shown:
 
     def begin(self) -> None:
         world = self.world
-        commands = Commands(world.store, world.settings, lambda: b"s" * 32, world.clock, apply=world.recorder.apply)
+        commands = Commands(world.store, world.settings, always(b"s" * 32), world.clock, apply=world.recorder.apply)
         world.handlers[orders.Command.kind] = commands
         sending = cast("Sending", self.homeserver)
         world.handlers[orders.ShowRoom.kind] = ShowingRoom(

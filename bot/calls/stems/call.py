@@ -44,6 +44,11 @@ class CallStems:
         file = await self._in_thread(partial(self._files.create, self._recording_id, stem.number))
         self._writers[stem.number] = StemWriter(stem, file, self._threads)
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the last write of a stem failed."""
+        return bool(self._stuck & self._writers.keys())
+
     def put(self, number: int, sound: Sound) -> None:
         """Take sound of a stem; what comes before it is open, or after it is closed, is dropped. Returns at once."""
         if (writer := self._writers.get(number)) is not None:

@@ -49,8 +49,8 @@ ENCODED = Count(
 REQUESTS = Count(
     "aircheck_http_requests_total",
     "Answers of the web server. `route`: `feed`, `page`, `audio`, `live`, `picture`, `data`, `static`, `health`,"
-    " `other`. `status`: `2xx` to `5xx`.",
-    route=("feed", "page", "audio", "live", "picture", "data", "static", "health", "other"),
+    " `studio` (all below `/studio/`), `other`. `status`: `2xx` to `5xx`.",
+    route=("feed", "page", "audio", "live", "picture", "data", "static", "health", "studio", "other"),
     status=("2xx", "3xx", "4xx", "5xx"),
 )
 REQUEST_S = Durations(

@@ -13,9 +13,8 @@ from bot.commands.one_recording import changeable
 from bot.commands.parse import RecordingName, Words, recording_name, text_after
 from bot.commands.replies import describe as replies
 from bot.commands.replies.manual import Form, Group, Who
-from bot.feeds.text import clean_line
+from bot.feeds.text import DESCRIPTION_MOST, TITLE_MOST, clean_line
 from bot.intake import describing
-from bot.intake.describing import DESCRIPTION_MOST, TITLE_MOST
 from bot.language import N_
 from storage import rooms
 from storage.records import Recording

@@ -16,9 +16,8 @@ from bot.commands.replies import podcast as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.feeds import categories
 from bot.feeds.languages import language_tag, nearest_language
-from bot.feeds.text import clean_line, clean_text
+from bot.feeds.text import DESCRIPTION_MOST, TITLE_MOST, clean_line, clean_text
 from bot.intake import own_cover
-from bot.intake.describing import DESCRIPTION_MOST, TITLE_MOST
 from bot.language import N_
 from storage import jobs, rooms
 from storage.records import PodcastTexts, Room

@@ -18,6 +18,9 @@ from bot.feeds import links, mxids
 
 TITLE_CHARACTERS = 255
 """Longest title or author that Apple and PSP-1 accept."""
+TITLE_MOST = 200
+DESCRIPTION_MOST = 4000
+"""Characters of a text that people give, as it comes: a longer one is refused before it is cleaned."""
 DESCRIPTION_BYTES = 4000
 """Longest description that Apple accepts, markup included."""
 TEXT_CHARACTERS = 6000

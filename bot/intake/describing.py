@@ -11,9 +11,6 @@ from storage import archive, jobs, rooms
 from storage.database import Connection
 from storage.records import Change, EventId, Recording, RoomId, UserId
 
-TITLE_MOST = 200
-DESCRIPTION_MOST = 4000
-"""Characters of a text as it comes: a longer one is refused before it is cleaned."""
 GIVEN = "given"
 """The word in the log of changes for a text that somebody wrote."""
 

@@ -28,7 +28,7 @@ from bot.audio.opus_arriving import Stretch
 from bot.audio.sniff import sniff
 from bot.dialects.studio import started_id
 from bot.errors import AircheckError, ConfigError, GiveUp, StartError
-from bot.intake.describing import DESCRIPTION_MOST, TITLE_MOST
+from bot.feeds.text import DESCRIPTION_MOST, TITLE_MOST
 from bot.process import stop_signals
 from bot.recording.lengths import spoken_length
 from bot.settings import Settings

@@ -95,6 +95,7 @@ class Broadcasting:
         self.begun = False
         self.number = 0  # of the newest slice
         self.samples = 0  # of all slices, also of earlier sources of this broadcast
+        self._came = 0  # the same, with what is in no slice yet
 
     async def play(self, sound: AsyncIterator[Stretch], pace: Pace | None = None) -> None:
         """Write all sound of a source, not faster than `pace`."""
@@ -119,7 +120,8 @@ class Broadcasting:
         await self._write_due()
         if stretch.ends:
             await self._end_run()
-        if self.samples >= self._most:
+        self._came += stretch.samples
+        if self._came >= self._most:
             raise TooLongError
 
     async def pause(self) -> None:
@@ -143,6 +145,7 @@ class Broadcasting:
             studio, slices = await studios.get(db, self._studio_id), await studios.slices_of(db, self._studio_id)
         self.number = max((piece.number for piece in slices), default=0)
         self.samples = sum(piece.duration_ms or 0 for piece in slices) * SAMPLE_RATE // 1000
+        self._came += self.samples
         if studio is not None and studio.state is StudioState.PAUSED:
             await self._again(partial(self._writing.change, self._studio_id, self._client, Change.RESUMED))
         self.begun = True

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from bot import orders
 from bot.dialects.studio import started_id
-from bot.feeds.text import clean_line
+from bot.feeds.text import DESCRIPTION_MOST, TITLE_MOST, clean_line
 from bot.intake import describing
 from storage import archive, jobs, rooms, studios
 from storage.database import Connection
 from storage.records import BlobKey, Recording, RecordingState, Studio
 
-MOST = {"title": describing.TITLE_MOST, "description": describing.DESCRIPTION_MOST}
+MOST = {"title": TITLE_MOST, "description": DESCRIPTION_MOST}
 """Characters of each text, as the commands `title` and `describe` take them."""
 
 

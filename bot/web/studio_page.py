@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from bot.intake.describing import DESCRIPTION_MOST, TITLE_MOST
+from bot.feeds.text import DESCRIPTION_MOST, TITLE_MOST
 from bot.language import speaking
 from bot.web.rendering import Renderer
 from storage.records import Room

@@ -16,7 +16,8 @@ BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    op.drop_table("live_listening")  # of the last half minute, without how many listen
+    op.execute("CREATE TABLE live_listening_before AS SELECT recording_id, heard_at FROM live_listening")
+    op.drop_table("live_listening")
     op.create_table(
         "live_listening",
         sa.Column("recording_id", BIG, primary_key=True, autoincrement=False),
@@ -24,6 +25,11 @@ def upgrade() -> None:
         sa.Column("heard_at", sa.DateTime(), nullable=False, index=True),
         sa.Column("listeners", sa.Integer(), nullable=False),
     )
+    op.execute(
+        "INSERT INTO live_listening (recording_id, process, heard_at, listeners)"
+        " SELECT recording_id, '', heard_at, 1 FROM live_listening_before"
+    )
+    op.drop_table("live_listening_before")
     op.add_column("rooms", sa.Column("studio", sa.Boolean(), nullable=False, server_default="1"))
     op.add_column("rooms", sa.Column("studio_events", sa.Boolean(), nullable=False, server_default="0"))
     op.add_column("recordings", sa.Column("via", sa.String(32)))

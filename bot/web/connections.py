@@ -65,7 +65,7 @@ class ClientConnection(web.RequestHandler):
         self.client: str | None = None
         self.through_proxy = False
         self.forwarded_for: str | None = None  # the client of the running request, where a proxy tells it
-        self._beginning: bytes | None = b""  # the first bytes, until they tell who sends them
+        self._beginning: bytes | None = b""  # of a request: its first bytes, until they tell who sends it
         self._source: TakenOver | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -85,16 +85,19 @@ class ClientConnection(web.RequestHandler):
         if self._source is not None:
             self._source.feed(data)
             return
+        if not self.busy and not self.request_due:
+            self.request_due, self.since = True, self._connections.now()
+            if self._waiter is not None and not self._waiter.done():
+                self._beginning = b""  # behind other requests: proxies keep their connections
         if self._beginning is not None:
             data = self._beginning + data
             taken = icecast.is_source(data) if self._connections.take_source is not None else False
             self._beginning = data if taken is None else None
             if taken and self._socket is not None:  # a source client: aiohttp does not take its request
+                self._end_keepalive()
                 self._source = self._connections.take_over(self, self._socket, data)
             if taken is not False:
                 return
-        if not self.busy and not self.request_due:
-            self.request_due, self.since = True, self._connections.now()
         waiter = self._waiter
         if waiter is None or waiter.done():
             super().data_received(data)
@@ -106,6 +109,12 @@ class ClientConnection(web.RequestHandler):
             self._waiter = waiter
         if self._messages and not self._answered_at_once():
             waiter.set_result(None)
+
+    def _end_keepalive(self) -> None:
+        """Let aiohttp not close the connection, on which it will see no request any more."""
+        if self._keepalive_handle is not None:
+            self._keepalive_handle.cancel()
+            self._keepalive_handle = None
 
     def _answered_at_once(self) -> bool:
         """Answer the one request that has come, where its answer is at hand and nothing waits to be sent."""

@@ -147,6 +147,29 @@ async def test_closed_connection_is_stopped_when_it_stays_away(tower: Tower, mon
     assert (recording.state, recording.ended_by) == (RecordingState.COMPLETE, EndedBy.STOPPED)
 
 
+@pytest.mark.parametrize("used", [False, True])
+async def test_connection_of_a_source_is_not_idle(tower: Tower, used: bool) -> None:
+    """A source is closed by no timer of the web server's for connections without a request. It may come over a
+    connection that was used, as proxies keep theirs."""
+    studio = await tower.air.studio(StudioSource.CLIENT, TOKEN)
+    truth = spoken(6)
+    data = await as_file(truth, "-f", "flac")
+    async with connected(tower.port) as line:
+        for name, code in (("robots.txt", 200), ("nothing", 404)) if used else ():
+            line.writer.write(f"HEAD /{name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert await status(line) == code
+        line.writer.write(request(f"Content-Length: {len(data)}", method="PUT"))
+        assert await status(line) == 200
+        (held,) = tower.server._connections._open
+        if held._keepalive_handle is not None:
+            held._next_keepalive_close_time = 0.0
+            held._process_keepalive()  # as after `KEEP_ALIVE_S`
+        await send(line, data)
+        assert await closed(line)
+    assert (await tower.air.now(studio)).state is StudioState.OVER
+    await whole(tower, studio, truth)
+
+
 async def test_silent_source_is_paused(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection on which nothing comes any more is closed, and its broadcast waits for the source."""
     monkeypatch.setattr(source_work, "SILENT_S", 0.5)

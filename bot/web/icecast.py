@@ -10,7 +10,6 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from urllib.parse import urlsplit
 
 from bot.errors import GiveUp
 from bot.words import SOURCE_MOUNT, SOURCE_USER
@@ -66,9 +65,8 @@ def read_head(data: bytes) -> Head | None:
         return None
     if words[0] == "SOURCE" and not size:  # libshout announces 0 bytes, and sends without an end
         body = Body.ENDLESS
-    path = urlsplit(words[1]).path
     expects = headers.get("expect", "").lower() == "100-continue"
-    return Head(path, password_of(headers), body, size, expects)
+    return Head(words[1].partition("?")[0], password_of(headers), body, size, expects)
 
 
 def _body(headers: Mapping[str, str]) -> tuple[Body | None, int]:

@@ -6,9 +6,11 @@ the right ends, its connection does.
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -80,7 +82,9 @@ class Sources:
             connection.close()
             ended()
             if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("a source failed: %s", type(error).__name__, exc_info=error)
+                frame = traceback.extract_tb(error.__traceback__)[-1]  # messages may hold what a stranger sent
+                where = f"{Path(frame.filename).name}:{frame.lineno}"
+                log.error("a source failed: %s in %s at %s", type(error).__name__, frame.name, where)
 
         task.add_done_callback(done)
         return connection

@@ -273,6 +273,7 @@ async def test_wrong_requests_are_answered(tower: Tower) -> None:
         (request(password="wrong"), 401),
         (request(path="/stream"), 404),
         (b"SOURCE \r\n\r\n", 400),
+        (b"SOURCE //[x HTTP/1.0\r\n\r\n", 404),
         (b"SOURCE /studio/source HTTP/1.0\r\n" + b"x" * 40_000, 400),
         (request("Content-Length: many"), 400),
     ):

@@ -4,8 +4,9 @@ A source is looked at by its first bytes, as a file is; what it says of itself c
 ahead of the one who takes the packets but a few hundred kilobytes.
 """
 
+import asyncio
 import io
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
 from contextlib import aclosing
 
 from bot.audio.ffmpeg import Ffmpeg
@@ -17,6 +18,8 @@ from storage.records import SAMPLE_RATE, Container
 LOOK_AT = 4096
 """Bytes after which a source is looked at for the first time: some frames of MP3, or the headers of other kinds."""
 MOST_LOOKED_AT = 1 << 16
+PIECE = 1 << 13
+"""Bytes of pages that are read at once: of the shortest ones they hold 300, which takes 2 ms."""
 NEEDS_FILE = frozenset({Container.MP4_AAC, Container.MP4_AMR, Container.MP4_AMR_WB, Container.CAF, Container.MP3})
 """Containers of which ffmpeg reads more out of a file, in which it can jump: tables that may stand at the end, and of
 MP3 the place where the sound ends."""
@@ -77,10 +80,16 @@ def _tag_size(beginning: bytes) -> int:
 
 def _is_one_stream(beginning: bytes) -> bool:
     """Return whether each Ogg packet will be one Opus packet (RFC 7845, section 5.1.1): such packets are kept."""
-    for page in PagesArriving().feed(beginning):
-        if page.begins and page.body.startswith(b"OpusHead"):
-            return len(page.body) >= 19 and page.body[18] == 0
+    pages = PagesArriving()
+    for piece in _cut(beginning):
+        for page in pages.feed(piece):
+            if page.begins and page.body.startswith(b"OpusHead"):
+                return len(page.body) >= 19 and page.body[18] == 0
     return False
+
+
+def _cut(data: bytes) -> Iterator[bytes]:
+    return (data[at : at + PIECE] for at in range(0, len(data), PIECE))
 
 
 async def _joined(beginning: bytes, blocks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
@@ -93,8 +102,10 @@ async def _joined(beginning: bytes, blocks: AsyncIterator[bytes]) -> AsyncGenera
 async def _as_it_is(blocks: AsyncIterable[bytes], max_seconds: float) -> AsyncGenerator[Stretch, None]:
     opus, samples = OpusArriving(), 0
     async for block in blocks:
-        for stretch in opus.feed(block):
-            samples += stretch.samples
-            yield stretch
+        for piece in _cut(block):
+            for stretch in opus.feed(piece):
+                samples += stretch.samples
+                yield stretch
+            await asyncio.sleep(0)  # pages without sound are waited for by nobody
         if samples >= max_seconds * SAMPLE_RATE:
             return

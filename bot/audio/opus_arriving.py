@@ -5,7 +5,7 @@ hostile as a file, and may go on for a day. A stream may be followed by another 
 each song; streams of other codecs beside it are passed over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from bot.audio.ogg import CAPTURE, HEADER, OggPage, PacketReader, checksum
@@ -18,6 +18,8 @@ _HEAD, _TAGS = b"OpusHead", b"OpusTags"
 _IN_VAIN = 1 << 20  # bytes that may be checked as pages without being one, besides half of what came
 _MOST_CAPTURES = 64  # beginnings of a last page that are tried
 _AT_LEAST = 1024  # bytes that each try counts as, at least
+_WITHOUT_SOUND = 5000  # pages that may come in a row without any
+_PAGES_A_SECOND = 1000  # of sound: packets may be of 2.5 ms, each on its own page, and pictures stand beside them
 MOST_PAGE = HEADER.size + 255 + 255 * 255
 """Bytes of the longest page."""
 LONGEST_HOLE = 60 * SAMPLE_RATE
@@ -106,11 +108,20 @@ class OpusArriving:
         self._in_tags = False
         self._next = 0  # the number of its next page
         self._granule: int | None = None  # as the packets so far have it; None before the first page of sound
+        self._may_read = _WITHOUT_SOUND  # pages
 
-    def feed(self, data: bytes) -> list[Stretch]:
-        """Take bytes in; give the sound that is there now. Raises GiveUp: `bad_checksum`, `undecodable` (also for a
-        stream whose packets hold several streams)."""
-        return [stretch for page in self._pages.feed(data) if (stretch := self._of(page)) is not None]
+    def feed(self, data: bytes) -> Generator[Stretch]:
+        """Take bytes in; yield the sound that is there now, of which all has to be taken. It is made as it is taken:
+        a page of 30 bytes may tell of a minute that was lost. Raises GiveUp: `bad_checksum`, `undecodable` (also for a
+        stream whose packets hold several streams, and for pages that hold next to no sound)."""
+        for page in self._pages.feed(data):
+            self._may_read -= 1
+            if self._may_read < 0:
+                raise GiveUp("what comes has many pages and no sound in them", reason="undecodable")
+            if (stretch := self._of(page)) is not None:
+                earned = stretch.samples * _PAGES_A_SECOND // SAMPLE_RATE
+                self._may_read = min(_WITHOUT_SOUND, self._may_read + earned)
+                yield stretch
 
     def _of(self, page: OggPage) -> Stretch | None:
         if page.begins and page.body.startswith(_HEAD):

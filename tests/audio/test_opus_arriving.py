@@ -2,6 +2,7 @@
 
 import io
 import random
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from bot.audio.opus_arriving import OpusArriving, Stretch, ends_ogg
 from bot.audio.slicing import HEAD, PACKET
 from bot.demo.slicing import Slicer, speech
 from bot.errors import GiveUp
+from storage.records import SAMPLE_RATE
 
 SPOKEN = speech(1)[:200]
 
@@ -121,8 +123,45 @@ def test_random_bytes_keep_nothing() -> None:
     """Bytes without a page are not kept."""
     opus = OpusArriving()
     for seed in range(100):
-        assert not opus.feed(random.Random(seed).randbytes(10_000).replace(b"OggS", b"oggs"))
+        assert not list(opus.feed(random.Random(seed).randbytes(10_000).replace(b"OggS", b"oggs")))
         assert len(opus._pages._buffer) < 4
+
+
+def test_lost_pages_are_made_as_they_are_taken() -> None:
+    """Each page may tell of a minute that was lost: of many such pages no more is made than somebody takes."""
+    head, tags, *sound = pages(stream())
+    minutes = [
+        replace(sound[0], number=2 * number, granule=60 * SAMPLE_RATE * number, lacing=bytes([1]), body=b"\x00")
+        for number in range(1, 1000)
+    ]
+    found = OpusArriving().feed(b"".join(map(write_page, (head, tags, *minutes))))
+    tracemalloc.start()
+    try:
+        first = [next(found) for _ in range(3)]
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        found.close()
+    assert sum(each.samples for each in first) > 100 * SAMPLE_RATE
+    assert most < 2_000_000
+
+
+def test_pages_without_sound_are_given_up() -> None:
+    """Pages that hold next to nothing cost as much as those with sound: a source of nothing else is refused."""
+    head, tags, *sound = pages(stream())
+    empty = [replace(sound[0], number=number, granule=NO_GRANULE, lacing=b"", body=b"") for number in range(2, 6000)]
+    with pytest.raises(GiveUp):
+        arriving(b"".join(map(write_page, (head, tags, *empty))))
+
+
+def test_page_for_each_packet_is_no_flood() -> None:
+    """Packets of 2.5 ms, each on a page of its own, are sound like any other."""
+    head, tags, *_ = pages(stream())
+    short = [
+        OggPage(0, 120 * (number + 1), tags.serial, number + 2, bytes([1]), bytes([16 << 3])) for number in range(8000)
+    ]
+    found = arriving(b"".join(map(write_page, (head, tags, *short))))
+    assert len(packets(found)) == 8000
 
 
 def test_last_page_is_known_by_its_bytes() -> None:

@@ -95,7 +95,7 @@ class SourceWork:
             else:
                 await on_air.pause()
                 if on_air.begun:
-                    self._stop_soon(studio)
+                    await self._stop_soon(studio)
             return None
         except (RightEndedError, StudioRefusedError):
             await self._end(studio)
@@ -133,19 +133,26 @@ class SourceWork:
                 if access.verdict is not Verdict.OPEN or studio is None or studio.state is StudioState.OVER:
                     raise RightEndedError
 
-    async def _end(self, studio: Studio) -> None:
+    async def _end(self, studio: Studio, changes: int | None = None) -> None:
+        """End the studio; with `changes` only if it has had no other since."""
         with suppress(StoreError):  # who watches over rights ends it then
             async with self._store.write() as db:
-                if (now := await studios.get(db, studio.id)) is not None:
+                now = await studios.get(db, studio.id)
+                if now is not None and changes in (None, now.changes):
                     await self._writing.end(db, now)
 
-    def _stop_soon(self, studio: Studio) -> None:
-        """Stop the broadcast if its source does not come back. What a restart of the bot forgets ends as any pause."""
+    async def _stop_soon(self, studio: Studio) -> None:
+        """Stop the broadcast if its source does not come back, to whichever process. What a restart of the bot forgets
+        ends as any pause."""
+        async with self._store.read() as db:
+            paused = await studios.get(db, studio.id)
+        if paused is None or paused.state is not StudioState.PAUSED:
+            return
 
         async def stop() -> None:
             await asyncio.sleep(CLOSED_FOR_S)
             self._closing.pop(studio.id, None)
-            await self._end(studio)
+            await self._end(studio, paused.changes)
 
         self._closing[studio.id] = asyncio.create_task(stop())
 

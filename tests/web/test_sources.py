@@ -10,6 +10,8 @@ import pytest
 from aiohttp import ClientSession
 from imageio_ffmpeg import get_ffmpeg_exe
 
+from bot.recording.model import Change
+from bot.studio.writing import Writing
 from bot.web import source_work, taken_over
 from bot.web.taken_over import TakenOver
 from storage.records import EndedBy, RecordingState, StudioSource, StudioState
@@ -168,6 +170,29 @@ async def test_connection_of_a_source_is_not_idle(tower: Tower, used: bool) -> N
         assert await closed(line)
     assert (await tower.air.now(studio)).state is StudioState.OVER
     await whole(tower, studio, truth)
+
+
+async def test_source_that_came_back_elsewhere_goes_on(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process whose source closed its connection does not stop a broadcast that goes on at another one."""
+    monkeypatch.setattr(source_work, "CLOSED_FOR_S", 3600.0)
+    studio = await tower.air.studio(StudioSource.CLIENT, TOKEN)
+    async with connected(tower.port) as line:
+        line.writer.write(request())
+        assert await status(line) == 200
+        await send(line, await as_file(spoken(5), *MP3))
+        line.writer.write_eof()
+        assert await closed(line)
+    await tower.becomes(studio, StudioState.PAUSED)
+    work = tower.server._sources._work
+    assert work is not None
+    paused = await tower.air.now(studio)
+    other = Writing(tower.air.bot.store, tower.air.bot.settings, tower.air.bot.clock)
+    await other.change(studio.id, source_work.CLIENT, Change.RESUMED)
+    await work._end(studio, paused.changes)
+    assert (await tower.air.now(studio)).state is StudioState.LIVE
+    await other.change(studio.id, source_work.CLIENT, Change.PAUSED)
+    await work._end(studio, (await tower.air.now(studio)).changes)
+    assert (await tower.air.now(studio)).state is StudioState.OVER
 
 
 async def test_silent_source_is_paused(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:

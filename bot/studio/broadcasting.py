@@ -52,23 +52,27 @@ class _Due:
 
 
 class Pace:
-    """The pace of a source: real time, and at most `lead_s` ahead of it. What stood still may catch up a minute."""
+    """The pace of a source: real time, and at most `lead_s` ahead of it. What stood still may catch up a minute, or
+    `catch_up_s`."""
 
     def __init__(
         self,
         lead_s: float,
         now: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        *,
+        catch_up_s: float = CATCH_UP_S,
     ) -> None:
         self._now = now or asyncio.get_running_loop().time
         self._sleep = sleep
         self._lead_s = lead_s
+        self._catch_up_s = catch_up_s
         self._due: float | None = None  # when all sound so far has been heard
 
     async def keep(self, samples: int) -> None:
         """Wait until so much more sound may be sent."""
         now = self._now()
-        due = now if self._due is None else max(self._due, now - CATCH_UP_S)
+        due = now if self._due is None else max(self._due, now - self._catch_up_s)
         self._due = due + samples / SAMPLE_RATE
         if (ahead := self._due - now - self._lead_s) > 0:
             await self._sleep(ahead)

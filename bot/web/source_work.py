@@ -24,7 +24,7 @@ from bot.web.icecast import ENDED, LATER, NO_SOUND, Body, Dechunker, Head, Reply
 from bot.web.taken_over import TakenOver
 from storage import studios
 from storage.errors import StoreError
-from storage.records import Studio, StudioId, StudioSource, StudioState
+from storage.records import SAMPLE_RATE, Studio, StudioId, StudioSource, StudioState
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,12 @@ CLOSED_FOR_S = 120.0
 """Seconds in which a source that closed its connection may come back."""
 LEAD_S = 30.0
 """Seconds of sound that a source may send ahead of real time, such as what it kept while it was away."""
+
+
+MOST_BYTES_A_SECOND = 2_000_000
+"""Bytes a second that a source may send, whatever sound is in them: as many as a studio's page."""
+RUSH_S = 5.0
+"""Seconds of so many bytes that it may send at once."""
 
 
 class RightEndedError(Exception):
@@ -168,6 +174,7 @@ class _Sound:
     def __init__(self, connection: TakenOver, head: Head) -> None:
         self._connection = connection
         self._head = head
+        self._pace = Pace(RUSH_S, catch_up_s=0.0)
         self._newest = b""  # the end of what came, as long as a page of Ogg may be
         self.ended = False
 
@@ -198,6 +205,7 @@ class _Sound:
                     data = data[:left]
                     left -= len(data)
                     self.ended = not left
+            await self._pace.keep(len(data) * SAMPLE_RATE // MOST_BYTES_A_SECOND)
             if data:
                 self._newest = (self._newest + data)[-MOST_PAGE:]
                 yield data

@@ -145,12 +145,15 @@ class Spool:
 
 
 @asynccontextmanager
-async def spooled(request: web.BaseRequest, path: Path, most: int, check: Check) -> AsyncIterator[Spool]:
-    """Provide a body as a file that is on the disk, as long as the context lasts. Raises as `pieces`, and StoreError
-    where it can't be written."""
+async def spooled(
+    request: web.BaseRequest, path: Path, most: int, check: Check, came: Callable[[int], None] = lambda _: None
+) -> AsyncIterator[Spool]:
+    """Provide a body as a file that is on the disk, as long as the context lasts. `came` hears of the bytes as they
+    come, also of those of a body that ends early. Raises as `pieces`, and StoreError where it can't be written."""
     spool, block = Spool(path), bytearray()
     try:
         async for piece in pieces(request, most, check):
+            came(len(piece))
             block += piece
             if len(block) >= BLOCK:
                 await _written(spool, bytes(block))

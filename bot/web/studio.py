@@ -229,9 +229,12 @@ class Studios:
         with self._bounds.uploading(studio.id, studio.room_id):
             await self._work.refuse_full_disk()
             async with bodies.spooled(
-                asked.request, self._work.scratch(), self._work.most_bytes, lambda: self._check(asked.token)
+                asked.request,
+                self._work.scratch(),
+                self._work.most_bytes,
+                lambda: self._check(asked.token),
+                lambda count: self._bounds.received(studio.id, studio.room_id, count),
             ) as spool:
-                self._bounds.received(studio.id, studio.room_id, spool.size)
                 if not spool.size:
                     raise BodyError(400, "the slice is empty")
                 await self._check(asked.token)

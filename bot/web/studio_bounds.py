@@ -88,7 +88,8 @@ class StudioBounds:
         self._bytes_of_room.take(room, 0)
 
     def received(self, studio: object, room: object, count: int) -> None:
-        """Count the bytes of a slice that has come: where they are more than are left, the next ones wait."""
+        """Count bytes of a slice that have come, whatever becomes of it: where they are more than are left, the next
+        slices wait."""
         self._bytes.spend(studio, count)
         self._bytes_of_room.spend(room, count)
 

@@ -13,6 +13,7 @@ from aiohttp import ClientSession
 
 from bot.studio import writing
 from bot.web import bodies, studio_bounds
+from bot.web.studio_bounds import Buckets
 from storage import archive, studios
 from storage.errors import DiskFullError, StoreBusyError
 from storage.records import BlobKey, RecordingState, StudioSlice, StudioState, Visibility
@@ -434,6 +435,17 @@ async def test_slices_come_at_a_bounded_rate(world: World, live: Page) -> None:
     assert [answer[0] for answer in answers] == [201] * 60 + [429]
     seconds[0] += 1
     assert (await live.send(61))[0] == 201
+
+
+async def test_bytes_count_whatever_becomes_of_them(world: World, live: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uploads that break off cost what whole ones do, and are bounded alike."""
+    left = Buckets(1, 5, lambda: 0.0)
+    monkeypatch.setattr(world.server._bounds, "_bytes", left)
+    async with connected(world.server.port, put(live, 1, Content_Length="9") + "x" * 8), asyncio.timeout(20):
+        while left._left(live.studio.id) > 0:  # noqa: ASYNC110  the server tells nobody
+            await asyncio.sleep(0.005)
+    await settled(world)
+    assert (await live.send(1))[0] == 429
 
 
 async def test_a_broadcast_has_a_size(live: Page, monkeypatch: pytest.MonkeyPatch) -> None:

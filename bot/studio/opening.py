@@ -5,7 +5,7 @@ from datetime import datetime
 
 from bot.dialects import studio as events
 from bot.feeds.addresses import look_up_hash, studio_token
-from bot.studio import ending, writing
+from bot.studio import ending, life, writing
 from storage import archive, studios
 from storage.database import Connection
 from storage.records import RecordingState, RoomId, Studio, StudioSource, StudioState, UserId
@@ -41,6 +41,6 @@ async def _goes_on(db: Connection, studio: Studio, now: datetime) -> bool:
     """Return whether a studio that is not over can still be used: it waits and has not expired, or it is on the air and
     nothing but it has ended its recording."""
     if studio.state is StudioState.WAITING:
-        return now < studio.expires_at
+        return not life.is_closed(studio, now)
     recording = await archive.recording_by_event(db, events.started_id(studio))
     return recording is None or recording.state is RecordingState.LIVE

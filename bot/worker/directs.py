@@ -10,7 +10,7 @@ from bot.feeds.addresses import look_up_hash, studio_page
 from bot.intake import greeting
 from bot.language import speaking
 from bot.matrix.sending import Sending
-from bot.studio import rights
+from bot.studio import life, rights
 from bot.worker.chats import Chats
 from bot.worker.notices import notice
 from storage import heirs, rooms, studios
@@ -97,8 +97,7 @@ class Directs:
 
     def _is_good(self, studio: Studio, token: str) -> bool:
         """Return whether a studio is not over, and known by the token that it has now."""
-        expired = studio.state is StudioState.WAITING and self._clock() >= studio.expires_at
-        ended = studio.state is StudioState.OVER or expired
+        ended = studio.state is StudioState.OVER or life.is_closed(studio, self._clock())
         return not ended and studio.token_sha256 == look_up_hash(token)
 
     async def _listener(self, user_id: UserId, room_id: RoomId) -> Listener:

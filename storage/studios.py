@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import delete, exists, func, literal, select, update
+from sqlalchemy import delete, exists, func, literal, or_, select, update
 
 from storage.database import Connection
 from storage.records import (
@@ -96,7 +96,8 @@ async def settled(db: Connection, ended_before: datetime) -> tuple[Studio, ...]:
     )
     has_slices = exists().where(studio_slices.c.studio_id == studios.c.id)
     over = (studios.c.state == StudioState.OVER) & (studios.c.ended_at < ended_before)
-    left = has_slices | studios.c.client.is_not(None) | studios.c.cover.is_not(None)
+    told = (studios.c[name].is_not(None) for name in ("client", "cover", "title", "description"))
+    left = or_(has_slices, *told)
     rows = await db.execute(select(studios).where(over, left, ~needed).order_by("id"))
     return tuple(record(Studio, row) for row in rows)
 
@@ -128,16 +129,23 @@ async def slice_of(db: Connection, studio_id: StudioId, number: int) -> StudioSl
     return record(StudioSlice, row) if row else None
 
 
-async def slices_of(db: Connection, studio_id: StudioId, after: int = 0) -> tuple[StudioSlice, ...]:
-    """Return a studio's slices behind a number, in their order."""
-    wanted = select(studio_slices).where(studio_slices.c.studio_id == studio_id, studio_slices.c.number > after)
+async def slices_of(db: Connection, studio_id: StudioId) -> tuple[StudioSlice, ...]:
+    """Return a studio's slices, in their order."""
+    wanted = select(studio_slices).where(studio_slices.c.studio_id == studio_id)
     return tuple(record(StudioSlice, row) for row in await db.execute(wanted.order_by(studio_slices.c.number)))
 
 
-async def numbers_of(db: Connection, studio_id: StudioId) -> Sequence[int]:
-    """Return the numbers of the slices that a studio has uploaded, in their order."""
-    wanted = select(studio_slices.c.number).where(studio_slices.c.studio_id == studio_id)
-    return (await db.execute(wanted.order_by(studio_slices.c.number))).scalars().all()
+async def last_number(db: Connection, studio_id: StudioId) -> int | None:
+    """Return the number of the last slice that a studio has uploaded; None where there is none."""
+    wanted = select(func.max(studio_slices.c.number)).where(studio_slices.c.studio_id == studio_id)
+    number: int | None = (await db.execute(wanted)).scalar_one_or_none()
+    return number
+
+
+async def length_ms(db: Connection, studio_id: StudioId) -> int:
+    """Return the length of all slices of a studio, as their client says."""
+    wanted = select(func.sum(studio_slices.c.duration_ms)).where(studio_slices.c.studio_id == studio_id)
+    return int((await db.execute(wanted)).scalar_one_or_none() or 0)
 
 
 async def ranges_of(db: Connection, studio_id: StudioId, most: int) -> list[tuple[int, int]]:

@@ -146,9 +146,9 @@ class Broadcasting:
     async def _begin(self) -> None:
         await self._again(partial(self._writing.start, self._studio_id, self._client))
         async with self._store.read() as db:
-            studio, slices = await studios.get(db, self._studio_id), await studios.slices_of(db, self._studio_id)
-        self.number = max((piece.number for piece in slices), default=0)
-        self.samples = sum(piece.duration_ms or 0 for piece in slices) * SAMPLE_RATE // 1000
+            studio = await studios.get(db, self._studio_id)
+            self.number = await studios.last_number(db, self._studio_id) or 0
+            self.samples = await studios.length_ms(db, self._studio_id) * SAMPLE_RATE // 1000
         self._came += self.samples
         if studio is not None and studio.state is StudioState.PAUSED:
             await self._again(partial(self._writing.change, self._studio_id, self._client, Change.RESUMED))

@@ -26,7 +26,7 @@ async def close(db: Connection, studio: Studio, now: datetime) -> None:
     changes = studio.changes + studio.state.is_on_air
     await studios.save(db, replace(studio, state=StudioState.OVER, changes=changes, ended_at=now, last=None))
     if studio.state.is_on_air:
-        last = max(await studios.numbers_of(db, studio.id), default=None)
+        last = await studios.last_number(db, studio.id)
         await outgoing.changed(db, studio, changes, Change.STOPPED, now, last)
     log.info("a studio is over: room=%s studio=%d", studio.room_id, studio.id)
 

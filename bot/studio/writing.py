@@ -219,8 +219,8 @@ async def end(db: Connection, studio: Studio, now: datetime) -> None:
     if studio.state is StudioState.OVER:
         return
     if studio.state.is_on_air:
-        numbers = await studios.numbers_of(db, studio.id)
-        await _changed(db, studio, Change.STOPPED, max(numbers, default=None), now, right=False)
+        last = await studios.last_number(db, studio.id)
+        await _changed(db, studio, Change.STOPPED, last, now, right=False)
     else:
         await studios.save(db, replace(studio, state=StudioState.OVER, ended_at=now))
     log.info("a studio is over: room=%s studio=%d", studio.room_id, studio.id)
@@ -245,7 +245,7 @@ async def _changed(
     await studios.save(db, after)
     await journal.add(db, events.changed(studio, number, change, now, last), now)
     if last is None:
-        last = max(await studios.numbers_of(db, studio.id), default=None)
+        last = await studios.last_number(db, studio.id)
     await outgoing.changed(db, studio, number, change, now, last)
 
 

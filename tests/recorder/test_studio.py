@@ -271,7 +271,7 @@ async def test_an_optout_takes_away_what_came_after_it(world: World, booth: Boot
     assert await refusal(booth, take[4].data) is Problem.OVER
     assert ((await booth.now()).state, (await booth.recording()).ended_by) == (StudioState.OVER, EndedBy.SWITCHED_OFF)
     async with world.store.read() as db:
-        assert list(await studios.numbers_of(db, booth.studio.id)) == [1, 2, 3, 4]
+        assert [each.number for each in await studios.slices_of(db, booth.studio.id)] == [1, 2, 3, 4]
 
 
 async def test_what_comes_in_after_an_objection_is_not_kept(world: World, booth: Booth) -> None:
@@ -395,6 +395,16 @@ async def test_the_keeper_ends_what_expired_and_forgets_what_is_settled(world: W
         assert await studios.get(db, booth.studio.id) is not None  # its address is still known
     await world.work()
     assert await on_disk(world, take) == [True] * len(take)
+
+
+async def test_texts_of_what_never_began_go_like_those_of_what_ended(world: World) -> None:
+    """What was typed into a studio that expired in vain is kept no longer than what one that ended leaves."""
+    idle = await Booth.open(world, title="Soup", description="All about soup")
+    for _ in range(2):
+        world.clock.pass_by(GOOD_FOR.total_seconds() + 1)
+        await world.keeper.tidy()
+    now = await idle.now()
+    assert (now.state, now.title, now.description) == (StudioState.OVER, None, None)
 
 
 async def test_what_waits_for_the_disk_is_kept(world: World, booth: Booth) -> None:

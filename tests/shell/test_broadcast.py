@@ -202,7 +202,7 @@ async def slices(air: Air, count: int) -> Studio:
                 changed.clear()
                 async with air.bot.store.read() as db:
                     for studio in await studios.open_in(db):
-                        if len(await studios.numbers_of(db, studio.id)) >= count:
+                        if len(await studios.slices_of(db, studio.id)) >= count:
                             return studio
                 await changed.wait()
 

@@ -44,7 +44,7 @@ async def play(on_air: Broadcasting, data: bytes, most: float = 3600) -> None:
 
 
 def stretches(data: bytes) -> list[Stretch]:
-    return OpusArriving().feed(data)
+    return list(OpusArriving().feed(data))
 
 
 async def ledger_of(air: Air, studio: Studio) -> Ledger:
@@ -53,7 +53,7 @@ async def ledger_of(air: Air, studio: Studio) -> Ledger:
 
 async def numbers(air: Air, studio: Studio) -> list[int]:
     async with air.bot.store.read() as db:
-        return list(await studios.numbers_of(db, studio.id))
+        return [piece.number for piece in await studios.slices_of(db, studio.id)]
 
 
 @pytest.mark.parametrize("form", [("-f", "flac"), ("-f", "ogg", "-c:a", "libopus", "-b:a", "96k")])

@@ -47,7 +47,7 @@ class Tower:
                 while True:
                     changed.clear()
                     async with self.air.bot.store.read() as db:
-                        if len(await studios.numbers_of(db, studio.id)) >= count:
+                        if len(await studios.slices_of(db, studio.id)) >= count:
                             return
                     await changed.wait()
 

@@ -243,3 +243,10 @@ async def test_pace_is_real_time() -> None:
     for _ in range(70):
         await pace.keep(48_000)
     assert sum(slept) == pytest.approx(8.0)
+    strict = Pace(2.0, lambda: now, sleep, catch_up_s=0.0)
+    await strict.keep(48_000)
+    now += 600
+    slept.clear()
+    for _ in range(5):
+        await strict.keep(48_000)
+    assert slept == pytest.approx([1.0, 1.0, 1.0])

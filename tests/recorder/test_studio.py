@@ -398,7 +398,7 @@ async def test_the_keeper_ends_what_expired_and_forgets_what_is_settled(world: W
 
 
 async def test_texts_of_what_never_began_go_like_those_of_what_ended(world: World) -> None:
-    """What was typed into a studio that expired in vain is kept no longer than what one that ended leaves."""
+    """Texts that were typed into a studio that expired in vain are kept no longer than those of one that ended."""
     idle = await Booth.open(world, title="Soup", description="All about soup")
     for _ in range(2):
         world.clock.pass_by(GOOD_FOR.total_seconds() + 1)

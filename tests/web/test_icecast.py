@@ -81,7 +81,7 @@ def test_malformed_request_is_none(lines: tuple[str, ...]) -> None:
 
 
 def test_target_that_is_no_address_is_a_path_like_any_other() -> None:
-    """What a URL library refuses is another mount point, and no failure."""
+    """A target that a URL library refuses is another mount point, and no failure."""
     for target in ("//[x", "http://[::1/studio/source", "http://source:secret@\u2100/"):
         found = read_head(f"SOURCE {target} HTTP/1.0".encode())
         assert found is not None

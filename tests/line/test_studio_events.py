@@ -111,7 +111,9 @@ async def recordings(store: Store) -> tuple[Recording, ...]:
         return await archive.recordings(db)
 
 
-@pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
+@pytest.mark.parametrize(
+    "encrypted", [pytest.param(True, id="encrypted"), pytest.param(False, id="plain", marks=pytest.mark.long)]
+)
 async def test_another_client_follows_a_studio(world: Worlds, person: People, *, encrypted: bool) -> None:
     """Another client follows it live, opens each chunk, and has the same bytes as the archive. The bot records it once,
     also after a restart and when the history is searched; another bot in the room records it as a broadcast of this

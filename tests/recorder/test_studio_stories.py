@@ -179,7 +179,7 @@ async def tell(
         await story.check(said, stored)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.uuids(), before=steps, said=st.sampled_from([None, None, *OBJECTIONS]), after=steps, dies=deaths)
 def test_what_is_acknowledged_is_archived_or_nowhere(
     begun: Path,

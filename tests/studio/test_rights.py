@@ -27,7 +27,7 @@ from tests.factories import always
 from tests.world import ALICE, BOT, INFO, ROOM, Mortal, World, batch, heard, settings_for, state
 
 BOB = UserId("@bob:hs")  # makes broadcasts; Alice moderates
-STORIES = int(os.environ.get("AIRCHECK_STORIES", "20"))
+STORIES = int(os.environ.get("AIRCHECK_STORIES", "8"))
 POWER: dict[str, Json] = {
     "none": {"users": {ALICE: 100, BOT: 100}},
     "moderator": {"users": {ALICE: 100, BOT: 100, BOB: 50}},

@@ -258,4 +258,4 @@ def test_a_studio_is_open_to_who_may_broadcast(tmp_path: Path, loop: asyncio.Abs
         def __init__(self) -> None:
             super().__init__(begun, loop)
 
-    run_state_machine_as_test(Here, settings=settings(max_examples=20, stateful_step_count=25))
+    run_state_machine_as_test(Here, settings=settings(max_examples=10, stateful_step_count=25))

@@ -72,7 +72,7 @@ async def test_whatever_the_process_died_at_nothing_is_lost_or_doubled(
         studio = (await Booth.open(world)).studio
     expected, writes = await undisturbed(shutil.copytree(begun, tmp_path / "undisturbed"), studio)
     assert expected["sound"]
-    for number in range(1, writes + 1, every(8)):
+    for number in range(1, writes + 1, every(24)):
         async with world_of(shutil.copytree(begun, tmp_path / str(number))) as world:
             booth = Booth(world, studio)
             world.store.die_at(number, after_commit=after_commit)

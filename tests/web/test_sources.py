@@ -197,12 +197,17 @@ async def test_source_that_came_back_elsewhere_goes_on(tower: Tower, monkeypatch
 
 async def test_silent_source_is_paused(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection on which nothing comes any more is closed, and its broadcast waits for the source."""
-    monkeypatch.setattr(source_work, "SILENT_S", 0.5)
     studio = await tower.air.studio(StudioSource.CLIENT, TOKEN)
+    data = await as_file(spoken(5), *MP3)
     async with connected(tower.port) as line:
         line.writer.write(request())
         assert await status(line) == 200
-        await send(line, await as_file(spoken(5), *MP3))
+        await send(line, data[:-500])
+        await tower.has_slices(studio, 1)
+        monkeypatch.setattr(
+            source_work, "SILENT_S", 0.0
+        )  # from the next bytes on: before, a busy machine is silent too
+        await send(line, data[-500:])
         await tower.becomes(studio, StudioState.PAUSED)
         assert await closed(line)
 

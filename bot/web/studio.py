@@ -41,6 +41,8 @@ INVALID = "invalid"
 """The problem of a request that can't be read, beside those of `bot.studio.life`."""
 TOO_FAST = "too_fast"
 """The problem of a request that came too soon after others."""
+UNKNOWN = "unknown"
+"""The problem of an address that never was, which a page tells from the 404 of a proxy whose bot is away."""
 LATER = "later"
 """The problem of a request that can't be answered now."""
 
@@ -162,7 +164,7 @@ class Studios:
             case Verdict.ENDED:
                 page = self._messages.studio_ended(request, access.claim.room) if name == "" else None
                 return page or _refused(Problem.OVER, 410)
-        return respond.not_found()
+        return _refused(UNKNOWN, 404) if name == "state" else respond.not_found()
 
     async def _of(self, asked: StudioRequest, name: str) -> web.StreamResponse:
         self._bounds.ask(asked.access.studio.id)

@@ -8,16 +8,18 @@ import { openStore } from "./studio-store.js";
 const RECENT_MS = 120000; // a page that comes back within this time goes on by itself
 const LOOK_MS = { onAir: 5000, else: 15000, hidden: 60000 };
 const ANSWER_MS = 10000;
-const GONE_MS = 20000; // what is missing for so long is gone: a proxy may answer 404 for a moment too
+const UNKNOWN = "unknown"; // the problem of a studio that never was; a proxy whose bot is away says no more than 404
 
 export class Broadcast {
-  // `studio`: a name for it in this browser's storage; `base`: its address.
-  constructor({ studio, base, microphone, changed }) {
-    Object.assign(this, { studio, base, microphone, changed });
+  // `studio`: a name for it in this browser's storage; `base`: its address; `takes`: what opens a take.
+  constructor({ studio, base, microphone, changed, takes = openTake }) {
+    Object.assign(this, { studio, base, microphone, changed, takes });
     this.server = null; // what the server said last
     this.failing = false; // the server could not be asked
     this.closed = null; // "there", before anything was broadcast, or "here"
     this.take = null;
+    this.becoming = null; // the phase that a key leads to, while the take still ends
+    this.turns = Promise.resolve(); // what keys do, one after the other
     this.record = {};
     this.writes = Promise.resolve();
     this.steps = 0; // that the server was told
@@ -25,9 +27,15 @@ export class Broadcast {
 
   // This page has the studio now. `goesOn`: whether it may open the microphone by itself.
   async begin(goesOn) {
+    await this.#inTurn(() => this.#begun());
+    if (goesOn && this.isRecent) await this.goOn();
+  }
+
+  async #begun() {
     this.store = await openStore(this.studio);
     this.record = await this.store.record();
     this.record.client ??= crypto.randomUUID().replaceAll("-", "");
+    this.record.openedAt = Date.now();
     await this.#recover();
     await this.#keep();
     const { base, queue, store } = this;
@@ -36,11 +44,14 @@ export class Broadcast {
     this.sender = new Sender({ base, client, queue, store, ...hears });
     await this.look();
     this.sender.run();
-    if (goesOn && this.isRecent) await this.goOn();
   }
 
   // Another tab goes on: finish what is begun here, and keep away from the store.
-  async leave() {
+  leave() {
+    return this.#inTurn(() => this.#left());
+  }
+
+  async #left() {
     await this.#endTake();
     this.microphone.close();
     this.sender?.close();
@@ -50,6 +61,10 @@ export class Broadcast {
   }
 
   get phase() {
+    return this.becoming ?? this.#phase;
+  }
+
+  get #phase() {
     return this.queue?.phase(this.server?.state ?? "waiting") ?? "waiting";
   }
 
@@ -58,51 +73,84 @@ export class Broadcast {
   }
 
   get isRecent() {
-    return this.phase === "live" && this.isMine && !this.closed && Date.now() - (this.record.seenAt ?? 0) < RECENT_MS;
+    const ago = Math.abs(Date.now() - (this.record.seenAt ?? 0)); // the clock may have been set back
+    return this.phase === "live" && this.isMine && !this.closed && ago < RECENT_MS;
   }
 
   // ---- what the speaker does
 
-  async start(texts) {
-    if (!(await this.microphone.open())) return;
-    navigator.storage?.persist?.().catch(() => {});
-    await this.#tell({ name: "start", body: texts });
-    await this.#openTake();
+  start(texts) {
+    return this.#go({ waiting: { name: "start", body: texts } });
   }
 
-  async pause() {
-    await this.#endTake();
-    await this.#tell({ name: "pause" });
+  pause() {
+    return this.#becomes("paused", async () => {
+      if (this.#phase !== "live") return;
+      await this.#endTake();
+      await this.#tell({ name: "pause" });
+    });
   }
 
-  async goOn() {
-    if (!(await this.microphone.open())) return;
-    if (this.phase === "paused") await this.#tell({ name: "resume" });
-    await this.#openTake();
+  goOn() {
+    return this.#go({ paused: { name: "resume" } });
   }
 
   // The microphone is gone, and the broadcast goes on.
-  async interrupt() {
-    await this.#endTake();
-    await this.#closeLast();
+  interrupt() {
+    return this.#inTurn(() => this.#endTake());
   }
 
-  async stop() {
-    await this.#endTake();
+  stop() {
     this.record.stopped = true;
-    const last = this.queue.next - 1;
-    await this.#tell({ name: "stop", body: last ? { last } : {} });
-    this.microphone.close();
+    return this.#becomes("over", async () => {
+      await this.#endTake();
+      const last = this.queue.next - 1;
+      if (this.#phase !== "over") await this.#tell({ name: "stop", body: last ? { last } : {} });
+      this.microphone.close();
+    });
+  }
+
+  // Record from now on; a key that is pressed twice does it once. `steps`: what is to be told before, by the phase.
+  async #go(steps) {
+    if (!(await this.microphone.open())) return;
+    navigator.storage?.persist?.().catch(() => {});
+    await this.#inTurn(async () => {
+      if (!this.sender) return this.microphone.close(); // another tab goes on
+      if (this.take || this.becoming || this.closed || this.#phase === "over") return undefined;
+      const step = steps[this.#phase];
+      if (step) await this.#tell(step);
+      return this.#openTake();
+    });
+  }
+
+  // Do something at whose end the broadcast is in another phase: it is shown at once, and nothing records meanwhile.
+  async #becomes(phase, work) {
+    this.becoming = phase;
+    this.changed();
+    try {
+      await this.#inTurn(work);
+    } finally {
+      if (this.becoming === phase) this.becoming = null;
+      this.changed();
+    }
+  }
+
+  #inTurn(work) {
+    const done = this.turns.then(work);
+    this.turns = done.catch(() => {});
+    return done;
   }
 
   // Change the microphone, also while it is heard.
-  async changeMicrophone(changes) {
-    const { take, microphone } = this;
-    const open = microphone.state === "open";
-    if (take) await this.#endTake();
-    microphone.close();
-    Object.assign(microphone, changes);
-    if ((open || take) && (await microphone.open()) && take) await this.#openTake();
+  changeMicrophone(changes) {
+    return this.#inTurn(async () => {
+      const { take, microphone } = this;
+      const open = microphone.state === "open";
+      if (take) await this.#endTake();
+      microphone.close();
+      Object.assign(microphone, changes);
+      if ((open || take) && (await microphone.open()) && take && !this.becoming) this.#openTake();
+    });
   }
 
   async saveTexts(texts) {
@@ -112,17 +160,15 @@ export class Broadcast {
 
   // ---- from the microphone into the store
 
-  async #openTake() {
+  #openTake() {
+    const { stream } = this.microphone;
+    if (this.closed || !stream) return;
     const take = { first: this.queue.begin(), parts: 0, number: 0 };
     this.take = take;
     this.changed();
     const hears = { onPart: (part) => this.#part(take, part), onError: () => this.#failed(take) };
-    take.sound = openTake(this.microphone.stream, hears);
-    try {
-      await take.sound;
-    } catch {
-      this.#failed(take);
-    }
+    take.sound = this.takes(stream, hears);
+    take.sound.catch(() => this.#failed(take));
   }
 
   async #endTake() {
@@ -132,15 +178,18 @@ export class Broadcast {
     this.changed();
     await take.sound.then((sound) => sound.stop()).catch(() => {});
     await this.writes;
+    await this.#closeLast();
     this.queue.finish();
     this.sender?.more();
   }
 
   // The sound broke off: what there is of it is closed as after a crash, when the broadcast goes on.
-  async #failed(take) {
-    if (this.take !== take) return;
-    await this.interrupt();
-    this.microphone.close("lost");
+  #failed(take) {
+    return this.#inTurn(async () => {
+      if (this.take !== take) return;
+      await this.#endTake();
+      this.microphone.close("lost");
+    });
   }
 
   #part(take, { slice, bytes, durationMs, ends }) {
@@ -172,7 +221,8 @@ export class Broadcast {
   async #closeLast() {
     const [number, slice] = [...this.queue.slices].at(-1) ?? [];
     if (!slice || slice.complete) return;
-    const parts = await this.store.parts(number);
+    const parts = await this.store.parts(number).catch(() => null);
+    if (!parts) return;
     const bytes = closeTake(parts.map((part) => part.bytes), { ends: true });
     if (slice.ms >= 1 && bytes.length) {
       await this.store.replace(number, bytes, slice.ms);
@@ -244,20 +294,16 @@ export class Broadcast {
     const signal = AbortSignal.timeout(ANSWER_MS);
     const { steps } = this;
     const answer = await fetch(new URL("state", this.base), { cache: "no-store", signal }).catch(() => null);
-    if (answer?.status === 404 || answer?.status === 410) {
-      this.missingSince ??= performance.now();
-      if (answer.status === 410 || performance.now() - this.missingSince > GONE_MS) await this.#end();
-      return;
-    }
-    const said = answer?.ok ? await answer.json().catch(() => null) : null;
+    const heard = (await answer?.json().catch(() => null)) ?? null;
+    if (answer?.status === 410 || (answer?.status === 404 && heard?.problem === UNKNOWN)) return this.#end();
+    const said = answer?.ok ? heard : null;
     this.failing = !said;
     if (said && steps === this.steps) {
-      delete this.missingSince;
       this.server = said;
       if (this.isMine) for (const number of this.queue.learn(said.have)) await this.#there(number);
       if (said.state === "over" && !this.record.stopped && said.client === this.record.client) await this.#end();
     }
-    this.changed();
+    return this.changed();
   }
 
   async #there(number) {

@@ -5,6 +5,9 @@ import { judge, pauseMs, retryAfterOf } from "./studio-answers.js";
 
 const WITHIN_MS = 30000;
 const ENDS_IT = ["elsewhere", "over"];
+const NO_ANSWER = { status: 0, problem: null, retryAfter: null };
+const DONE = 200; // it is known by now that the server has it
+const GONE = 400; // the browser has thrown it away
 
 export class Sender {
   // `base`: the address of the studio; `keep`: saves what is known after each success; `told`: hears of each step that
@@ -55,7 +58,9 @@ export class Sender {
 
   async #sent({ step, number }) {
     if (step) return this.#asked("POST", step.name, JSON.stringify({ ...step.body, client: this.client }), { "Content-Type": "application/json" });
-    const parts = await this.store.parts(number);
+    const parts = await this.store.parts(number).catch(() => null);
+    if (!parts) return NO_ANSWER; // the storage can't be read now
+    if (!parts.length) return { ...NO_ANSWER, status: this.queue.slices.has(number) ? GONE : DONE };
     const ms = Math.max(1, Math.round(parts.reduce((all, part) => all + part.ms, 0)));
     const headers = { "Content-Type": "application/octet-stream", "X-Client": this.client, "X-Duration-Ms": String(ms) };
     return this.#asked("PUT", `slice-${number}`, new Blob(parts.map(({ bytes }) => bytes)), headers);
@@ -70,7 +75,7 @@ export class Sender {
       const said = await answer.json().catch(() => null);
       return { status: answer.status, problem: said?.problem ?? null, retryAfter: retryAfterOf(answer.headers.get("Retry-After")) };
     } catch {
-      return { status: 0, problem: null, retryAfter: null };
+      return NO_ANSWER;
     } finally {
       clearTimeout(late);
     }

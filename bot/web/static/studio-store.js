@@ -2,16 +2,18 @@
 // a reload and a crash. A browser may forbid that, and its storage may be full: then the rest is kept in memory.
 
 const DATABASE = "aircheck-studio";
+const STORES = ["studios", "parts"];
+const OLD_MS = 3 * 86400000; // nothing is taken from who was away for a day
+const CLOSED = ["InvalidStateError", "UnknownError"]; // a browser may close the connection of a page in the background
 
 export async function openStore(studio) {
-  try {
-    return new Store(studio, await opened());
-  } catch {
-    return new Store(studio, null);
-  }
+  const database = await opened().catch(() => null);
+  const store = new Store(studio, database);
+  await store.forgetOthers();
+  return store;
 }
 
-function opened() {
+async function opened() {
   const request = indexedDB.open(DATABASE, 1);
   request.onupgradeneeded = () => {
     request.result.createObjectStore("studios", { keyPath: "studio" });
@@ -55,16 +57,22 @@ export class Store {
     this.memory.set(part.number, [...(this.memory.get(part.number) ?? []), whole]);
   }
 
-  // The parts of a slice, in their order.
+  // The parts of a slice, in their order. Rejects where they can't be read.
   async parts(number) {
-    const kept = (await this.#read("parts", (store) => store.getAll(this.#range(number, number)))) ?? [];
+    const ask = (store) => store.getAll(this.#range(number, number));
+    const kept = this.database ? await this.#asked("parts", ask) : [];
     return [...kept, ...(this.memory.get(number) ?? [])].sort((one, other) => one.part - other.part);
   }
 
   // All parts, without their sound, in their order: what is there when the page is opened.
   async waiting() {
-    const kept = (await this.#read("parts", (store) => store.getAll(this.#range(0, Infinity)))) ?? [];
-    return kept.map(({ number, part, ms, ends }) => ({ number, part, ms, ends }));
+    const keys = (await this.#read("parts", (store) => store.getAllKeys(this.#range(0, Infinity)))) ?? [];
+    const found = [];
+    for (const number of new Set(keys.map(([, each]) => each))) { // one slice at a time: they may be hours
+      const parts = await this.parts(number).catch(() => []);
+      found.push(...parts.map(({ part, ms, ends }) => ({ number, part, ms, ends })));
+    }
+    return found;
   }
 
   // Put one part in the place of all parts of a slice.
@@ -95,16 +103,39 @@ export class Store {
     await this.#write((studios, parts) => parts.delete(this.#range(0, Infinity)));
   }
 
-  #range(first, last) {
-    return IDBKeyRange.bound([this.studio, first], [this.studio, last, []]);
+  // Forget other studios whose pages were not opened for days: nothing of them is taken any more.
+  async forgetOthers() {
+    const records = (await this.#read("studios", (store) => store.getAll())) ?? [];
+    for (const { studio, seenAt = 0, openedAt = 0 } of records) {
+      if (studio === this.studio || Math.abs(Date.now() - Math.max(seenAt, openedAt)) < OLD_MS) continue;
+      await this.#write((studios, parts) => {
+        parts.delete(this.#range(0, Infinity, studio));
+        studios.delete(studio);
+      });
+    }
+  }
+
+  #range(first, last, studio = this.studio) {
+    return IDBKeyRange.bound([studio, first], [studio, last, []]);
   }
 
   async #read(name, ask) {
     if (!this.database) return undefined;
+    return this.#asked(name, ask).catch(() => undefined);
+  }
+
+  #asked(name, ask) {
+    return this.#within("readonly", (transaction) => answered(ask(transaction.objectStore(name))));
+  }
+
+  // Do something in a transaction: in one of a new connection where the browser has closed this one.
+  async #within(mode, work) {
     try {
-      return await answered(ask(this.database.transaction(name).objectStore(name)));
-    } catch {
-      return undefined;
+      return await work(this.database.transaction(STORES, mode));
+    } catch (error) {
+      if (!CLOSED.includes(error?.name)) throw error;
+      this.database = await opened();
+      return work(this.database.transaction(STORES, mode));
     }
   }
 
@@ -112,14 +143,15 @@ export class Store {
   async #write(change) {
     if (!this.database) return false;
     try {
-      const transaction = this.database.transaction(["studios", "parts"], "readwrite");
-      const done = new Promise((resolve, reject) => {
-        transaction.oncomplete = resolve;
-        transaction.onabort = () => reject(transaction.error);
-        transaction.onerror = () => reject(transaction.error);
+      await this.#within("readwrite", (transaction) => {
+        const done = new Promise((resolve, reject) => {
+          transaction.oncomplete = resolve;
+          transaction.onabort = () => reject(transaction.error);
+          transaction.onerror = () => reject(transaction.error);
+        });
+        change(transaction.objectStore("studios"), transaction.objectStore("parts"));
+        return done;
       });
-      change(transaction.objectStore("studios"), transaction.objectStore("parts"));
-      await done;
       if (this.trouble === "full" && !this.memory.size) this.trouble = null;
       return true;
     } catch (error) {

@@ -8,8 +8,8 @@ export class Tabs {
     this.channel = new BroadcastChannel(this.name);
     this.channel.onmessage = async () => {
       if (!this.mine) return;
+      this.mine = false; // it may be asked twice
       await this.leave();
-      this.mine = false;
       this.release();
       this.#wait();
     };

@@ -92,7 +92,8 @@ const page = {
       if (persisted) location.reload();
     });
     addEventListener("beforeunload", (event) => {
-      if (!this.broadcast.take && !this.broadcast.queue?.waitingMs) return;
+      const { take, queue, closed } = this.broadcast;
+      if (!this.mine || closed || (!take && (queue?.isEmpty ?? true))) return;
       event.preventDefault();
       event.returnValue = say("leave");
     });
@@ -293,7 +294,7 @@ const page = {
     const listens = RECORDS.includes(state) || state === "paused" || state === "interrupted";
     write(at("[data-listeners]"), listens ? say("listeners", { n: server?.listeners ?? 0 }) : "");
     const { failing, full, catching, lost } = sender ?? {};
-    const about = { online: navigator.onLine, failing, full, catching, waitingMs: queue.waitingMs, recording: Boolean(broadcast.take) };
+    const about = { online: navigator.onLine, failing, full, catching, waitingMs: queue.waitingMs, recording: Boolean(broadcast.take || broadcast.becoming) };
     const { text, ms } = broadcast.unsentMs ? { text: "net-over", ms: broadcast.unsentMs } : networkOf(about);
     const { text: unit, n } = lengthOf(ms);
     const refused = lost ? ` ${say("net-lost", { n: lost })}` : "";

@@ -224,6 +224,25 @@ async def test_broadcast_is_no_longer_than_one_may_be(air: Air) -> None:
     assert 10 <= second.samples / 48_000 < 16
 
 
+async def test_limit_counts_what_is_in_no_slice_yet(air: Air) -> None:
+    """A source whose sound is given up at the limit is too long, wherever the last slice began."""
+    studio = await air.studio(StudioSource.SHELL)
+    on_air = writer(air, studio, 10)
+    taken = 0
+
+    async def take() -> None:
+        nonlocal taken
+        for stretch in stretches(stream(speech(1)[:600])):
+            await on_air.put(stretch)
+            taken += stretch.samples
+
+    with pytest.raises(TooLongError):
+        await take()
+    assert taken < 10 * 48_000
+    await on_air.stop()
+    assert on_air.samples >= 10 * 48_000
+
+
 async def test_pace_is_real_time() -> None:
     """Sound is held back until its time has come, but for what may be ahead; after a stall a minute may be caught
     up."""

@@ -252,6 +252,58 @@ async def test_a_storage_that_is_full_loses_nothing(speaking_browser: Browser, s
         await assert_whole(station, desk, await end(tab))
 
 
+async def test_a_connection_to_the_storage_that_is_closed_loses_nothing(
+    speaking_browser: Browser, station: Station
+) -> None:
+    """A browser may close the database of a page in the background: what is in it is read and sent all the same."""
+    desk = await station.open_studio()
+    async with speaking_browser.tab(gives={station.address: ["microphone"]}) as tab:
+        await tab.prepare(
+            """const open = indexedDB.open.bind(indexedDB);
+            indexedDB.open = (...about) => {
+                const request = open(...about);
+                request.addEventListener("success", () => { window.database = request.result; });
+                return request;
+            };"""
+        )
+        await tab.visit(station.address + desk.path)
+        await go_live(tab, 3_000)
+        await tab.network(there=False)
+        await until_recorded(tab, 9_000)
+        await tab.evaluate("window.database.close()")
+        await until_recorded(tab, 12_000)
+        await tab.network(there=True)
+        await assert_whole(station, desk, await end(tab))
+
+
+KEPT = """(async () => {
+    const request = indexedDB.open("aircheck-studio", 1);
+    await new Promise((opened) => { request.onsuccess = opened; });
+    const transaction = request.result.transaction(["studios", "parts"], "readwrite");
+    const [studios, parts] = ["studios", "parts"].map((name) => transaction.objectStore(name));
+    %s
+    const [one, other] = [studios.getAllKeys(), parts.getAllKeys()];
+    await new Promise((done) => { transaction.oncomplete = done; });
+    request.result.close();
+    return [one.result.length, other.result.map(([studio]) => studio)];
+})()"""
+LEFT = """for (const [studio, days] of [["old", 4], ["new", 2]]) {
+    studios.put({ studio, openedAt: Date.now() - days * 86400000 });
+    parts.put({ studio, number: 1, part: 0, bytes: new Uint8Array(9), ms: 9, ends: true });
+}"""
+
+
+async def test_sound_that_nobody_came_back_for_is_forgotten(speaking_browser: Browser, station: Station) -> None:
+    """What is kept of a studio that was not opened for days goes when another one is, and nothing else."""
+    desk = await station.open_studio()
+    async with studio_tab(speaking_browser, station, desk) as tab:
+        await tab.wait(f"{STATE} === 'ready'")
+        assert await tab.evaluate(KEPT % LEFT) == [3, ["new", "old"]]
+        await tab.reload()
+        await tab.wait(f"{STATE} === 'ready'")
+        assert await tab.evaluate(KEPT % "") == [2, ["new"]]
+
+
 async def test_the_screen_stays_awake_while_somebody_broadcasts(speaking_browser: Browser, station: Station) -> None:
     """The page holds the screen awake while it records, and lets go of it in a pause."""
     desk = await station.open_studio()

@@ -294,7 +294,7 @@ LEFT = """for (const [studio, days] of [["old", 4], ["new", 2]]) {
 
 
 async def test_sound_that_nobody_came_back_for_is_forgotten(speaking_browser: Browser, station: Station) -> None:
-    """What is kept of a studio that was not opened for days goes when another one is, and nothing else."""
+    """Sound of a studio that was not opened for days goes when another one is, and nothing else."""
     desk = await station.open_studio()
     async with studio_tab(speaking_browser, station, desk) as tab:
         await tab.wait(f"{STATE} === 'ready'")

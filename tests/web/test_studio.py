@@ -408,7 +408,7 @@ async def test_a_studio_has_few_uploads_at_once(world: World, live: Page) -> Non
 
 @asynccontextmanager
 async def uploads_begun(world: World, page: Page, count: int) -> AsyncIterator[None]:
-    """Uploads that have begun and don't end."""
+    """Hold uploads open that have begun and don't end."""
     async with AsyncExitStack() as lines:
         for number in range(1, count + 1):
             await lines.enter_async_context(connected(world.server.port, put(page, number, Content_Length="9") + "x"))

@@ -360,7 +360,7 @@ async def test_a_room_that_takes_the_right_away_ends_it(speaking_browser: Browse
         await go_live(tab, 2_000)
         await station.change_room(studio=False)
         await tab.wait(f"{STATE} === 'closed-by-room'", STEP_MS)
-        assert "Not by you" in await tab.evaluate("document.querySelector('[data-tell]').innerText")
+        assert "Not on this page" in await tab.evaluate("document.querySelector('[data-tell]').innerText")
 
 
 async def test_a_title_a_description_and_a_picture_are_the_episodes(

@@ -4,18 +4,20 @@ without scripts; and its pure modules, in Node."""
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.browser.chromium import DESK, PHONE, ZOOMED, Browser, Tab
+from tests.browser.chromium import DESK, INSECURE, PHONE, ZOOMED, Browser, Tab
 from tests.browser.station import Station, station_of
 from tests.browser.test_keyboard import FOCUS
-from tests.browser.test_studio import STATE, STEP_MS, end, go_live, studio_tab, until_recorded
+from tests.browser.test_studio import NETWORK, STATE, STEP_MS, end, go_live, studio_tab, until_recorded
 
 pytestmark = pytest.mark.browser
 
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+ANY_KEY = "[...document.querySelectorAll('[data-do]')].some((key) => !key.hidden)"
 SAID = "document.querySelector('[data-announce]').innerText"
 
 
@@ -76,6 +78,156 @@ async def test_a_broadcast_from_state_to_state(
         await tab.click("[data-question] [value=stop]")
         await tab.wait(f"{STATE} === 'ended'")
         await assert_good(tab)
+
+
+BEFORE = {
+    "old": "delete globalThis.MediaRecorder;",
+    "loading": """{
+        const ask = globalThis.fetch;
+        globalThis.fetch = (address, ...rest) =>
+            String(address).endsWith("/state") ? new Promise(() => {}) : ask(address, ...rest);
+    }""",
+    "unreachable": """{
+        const ask = globalThis.fetch;
+        globalThis.fetch = () => Promise.reject(new TypeError(""));
+        globalThis.giveBack = () => { globalThis.fetch = ask; };
+    }""",
+    "asking": """{
+        const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+        navigator.permissions.query = async () => ({ state: "prompt" });
+        devices.getUserMedia = (wanted) => new Promise((answer) => { globalThis.answer = () => answer(ask(wanted)); });
+    }""",
+    "lost": """{
+        const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+        devices.getUserMedia = async (wanted) => (globalThis.heard = await ask(wanted));
+    }""",
+}
+"""Scripts before the page's own, which lead to a state."""
+WINDOWS = pytest.mark.parametrize(("width", "scheme"), [(PHONE, "dark"), (DESK, "light"), (ZOOMED, "light")])
+
+
+@asynccontextmanager
+async def prepared(browser: Browser, station: Station, state: str, width: int, scheme: str) -> AsyncIterator[Tab]:
+    """Open a studio's page with what leads to a state."""
+    desk = await station.open_studio()
+    async with browser.tab(width, scheme, gives={station.address: ["microphone"]}) as tab:
+        await tab.prepare(BEFORE[state])
+        await tab.visit(station.address + desk.path)
+        yield tab
+
+
+@WINDOWS
+@pytest.mark.parametrize("state", ["old", "loading"])
+async def test_a_page_that_can_do_nothing_yet(
+    speaking_browser: Browser, station: Station, state: str, width: int, scheme: str
+) -> None:
+    """A browser that can record nothing is told so; a page whose server has not answered yet says that, too."""
+    async with prepared(speaking_browser, station, state, width, scheme) as tab:
+        await tab.wait(f"{STATE} === {state!r} && !document.querySelector('[data-scripted]').hidden")
+        assert await tab.evaluate("document.querySelector('[data-tell]').innerText")
+        assert not await tab.evaluate(ANY_KEY)
+        await assert_good(tab)
+
+
+@WINDOWS
+async def test_an_address_without_https(speaking_browser: Browser, station: Station, width: int, scheme: str) -> None:
+    """A page that browsers hold for insecure says so, and what would help."""
+    desk = await station.open_studio()
+    async with speaking_browser.tab(width, scheme) as tab:
+        await tab.visit(station.address.replace("127.0.0.1", INSECURE) + desk.path)
+        await tab.wait(f"{STATE} === 'insecure'")
+        assert "https" in await tab.evaluate("document.querySelector('[data-tell]').innerText")
+        assert not await tab.evaluate(ANY_KEY)
+        assert await tab.axe() == []
+        assert await tab.evaluate(SIDEWAYS) <= 0
+        # Chromium complains of the headers of such a page.
+        assert not [fault for fault in await tab.faults() if fault.startswith("uncaught")]
+
+
+@WINDOWS
+async def test_a_server_that_can_not_be_reached_yet(
+    speaking_browser: Browser, station: Station, width: int, scheme: str
+) -> None:
+    """The page says so, and goes on by itself."""
+    async with prepared(speaking_browser, station, "unreachable", width, scheme) as tab:
+        await tab.wait(f"{STATE} === 'unreachable'")
+        await assert_good(tab)
+        await tab.evaluate("giveBack()")
+        await tab.evaluate("dispatchEvent(new Event('online'))")
+        await tab.wait(f"{STATE} === 'ready'")
+
+
+@WINDOWS
+async def test_a_microphone_that_is_asked_for_and_taken_away(
+    speaking_browser: Browser, station: Station, width: int, scheme: str
+) -> None:
+    """The page says that the browser asks; and when the microphone is gone in the middle, that the broadcast is still
+    there and can go on."""
+    async with prepared(speaking_browser, station, "asking", width, scheme) as tab:
+        await tab.wait(f"{STATE} === 'ready'")
+        await tab.click("[data-do=go]")
+        await tab.wait(f"{STATE} === 'asking'")
+        await assert_good(tab)
+        await tab.evaluate("answer()")
+        await tab.wait(f"{STATE} === 'live'", STEP_MS)
+        await end(tab)
+    async with prepared(speaking_browser, station, "lost", width, scheme) as tab:
+        await go_live(tab, 1_000)
+        await tab.evaluate("heard.getAudioTracks()[0].dispatchEvent(new Event('ended'))")
+        await tab.wait(f"{STATE} === 'lost'")
+        await assert_good(tab)
+        await tab.click("[data-do=on]")
+        await tab.wait(f"{STATE} === 'live'")
+        await end(tab)
+
+
+@WINDOWS
+async def test_a_broadcast_that_begins_without_a_network_says_that_it_starts(
+    speaking_browser: Browser, station: Station, width: int, scheme: str
+) -> None:
+    """Until the server knows of it the page says that it is going live, and that nothing is lost."""
+    desk = await station.open_studio()
+    async with speaking_browser.tab(width, scheme, gives={station.address: ["microphone"]}) as tab:
+        await tab.visit(station.address + desk.path)
+        await tab.wait(f"{STATE} === 'ready'")
+        await tab.network(there=False)
+        await tab.click("[data-do=go]")
+        await tab.wait(f"{STATE} === 'starting'")
+        await tab.wait(f"{NETWORK}.startsWith('No connection')")
+        assert await tab.axe() == []
+        assert await tab.evaluate(SIDEWAYS) <= 0
+        await tab.network(there=True)
+        await tab.wait(f"{STATE} === 'live'", STEP_MS)
+        await end(tab)
+
+
+@WINDOWS
+async def test_a_broadcast_that_runs_elsewhere_and_is_ended_by_the_room(
+    speaking_browser: Browser, station: Station, width: int, scheme: str
+) -> None:
+    """Another tab, another device, the tab that took over, and the page whose broadcast the room has ended."""
+    desk = await station.open_studio()
+    gives = {station.address: ["microphone"]}
+    async with studio_tab(speaking_browser, station, desk) as first:
+        await go_live(first, 1_000)
+        async with speaking_browser.tab(width, scheme, gives=gives) as other:
+            await other.visit(station.address + desk.path)
+            await other.wait(f"{STATE} === 'device'")
+            await assert_good(other)
+        async with speaking_browser.tab(width, scheme, beside=first, gives=gives) as second:
+            await second.visit(station.address + desk.path)
+            await second.wait(f"{STATE} === 'tab'")
+            await assert_good(second)
+            await second.click("[data-do=here]")
+            await second.wait(f"{STATE} === 'interrupted'")
+            await assert_good(second)
+            await station.change_room(studio=False)
+            try:
+                await second.wait(f"{STATE} === 'closed-by-room'", STEP_MS)
+                assert await second.axe() == []
+                assert await second.evaluate(SIDEWAYS) <= 0
+            finally:
+                await station.change_room(studio=True)
 
 
 MICROPHONES = {

@@ -142,7 +142,7 @@ const page = {
 
   // Put in what the server knows, once.
   fillIn() {
-    const { server } = this.broadcast;
+    const { server } = this.broadcast ?? {}; // none where the browser can't do what the studio needs
     if (!server || this.filledIn) return;
     this.filledIn = true;
     const form = at("[data-texts]");

@@ -44,13 +44,15 @@ export function keysOf(state, phase) {
   return KEYS[state] ?? [];
 }
 
-// What the network does: the name of a text, with the length of what waits.
-export function networkOf({ online, failing, full, catching, waitingMs, recording }) {
+// What the network does: the name of a text, with the length of what waits. `telling`: the server does not know yet what
+// the speaker did last, such as the end.
+export function networkOf({ online, failing, full, catching, waitingMs, recording, telling }) {
   if (full) return { text: "net-full", ms: waitingMs };
   if (!online || failing === "network") return { text: "net-offline", ms: waitingMs };
   if (failing) return { text: "net-server", ms: waitingMs };
   if (waitingMs > USUAL_MS || (catching && waitingMs > 0)) return { text: catching ? "net-catching" : "net-waiting", ms: waitingMs };
-  return { text: recording ? "net-sending" : waitingMs > 0 ? "net-waiting" : "net-sent", ms: waitingMs };
+  const all = telling ? "net-telling" : "net-sent";
+  return { text: recording ? "net-sending" : waitingMs > 0 ? "net-waiting" : all, ms: waitingMs };
 }
 
 // A length in seconds below two minutes, else in minutes: the name of a text, with its number.

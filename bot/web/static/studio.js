@@ -294,7 +294,8 @@ const page = {
     const listens = RECORDS.includes(state) || state === "paused" || state === "interrupted";
     write(at("[data-listeners]"), listens ? say("listeners", { n: server?.listeners ?? 0 }) : "");
     const { failing, full, catching, lost } = sender ?? {};
-    const about = { online: navigator.onLine, failing, full, catching, waitingMs: queue.waitingMs, recording: Boolean(broadcast.take || broadcast.becoming) };
+    const telling = queue.steps.length > 0 && !broadcast.closed;
+    const about = { online: navigator.onLine, failing, full, catching, waitingMs: queue.waitingMs, recording: Boolean(broadcast.take || broadcast.becoming), telling };
     const { text, ms } = broadcast.unsentMs ? { text: "net-over", ms: broadcast.unsentMs } : networkOf(about);
     const { text: unit, n } = lengthOf(ms);
     const refused = lost ? ` ${say("net-lost", { n: lost })}` : "";

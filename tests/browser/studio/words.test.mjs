@@ -70,6 +70,7 @@ test("what the network does is said by what waits and why", () => {
   assert.equal(text({ full: true }), "net-full");
   assert.equal(text({ recording: false }), "net-sent");
   assert.equal(text({ recording: false, waitingMs: 3000 }), "net-waiting");
+  assert.equal(text({ recording: false, telling: true }), "net-telling"); // its end is not known yet
 });
 
 test("lengths, levels and clocks are short", () => {

@@ -145,7 +145,7 @@ stores: $(STAMP) ## Keep databases of this version for the tests of upgrades, be
 messages: $(STAMP) ## Collect the texts of the bot for its translations in bot/locale
 	$(BIN)/python .ci/messages.py
 
-bench: $(STAMP) ## Measure everything that has a budget, over SQLite and PostgreSQL (about half an hour)
+bench: $(STAMP) ## Measure everything that has a budget, over SQLite and PostgreSQL (about three quarters of an hour)
 	$(BIN)/python -m benchmarks
 
 # Needs uv (`pip install uv`). One lock for what runs, one with the demo's homeserver and the test tools, and one for what

@@ -37,6 +37,7 @@ from benchmarks import (
     soak,
     stems,
     steps,
+    studio,
     walkie,
 )
 from benchmarks.databases import NO_SERVER, Database, has_server, over
@@ -72,6 +73,11 @@ GROUPS: dict[str, tuple[Benchmark | OnBoth, ...]] = {
     "line": (OnBoth(line.figures),),
     "backup": (OnBoth(backup.figures),),
     "page": (live_page.figures,),
+    "studio": (
+        studio.in_a_browser,
+        *(OnBoth(partial(studio.figures, one)) for one in studio.BOTH),
+        *(partial(studio.figures, one) for one in studio.ONE),
+    ),
     "walkie": (walkie.figures,),
     "stems": (stems.figures,),
     "calls-media": (calls_media.figures,),

@@ -92,13 +92,13 @@ class BrowserPage:
 
 
 @asynccontextmanager
-async def page(program: str) -> AsyncIterator[BrowserPage]:
-    """Open an empty page in a new browser."""
+async def page(program: str, *more: str) -> AsyncIterator[BrowserPage]:
+    """Open an empty page in a new browser. `more`: options of its command line."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = await asyncio.create_subprocess_exec(
             program, "--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}", "--mute-audio",
             "--autoplay-policy=no-user-gesture-required", "--window-size=800,900", "--disable-gpu",
-            *QUIET, *(["--no-sandbox"] if os.geteuid() == 0 else []), "about:blank",
+            *QUIET, *(["--no-sandbox"] if os.geteuid() == 0 else []), *more, "about:blank",
             stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         assert process.stderr is not None

@@ -346,6 +346,8 @@ def _handlers(
         orders.React.kind: _ignore,
         orders.KeepOriginal.kind: _ignore,
         orders.MakePortrait.kind: _ignore,
+        orders.Pin.kind: _ignore,
+        orders.ShowRoom.kind: _ignore,
         orders.Reread.kind: _ignore,
     }
 

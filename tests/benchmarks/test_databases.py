@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import backup, documents, live, metrics, scale
+from benchmarks import backup, documents, live, metrics, scale, studio
 from benchmarks.databases import NO_SERVER, Database, over
 from benchmarks.figures import Figure, at_least, at_most, of, paired, rows_of_pairs
 from storage.place import Place
@@ -18,6 +18,8 @@ SMALL: dict[str, Callable[[Path], Coroutine[None, None, list[Figure]]]] = {
     "documents of rooms": lambda folder: documents.of_many_rooms(folder, 2, 120),
     "live": lambda folder: live.run(folder, rooms=2, rounds=2, chunk_s=3),
     "metrics": lambda folder: metrics.measure(folder, rooms=2, recordings=2, chunks=3, scrapes=2),
+    "CPU of a studio": lambda folder: studio.cpu(folder, seconds=12, slice_s=2),
+    "studios at once": lambda folder: studio.at_once(folder, count=3, seconds=3, slice_s=1),
     "backup": lambda folder: backup.measure(folder, files=3, new=1),
 }
 

@@ -76,7 +76,7 @@ class _Meter:
 
 @dataclass(frozen=True)
 class Course:
-    """What an hour of sound from a studio costs: of all of it, and of its last quarter."""
+    """The costs of an hour of sound from a studio: of all of it, and of its last quarter."""
 
     spent: Spent
     last_quarter: Spent

@@ -89,7 +89,7 @@ async def _is_live(running: pipeline.Pipeline, desk: Desk) -> bool | None:
 
 async def _has_slice(running: pipeline.Pipeline, desk: Desk) -> bool | None:
     async with running.store.read() as db:
-        return bool(await studios.numbers_of(db, desk.studio.id)) or None
+        return await studios.last_number(db, desk.studio.id) is not None or None
 
 
 async def _code(http: ClientSession, room: str) -> str | None:

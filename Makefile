@@ -54,7 +54,7 @@ test-postgresql: $(STAMP) ## Test what lies on the store with PostgreSQL in plac
 	AIRCHECK_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ON_POSTGRESQL)
 
 test-long: $(STAMP) ## Test what starts many processes or waits in real time: killed workers, stand-bys, disasters, a soak (minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m long tests/benchmarks tests/line tests/many
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m long tests/benchmarks tests/line tests/many tests/shell
 
 test-standby: $(STAMP) ## Test many processes that are cut off, paused and killed (minutes, of which most are waits)
 	$(BIN)/python -m pytest -m standby tests/line

@@ -207,6 +207,7 @@ async def slices(air: Air, count: int) -> Studio:
                 await changed.wait()
 
 
+@pytest.mark.long
 async def test_pipe_is_broadcast_in_real_time_until_ctrl_c(air: Air, tmp_path: Path) -> None:
     """Standard input is live while it comes; Ctrl-C ends the broadcast as the end of the sound does."""
     truth = spoken(30)
@@ -246,6 +247,7 @@ async def test_killed_command_leaves_what_it_had_written(air: Air, tmp_path: Pat
     assert_aligned(await air.heard(studio), spoken(30))
 
 
+@pytest.mark.long
 async def test_process_says_what_is_wrong(air: Air, tmp_path: Path) -> None:
     """Text from a pipe is refused with a sentence and exit code 1, an argument with 2."""
     async with command(air, tmp_path, "--fast", "-") as process, asyncio.timeout(WITHIN_S):

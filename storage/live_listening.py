@@ -30,11 +30,14 @@ async def is_listened(db: Connection, recording_id: RecordingId, now: datetime) 
     return await count(db, recording_id, now) > 0
 
 
-async def count(db: Connection, recording_id: RecordingId, now: datetime, *, but: str = "") -> int:
-    """Return how many listen to it, by all processes but this one."""
+async def count(db: Connection, recording_id: RecordingId, now: datetime, *, but: str | None = None) -> int:
+    """Return how many listen to it, by all processes, or all but this one."""
     noted = live_listening.c
-    lately = (noted.recording_id == recording_id, noted.heard_at > now - LISTENED_FOR, noted.process != but)
-    return int((await db.execute(select(func.sum(noted.listeners)).where(*lately))).scalar_one_or_none() or 0)
+    lately = select(func.sum(noted.listeners)).where(
+        noted.recording_id == recording_id, noted.heard_at > now - LISTENED_FOR
+    )
+    others = lately if but is None else lately.where(noted.process != but)
+    return int((await db.execute(others)).scalar_one_or_none() or 0)
 
 
 async def forget(db: Connection, recording_id: RecordingId) -> None:

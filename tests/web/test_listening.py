@@ -50,6 +50,8 @@ async def test_old_notes_go(tmp_path: Path) -> None:
         await live_listening.note(db, "other", {LIVE: 3}, clock())
         assert await live_listening.count(db, LIVE, clock()) == 5
         assert await live_listening.count(db, LIVE, clock(), but="one") == 3
+        await live_listening.note(db, "", {LIVE: 1}, clock())  # of before an upgrade
+        assert await live_listening.count(db, LIVE, clock()) == 6
         assert await live_listening.is_listened(db, LIVE, clock())
         await live_listening.forget(db, LIVE)
         assert not await live_listening.is_listened(db, LIVE, clock())

@@ -133,16 +133,21 @@ async def test_connection_that_is_cut_goes_on(tower: Tower) -> None:
     assert_aligned(found[len(found) - len(second) :], second)
 
 
-async def test_closed_connection_is_stopped_when_it_stays_away(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MP3 has no end of its own: a source that closed its connection is paused, and stopped soon after."""
-    monkeypatch.setattr(source_work, "CLOSED_FOR_S", 0.0)
-    studio = await tower.air.studio(StudioSource.CLIENT, TOKEN)
+async def come_and_close(tower: Tower) -> None:
+    """Send five seconds of MP3 as a source, and close the connection."""
     async with connected(tower.port) as line:
         line.writer.write(request())
         assert await status(line) == 200
         await send(line, await as_file(spoken(5), *MP3))
         line.writer.write_eof()
         assert await closed(line)
+
+
+async def test_closed_connection_is_stopped_when_it_stays_away(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MP3 has no end of its own: a source that closed its connection is paused, and stopped soon after."""
+    monkeypatch.setattr(source_work, "CLOSED_FOR_S", 0.0)
+    studio = await tower.air.studio(StudioSource.CLIENT, TOKEN)
+    await come_and_close(tower)
     await tower.becomes(studio, StudioState.OVER)
     await tower.air.settled()
     recording = await tower.air.recording(studio)
@@ -176,12 +181,7 @@ async def test_source_that_came_back_elsewhere_goes_on(tower: Tower, monkeypatch
     """The process whose source closed its connection does not stop a broadcast that goes on at another one."""
     monkeypatch.setattr(source_work, "CLOSED_FOR_S", 3600.0)
     studio = await tower.air.studio(StudioSource.CLIENT, TOKEN)
-    async with connected(tower.port) as line:
-        line.writer.write(request())
-        assert await status(line) == 200
-        await send(line, await as_file(spoken(5), *MP3))
-        line.writer.write_eof()
-        assert await closed(line)
+    await come_and_close(tower)
     await tower.becomes(studio, StudioState.PAUSED)
     work = tower.server._sources._work
     assert work is not None

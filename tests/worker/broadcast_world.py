@@ -4,9 +4,8 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from bot import orders
 from bot.dialects.studio import started_id
@@ -16,11 +15,10 @@ from bot.matrix.sending import Sending
 from bot.matrix.uploads import Uploads
 from bot.recording.model import Change, Deleted
 from bot.studio.writing import Writing, new_studio
-from bot.worker.attempts import Handler
 from bot.worker.room_history import RoomHistory
 from bot.worker.sending_broadcast import SendingBroadcast
 from bot.worker.unsending import Unsending
-from storage import archive, rooms, studio_events, studios
+from storage import archive, studio_events, studios
 from storage.place import Place
 from storage.private import synced
 from storage.records import (
@@ -28,7 +26,6 @@ from storage.records import (
     EncryptedFile,
     EventId,
     HeardEvent,
-    Job,
     Json,
     MediaSource,
     MxcUri,
@@ -39,12 +36,11 @@ from storage.records import (
     StudioSource,
     UserId,
 )
-from tests.worker.mortal import MortalHomeserver
-from tests.world import ALICE, BOT, DONE_HERE, ROOM, Mortal, World, batch, media_of, settings_for, state
+from tests.worker.mortal import BIG, MortalHomeserver, MortalTown
+from tests.world import ALICE, BOT, ROOM, Mortal, batch, media_of, state
 
 OURS = (orders.SendBroadcast.kind, orders.Unsend.kind)
 CLIENT = "page"
-BIG = 1 << 30
 POWER: Json = {"users": {ALICE: 100}, "events": {MSC3888_INFO: 0}}
 
 
@@ -133,18 +129,16 @@ class Homeserver(MortalHomeserver):
         return [event.event["content"] for event in self.visible]
 
 
-class Town(World):
+class Town(MortalTown):
     """A world that sends what is said in its studio, over a homeserver that outlives it."""
 
-    dies_at: int | None = None
+    homeserver: Homeserver
+    ours = OURS
 
     def __init__(self, store: Mortal, homeserver: Homeserver) -> None:
-        self.homeserver = homeserver
-        storage = {"directory": str(store.directory), "min_free_bytes": 0}
-        super().__init__(store, settings_for(store.directory, storage=storage))
+        super().__init__(store, homeserver)
 
     def _begin(self) -> None:
-        self.writes = 0  # of the handlers that speak to the homeserver
         super()._begin()
         sending, uploads = cast("Sending", self.homeserver), cast("Uploads", self.homeserver)
         history = cast("RoomHistory", self.homeserver)
@@ -158,35 +152,11 @@ class Town(World):
             orders.Unsend.kind: self._counted(Unsending(self.store, sending)),
         }
 
-    def _counted(self, handler: Handler) -> Handler:
-        """Count the writes of a handler, and let the process die at one of them."""
-
-        async def handle(job: Job) -> None:
-            before = (self.dies_at or BIG) - self.writes
-            self.store.left = before
-            await handler(job)
-            self.writes += before - self.store.left
-            self.store.left = None
-
-        return handle
-
-    async def work(self) -> None:
-        """Do all that is due, as the lanes do it."""
-        await self.settle()
-        while await self.work_one((*DONE_HERE, *OURS)):
-            await self.settle()
-
-    async def room(self, **changes: Any) -> None:
-        async with self.store.write() as db:
-            room = await rooms.room(db, ROOM)
-            assert room is not None
-            await rooms.save_room(db, replace(room, **changes))
-
     async def prepare(self) -> None:
         """Let the bot join Alice's room, which wants events, and let her have a studio there."""
         await self.join()
         await self.intake.take(batch(before=(state("m.room.power_levels", POWER, event_id="$power"),)))
-        await self.room(studio_events=True)
+        await self.policy(studio_events=True)
         async with self.store.write() as db:
             await studios.add(db, new_studio(ROOM, ALICE, StudioSource.PAGE, self.clock()))
 

@@ -20,34 +20,29 @@ from bot.matrix.sending import Sending
 from bot.matrix.uploads import TooLarge, Uploads
 from bot.recording.model import Deleted, Silenced
 from bot.worker import handing_back
-from bot.worker.attempts import Handler
 from bot.worker.handing_back import HandingBack
 from bot.worker.room_history import RoomHistory
 from bot.worker.unsending import Unsending
-from storage import archive, found_again, handed_back, jobs, journal, rooms
+from storage import archive, found_again, handed_back, jobs, journal
 from storage.place import Place
-from storage.records import EncryptedFile, EventId, HeardEvent, Job, Json, MediaSource, MxcUri, RoomId, Samples, UserId
+from storage.records import EncryptedFile, EventId, HeardEvent, Json, MediaSource, MxcUri, RoomId, Samples, UserId
 from tests.booth import Booth
-from tests.worker.mortal import MortalHomeserver
+from tests.worker.mortal import BIG, MortalHomeserver, MortalTown
 from tests.worker.quick import every, without_ffmpeg
 from tests.world import (
     BOT,
-    DONE_HERE,
     ROOM,
     START,
     Killed,
     Mortal,
-    World,
     chunk,
     heard,
     info,
-    settings_for,
     state,
 )
 
 C1, C3 = EventId("$c1"), EventId("$c3")
 OURS = (orders.HandBack.kind, orders.HandBackPart.kind, orders.Unsend.kind)
-BIG = 1 << 30
 REDACTION = heard("$r", "m.room.redaction", {}, redacts=C1)
 
 
@@ -115,18 +110,16 @@ class Homeserver(MortalHomeserver):
         return [content for name, content in self.events.items() if f"${name}" not in self.redacted]
 
 
-class Town(World):
+class Town(MortalTown):
     """A world that hands back, over a homeserver that outlives it."""
 
-    dies_at: int | None = None
+    homeserver: Homeserver
+    ours = OURS
 
     def __init__(self, store: Mortal, homeserver: Homeserver) -> None:
-        self.homeserver = homeserver
-        storage = {"directory": str(store.directory), "min_free_bytes": 0}
-        super().__init__(store, settings_for(store.directory, storage=storage))
+        super().__init__(store, homeserver)
 
     def _begin(self) -> None:
-        self.writes = 0  # of the handlers that hand back
         super()._begin()
         sending, uploads = cast("Sending", self.homeserver), cast("Uploads", self.homeserver)
         history = cast("RoomHistory", self.homeserver)
@@ -138,30 +131,6 @@ class Town(World):
             orders.HandBackPart.kind: handing_back,
             orders.Unsend.kind: self._counted(Unsending(self.store, sending)),
         }
-
-    def _counted(self, handler: Handler) -> Handler:
-        """Count the writes of a handler, and let the process die at one of them."""
-
-        async def handle(job: Job) -> None:
-            before = (self.dies_at or BIG) - self.writes
-            self.store.left = before
-            await handler(job)
-            self.writes += before - self.store.left
-            self.store.left = None
-
-        return handle
-
-    async def work(self) -> None:
-        """Do all that is due, as the lanes do it."""
-        await self.settle()
-        while await self.work_one((*DONE_HERE, *OURS)):
-            await self.settle()
-
-    async def policy(self, **changes: Any) -> None:
-        async with self.store.write() as db:
-            room = await rooms.room(db, ROOM)
-            assert room is not None
-            await rooms.save_room(db, replace(room, **changes))
 
     async def stop(self, *, last: int = 2) -> None:
         await self.hear(info("$stop", "stopped", last_chunk_sequence=last))

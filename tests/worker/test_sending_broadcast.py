@@ -101,7 +101,7 @@ async def test_the_room_hears_it(world: Town) -> None:
 
 async def test_a_room_that_did_not_ask_for_it_hears_nothing(world: Town) -> None:
     """Without `studio events on` no row and no order is written, and nothing is sent."""
-    await world.room(studio_events=False)
+    await world.policy(studio_events=False)
     await world.broadcast()
     assert world.homeserver.asked == []
     assert await world.rows() == {}
@@ -115,7 +115,7 @@ async def test_it_is_switched_in_the_middle(world: Town) -> None:
     when it ends."""
     await world.start()
     await world.slice(1)
-    await world.room(studio_events=False)
+    await world.policy(studio_events=False)
     await world.slice(2)
     await world.change(Change.PAUSED)
     await world.change(Change.STOPPED, 2)
@@ -125,9 +125,9 @@ async def test_it_is_switched_in_the_middle(world: Town) -> None:
 
 async def test_it_is_switched_on_too_late(world: Town) -> None:
     """A broadcast whose beginning the room was not sent is not sent at all."""
-    await world.room(studio_events=False)
+    await world.policy(studio_events=False)
     await world.start()
-    await world.room(studio_events=True)
+    await world.policy(studio_events=True)
     await world.slice(1)
     await world.change(Change.STOPPED, 1)
     await world.finish()
@@ -319,7 +319,7 @@ async def test_a_store_that_is_older_than_the_events(world: Town) -> None:
     assert await world.rows() == {"started": "$room-1", "1": "$room-2"}
     assert await recordings_of(world) == 1
     await world.delete()
-    await world.room(behind=None)
+    await world.policy(behind=None)
     await world.work()
     assert world.homeserver.redacted == ["$room-1", "$room-2"]
 
@@ -345,7 +345,7 @@ async def test_what_was_sent_after_a_backup_is_looked_for(world: Town) -> None:
     world.homeserver.forget_transactions()
     await world.work()  # nothing is sent before the room's history was read
     assert world.homeserver.said == ["started", 1]
-    await world.room(behind=None)
+    await world.policy(behind=None)
     world.clock.pass_by(61)
     await world.work()
     assert world.homeserver.said == ["started", 1]
@@ -589,6 +589,6 @@ async def test_a_slice_that_is_too_large_is_left_out(world: Town) -> None:
 async def test_a_room_that_the_bot_left(world: Town) -> None:
     """Nothing is tried in a room that the bot left."""
     await world.start()
-    await world.room(joined=False)
+    await world.policy(joined=False)
     await world.work()
     assert world.homeserver.asked == []

@@ -126,23 +126,27 @@ class Intake:
         self, db: Connection, room: Room, batch: RoomBatch, gap: TimelineGap | None, now: datetime, guard: Guard
     ) -> bool:
         """Apply the state block, which is older than the timeline and newer than the gap. Return whether it takes back
-        state that was heard later."""
+        state that was heard later.
+
+        What takes back waits for the present state: two events that are sent at once stand side by side in a room, and
+        a sync that ends with the one shows the state without the other.
+        """
         before = batch.before
         if gap is not None and room.joined:
             # Broadcasts that the state names are read once the gap was read, which may hold them.
             before = tuple(event for event in before if type_of(event) not in dialects.INFOS)
         elif batch.joined:
             await missed.look(db, room, before, now, guard)
-        behind = False
         at = await journal.position(db)
-        if room.joined:
-            for event in before:
-                is_behind = await roomstate.is_behind(db, batch.room_id, event)
-                behind = behind or is_behind
-                if not is_behind:
-                    await floor_marks.note(db, self._user_id, batch.room_id, event, at, now)
-        await roomstate.apply_block(db, batch.room_id, before, at, now, guard)
-        return behind
+        ahead = []
+        for event in before:
+            if not room.joined:
+                ahead.append(event)
+            elif not await roomstate.is_behind(db, batch.room_id, event):
+                ahead.append(event)
+                await floor_marks.note(db, self._user_id, batch.room_id, event, at, now)
+        await roomstate.apply_block(db, batch.room_id, ahead, at, now, guard)
+        return len(ahead) < len(before)
 
     async def _settle(self, db: Connection, room_id: RoomId, now: datetime) -> None:
         await succession.settle(db, room_id, now, publishes=self._publishes)

@@ -164,6 +164,32 @@ async def test_state_that_was_asked_for_takes_nothing_back_that_was_heard_since(
     assert name is not None
 
 
+async def test_a_state_block_takes_back_what_was_heard_only_if_the_room_says_so(world: World) -> None:
+    """Two events that are sent at once stand side by side, and a sync that ends with the one shows the state without
+    the other: old power levels after new ones. What was heard counts until the room's present state was read."""
+    old = heard("$old", "m.room.power_levels", {"users": {ALICE: -1}}, state_key="")
+    new = heard("$new", "m.room.power_levels", {"users": {ALICE: 0}}, state_key="")
+    gone, back = membership(MALLORY, "leave", "$gone"), membership(MALLORY, "join", "$back")
+    await world.intake.take(batch(membership(MALLORY, "join", "$came"), old, gone, before=room_state()))
+    await world.intake.take(batch(new, back))
+    async with world.store.write() as db:
+        await jobs.cancel(db, [orders.Refresh(ROOM).job().name])
+    await world.intake.take(batch(info(START, "started"), before=(old.event, gone.event)))
+    levels, member = await current(world, "m.room.power_levels"), await current(world, "m.room.member", MALLORY)
+    assert levels is not None
+    assert levels.event_id == "$new"
+    assert member is not None
+    assert facts.is_joined(member)
+    async with world.store.read() as db:
+        assert await jobs.find(db, orders.Refresh(ROOM).job().name) is not None
+    await world.intake.refresh(ROOM, (old.event, gone.event), await position(world))
+    levels, member = await current(world, "m.room.power_levels"), await current(world, "m.room.member", MALLORY)
+    assert levels is not None
+    assert levels.event_id == "$old"
+    assert member is not None
+    assert not facts.is_joined(member)
+
+
 async def test_nothing_is_kept_of_a_room_that_the_bot_is_out_of(world: World) -> None:
     """No state is kept of a room that the bot was removed or banned from."""
     await world.intake.take(batch(before=room_state()))

@@ -6,7 +6,6 @@ from slices, as while the call runs.
 """
 
 import asyncio
-import gc
 import hashlib
 import subprocess
 import tempfile
@@ -20,7 +19,7 @@ import numpy as np
 from benchmarks import usage
 from benchmarks.figures import Figure, at_most
 from benchmarks.finishing import HELD_MS, Turns
-from bot import orders
+from bot import memory, orders
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import Form
 from bot.audio.layout import layout
@@ -233,8 +232,7 @@ async def end_of_six_hours(world: World, mixed: Call) -> End:
     ]
     by_window = windows(slices)
     await call.keep(by_window.pop(WINDOWS - REAL))  # has the track read once
-    gc.collect()
-    gc.freeze()  # as the bot does when it has started
+    memory.keep_what_is_there()  # as `aircheck run` does
     usage.forget_peak()
     turns = Turns()
     watching = asyncio.create_task(turns.watch())
@@ -286,7 +284,8 @@ async def measured(directory: Path) -> tuple[float, End]:
     async with world_of(directory) as world:
         await world.join()
         mixed, cpu = await mix(world)
-        return cpu / SPEAKERS, await end_of_six_hours(world, mixed)
+        with memory.searched_briefly():
+            return cpu / SPEAKERS, await end_of_six_hours(world, mixed)
 
 
 def figures() -> list[Figure]:

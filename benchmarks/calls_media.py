@@ -1,7 +1,6 @@
 """The media of calls: places and losses of what is received, and what a leg costs. The callers are another process."""
 
 import asyncio
-import gc
 import multiprocessing
 import resource
 import statistics
@@ -14,6 +13,7 @@ from multiprocessing.connection import Connection
 from benchmarks.figures import Figure, at_most
 from benchmarks.finishing import Turns
 from benchmarks.usage import memory_of
+from bot import memory
 from bot.calls.media.door import Leg, OpusPacket
 from bot.calls.media.rtc import RtcMedia
 from bot.demo.slicing import speech
@@ -61,8 +61,7 @@ async def call(losses: Sequence[float], seconds: int, *, keep: bool = True) -> C
     process = ours.Process(target=_callers, args=(theirs, losses, seconds))
     process.start()
     media, began = RtcMedia(private=True), time.monotonic()
-    gc.collect()
-    gc.freeze()  # as `aircheck run` does
+    memory.keep_what_is_there()  # as `aircheck run` does
     legs: list[tuple[Leg, Ear]] = []
     turns = Turns()
     watching = asyncio.ensure_future(turns.watch())

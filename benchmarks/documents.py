@@ -7,7 +7,6 @@ take the core from it, and a task looks how long `/healthz` takes.
 
 import asyncio
 import contextlib
-import gc
 import re
 import statistics
 import tempfile
@@ -23,6 +22,7 @@ from benchmarks.figures import Figure, at_most, of
 from benchmarks.http import get
 from benchmarks.large import MEMBERS, fill
 from benchmarks.pipeline import settings_for
+from bot import memory
 from bot.web.server import WebServer
 from storage import rooms
 from storage.place import Place
@@ -50,10 +50,9 @@ async def served(directory: Path) -> AsyncIterator[tuple[WebServer, Store]]:
     store = await Store.own(Place(directory))
     server = WebServer(store, settings_for(directory), lambda: True)
     await server.start()
-    gc.collect()
-    gc.freeze()  # as `aircheck run` does
     try:
-        yield server, store
+        with memory.searched_briefly():
+            yield server, store
     finally:
         await server.stop()
         await store.close()

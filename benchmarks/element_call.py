@@ -6,7 +6,6 @@ media, and how fast it becomes an episode, is the same for every kind of call: g
 
 import asyncio
 import base64
-import gc
 import math
 import statistics
 import tempfile
@@ -21,6 +20,7 @@ from benchmarks.calls_media import WINDOW_S, errors_ms
 from benchmarks.figures import Figure, at_most
 from benchmarks.finishing import Turns
 from benchmarks.usage import cpu_seconds, memory_of
+from bot import memory
 from bot.calls.media.door import OpusPacket, Sfu, Sound
 from bot.calls.media.rtc import RtcMedia
 from bot.calls.model import Device, LegConnected, LegId, Receive, SessionEvent, SoundHeard
@@ -131,8 +131,7 @@ async def call(folder: Path) -> Course:
 
 
 async def _measure(course: Course, sfu: Sfu, voices: Speakers, keys: dict[str, MediaKey]) -> None:
-    gc.collect()
-    gc.freeze()  # as `aircheck run` does
+    memory.keep_what_is_there()  # as `aircheck run` does
     cpu = cpu_seconds()
     await asyncio.sleep(SECONDS / 2)
     for name in keys:

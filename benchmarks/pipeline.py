@@ -1,7 +1,6 @@
 """The pipeline without a homeserver: events go into the journal, media lie in a folder, all between is real."""
 
 import asyncio
-import gc
 import hashlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,9 +11,7 @@ from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import TypeVar
 
-from bot import (
-    orders,
-)
+from bot import memory, orders
 from bot.audio.ffmpeg import Ffmpeg
 from bot.demo.slicing import PACKET, Slice, Slicer, speech
 from bot.process import utc_now
@@ -314,8 +311,7 @@ async def running(directory: Path, **sections: Json) -> AsyncIterator[Pipeline]:
         stack.push_async_callback(worker.stop, 1)
         recording = asyncio.create_task(recorder.run())
         stack.push_async_callback(_end, recorder, recording)
-        gc.collect()
-        gc.freeze()  # as `aircheck run` does
+        stack.enter_context(memory.searched_briefly())
         yield pipeline
 
 

@@ -2,11 +2,20 @@
 
 import ctypes
 import gc
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 LARGE = 8 * 1024 * 1024
 """Bytes: the pieces of a cover have 9 to 18 MB, those of sound less, which are faster kept."""
+MOST_S = 0.003
+"""Seconds of CPU after which a full collection has looked through too much."""
+MOST_FROZEN = 500_000
+COUNTED_EACH = 16
+"""Counting what is kept takes some milliseconds."""
+FULL = 2
+THRESHOLDS = (700, 10, 2)
+"""When garbage is collected: full collections five times as often as by default, so that less came since the last."""
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
 
 
@@ -27,6 +36,44 @@ def keep_what_is_there() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    gc.collect()  # nothing is left: the collector waits for a quarter more than what it last went through
+
+
+@contextmanager
+def searched_briefly(
+    most_s: float = MOST_S, most_frozen: int = MOST_FROZEN, clock: Callable[[], float] = time.thread_time
+) -> Iterator[None]:
+    """Keep what is there, and in the block whatever is there when a full collection took long, so that the next one
+    looks only through what came since. A full collection holds up all threads, the event loop's too.
+
+    What is kept is freed as ever when nothing refers to it, but not where it refers to itself: once `most_frozen` more
+    objects are kept, all are looked through again.
+    """
+    keep_what_is_there()
+    began, kept, bound = clock(), 0, gc.get_freeze_count() + most_frozen
+
+    def collected(phase: str, info: dict[str, int]) -> None:
+        nonlocal began, kept, bound
+        if info["generation"] != FULL:
+            return
+        if phase == "start":
+            began = clock()
+        elif clock() - began > most_s:
+            kept += 1
+            if kept % COUNTED_EACH == 0 and (count := gc.get_freeze_count()) > bound:
+                bound = count + most_frozen
+                gc.unfreeze()
+            else:
+                gc.freeze()
+
+    before = gc.get_threshold()
+    gc.callbacks.append(collected)
+    gc.set_threshold(*THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.callbacks.remove(collected)
+        gc.set_threshold(*before)
 
 
 def give_back_large_pieces() -> bool:

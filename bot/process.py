@@ -40,10 +40,10 @@ def stop_signals() -> asyncio.Event:
 
 async def until(stop: asyncio.Event, failed: "asyncio.Future[None]") -> None:
     """Wait for the stop; raise the error that ends the program before it."""
-    memory.keep_what_is_there()
     stopped = asyncio.create_task(stop.wait())
     ends: set[asyncio.Future[Any]] = {stopped, failed}
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    with memory.searched_briefly():
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     if failed.done():
         await failed

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 CHILD = """
 import asyncio, re
 from pathlib import Path
@@ -39,6 +41,46 @@ print(mib() - start)
 memory.give_back_what_is_free()
 print(mib() - start)
 """
+
+SEARCHING = """
+import gc, sys
+from bot import memory
+
+def clock():  # of collections that take so long
+    clock.now += float(sys.argv[1])
+    return clock.now
+
+clock.now = 0.0
+kept = []
+with memory.searched_briefly(most_frozen=int(sys.argv[2]), clock=clock):
+    before = gc.get_freeze_count()
+    for number in range(memory.COUNTED_EACH):
+        kept += [[number] for _ in range(1000)]
+        gc.collect()
+    print(gc.get_freeze_count() - before)
+print(gc.callbacks, gc.get_threshold())
+"""
+
+
+def searched(seconds: float, most_frozen: int) -> tuple[int, str]:
+    """Collect garbage again and again, each time in so many seconds, while objects are added. Return how many are not
+    looked through any more, and what is left set in the end."""
+    program = [sys.executable, "-c", SEARCHING, str(seconds), str(most_frozen)]
+    told = subprocess.run(program, check=True, capture_output=True, text=True).stdout.splitlines()
+    return int(told[0]), told[1]
+
+
+def test_long_collections_look_through_the_same_objects_once() -> None:
+    """Objects that a full collection took long to look through are kept; others are looked through again."""
+    kept, left = searched(1, 1_000_000)
+    assert kept == pytest.approx(16_000, abs=100)
+    assert left == "[] (700, 10, 10)"
+    assert searched(0, 1_000_000)[0] == pytest.approx(0, abs=100)
+
+
+def test_too_much_that_is_kept_is_looked_through_again() -> None:
+    """Once very many objects are kept, all are looked through again."""
+    assert searched(1, 10_000)[0] < 0
 
 
 def test_what_covers_took_is_given_back() -> None:

@@ -31,6 +31,7 @@ from bot.settings import Settings
 from bot.worker.given import Apply
 from bot.worker.pieces import channels_of, pieces_of
 from bot.worker.publishing import Made, Publishing, Subject, names_in_file
+from bot.worker.stored_track import StoredTrack
 from bot.worker.tracks import Tracks
 from storage import archive, heirs, rooms
 from storage.blobs.door import Blobs
@@ -113,15 +114,10 @@ class Finishing:
             await self._tracks.drop_frames(recording.id)
         last, whole = await self._tracks.finish(recording, pieces, subject.channels)
         subject = await self._with_turns(subject, whole.cuts)
-        made_before = (byte_range(extent, whole.form) for extent in whole.extents)
-        frames = [
-            *(Stretch(partial(blobs.open, place.blob), place.offset, place.bytes) for place in made_before),
-            Stretch(partial(BytesIO, last), 0, len(last)),
-        ]
         tags = await self._tags(subject)
         made = await asyncio.to_thread(
             put_together,
-            frames,
+            await asyncio.to_thread(_stretches, blobs, whole, last),
             part,
             samples=subject.ledger.samples,
             form=whole.form,
@@ -222,6 +218,15 @@ class Finishing:
         while len(self._pictures) > MOST_PICTURES:
             del self._pictures[next(iter(self._pictures))]
         return picture
+
+
+def _stretches(blobs: Blobs, whole: StoredTrack, last: bytes) -> list[Stretch]:
+    """List the frames of a track, of which a call of hours has thousands of pieces, and those after them."""
+    made = (byte_range(extent, whole.form) for extent in whole.extents)
+    return [
+        *(Stretch(partial(blobs.open, place.blob), place.offset, place.bytes) for place in made),
+        Stretch(partial(BytesIO, last), 0, len(last)),
+    ]
 
 
 async def _refuse_damaged(blobs: Blobs, pieces: Iterable[Piece]) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Select,
+    bindparam,
     delete,
     exists,
     func,
@@ -42,7 +43,7 @@ from storage.records import (
     RoomId,
     UserId,
 )
-from storage.rows import columns, put, put_all, record, records
+from storage.rows import columns, find, put, put_all, record, records
 from storage.tables import (
     blob_marks,
     episodes,
@@ -64,6 +65,43 @@ LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 CODE_LETTERS = 6
 AT_ONCE = 100  # chunks are written in one turn of the event loop
 
+# ---- statements that each chunk needs, made once: to make one takes as long as to execute it
+
+_OF_BROADCAST = select(recording_table).where(
+    or_(
+        recording_table.c.event_id == bindparam("started"),
+        recording_table.c.id.in_(
+            select(transmissions.c.recording_id).where(transmissions.c.event_id == bindparam("started"))
+        ),
+    )
+)
+_CHUNKS = (
+    select(chunk_table).where(chunk_table.c.recording_id == bindparam("recording")).order_by(chunk_table.c.position)
+)
+_EDITION = select(recording_table.c.chunks_edition).where(recording_table.c.id == bindparam("recording"))
+_CHUNKS_MOVE = (
+    update(recording_table)
+    .where(
+        or_(
+            recording_table.c.id.in_(bindparam("of", expanding=True)),
+            recording_table.c.id.in_(
+                select(chunk_table.c.recording_id).where(chunk_table.c.id.in_(bindparam("chunks", expanding=True)))
+            ),
+        )
+    )
+    .values(chunks_edition=bindparam("edition"))
+)
+"""A new edition of recordings with these chunks, and of those that have the chunks so far."""
+_OF_ROOM = select(recording_table.c.id).where(recording_table.c.room_id == bindparam("room"))
+_SIZES = select(
+    *(
+        select(func.sum(table.c.bytes)).where(table.c.recording_id.in_(_OF_ROOM)).scalar_subquery()
+        for table in (chunk_table, stem_blobs, episodes, originals)
+    ),
+    uploads.BYTES.scalar_subquery(),
+)
+"""The sizes of all that a room has."""
+
 
 async def _free_code(db: Connection, event_id: EventId) -> str:
     """Return a code of six letters that can be spoken, made from the started event's id. So a recording that is found
@@ -79,8 +117,7 @@ async def _free_code(db: Connection, event_id: EventId) -> str:
 
 
 async def recording(db: Connection, recording_id: RecordingId) -> Recording | None:
-    row = (await db.execute(select(recording_table).where(recording_table.c.id == recording_id))).one_or_none()
-    return record(Recording, row) if row else None
+    return await find(Recording, db, recording_table, id=recording_id)
 
 
 async def all_ids(db: Connection) -> tuple[RecordingId, ...]:
@@ -90,15 +127,12 @@ async def all_ids(db: Connection) -> tuple[RecordingId, ...]:
 
 async def recording_by_event(db: Connection, event_id: EventId) -> Recording | None:
     """Return the recording of a started event."""
-    row = (await db.execute(select(recording_table).where(recording_table.c.event_id == event_id))).one_or_none()
-    return record(Recording, row) if row else None
+    return await find(Recording, db, recording_table, event_id=event_id)
 
 
 async def recording_of_broadcast(db: Connection, started: EventId) -> Recording | None:
     """Return the recording that holds the sound of a broadcast: its own, or a session in which it is a transmission."""
-    of_session = select(transmissions.c.recording_id).where(transmissions.c.event_id == started)
-    holds = or_(recording_table.c.event_id == started, recording_table.c.id.in_(of_session))
-    row = (await db.execute(select(recording_table).where(holds))).one_or_none()
+    row = (await db.execute(_OF_BROADCAST, {"started": started})).one_or_none()
     return record(Recording, row) if row else None
 
 
@@ -122,8 +156,7 @@ async def transmissions_of(db: Connection, recording_id: RecordingId) -> tuple[E
 
 
 async def recording_by_code(db: Connection, code: str) -> Recording | None:
-    row = (await db.execute(select(recording_table).where(recording_table.c.code == code.lower()))).one_or_none()
-    return record(Recording, row) if row else None
+    return await find(Recording, db, recording_table, code=code.lower())
 
 
 def _rooms(where: RoomId | Sequence[RoomId]) -> Sequence[RoomId]:
@@ -370,8 +403,7 @@ async def unreviewed(
 
 async def chunks(db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]:
     """Return a recording's chunks in the room's order."""
-    statement = select(chunk_table).where(chunk_table.c.recording_id == recording_id).order_by(chunk_table.c.position)
-    return await records(Chunk, await db.execute(statement))
+    return await records(Chunk, await db.execute(_CHUNKS, {"recording": recording_id}))
 
 
 async def has_chunk(db: Connection, recording_id: RecordingId, state: ChunkState, reason: str) -> bool:
@@ -383,8 +415,7 @@ async def has_chunk(db: Connection, recording_id: RecordingId, state: ChunkState
 
 async def edition(db: Connection, recording_id: RecordingId) -> Edition:
     """Return the edition of a recording's chunks (`storage.cache`): the same edition means the same chunks."""
-    statement = select(recording_table.c.chunks_edition).where(recording_table.c.id == recording_id)
-    return Edition((await db.execute(statement)).scalar_one_or_none() or "")
+    return Edition((await db.execute(_EDITION, {"recording": recording_id})).scalar_one_or_none() or "")
 
 
 async def chunks_change(db: Connection, whose: ColumnElement[bool]) -> None:
@@ -393,23 +424,20 @@ async def chunks_change(db: Connection, whose: ColumnElement[bool]) -> None:
 
 
 async def chunk(db: Connection, chunk_id: ChunkId) -> Chunk | None:
-    row = (await db.execute(select(chunk_table).where(chunk_table.c.id == chunk_id))).one_or_none()
-    return record(Chunk, row) if row else None
+    return await find(Chunk, db, chunk_table, id=chunk_id)
 
 
 async def chunk_of_event(db: Connection, event_id: EventId) -> Chunk | None:
     """Return the chunk that came in an event."""
-    row = (await db.execute(select(chunk_table).where(chunk_table.c.event_id == event_id))).one_or_none()
-    return record(Chunk, row) if row else None
+    return await find(Chunk, db, chunk_table, event_id=event_id)
 
 
 async def save_chunks(db: Connection, values: Sequence[Chunk]) -> None:
     """Save chunks. A chunk that belonged to another recording moves."""
     for start in range(0, len(values), AT_ONCE):
         batch = values[start : start + AT_ONCE]
-        left = select(chunk_table.c.recording_id).where(chunk_table.c.id.in_([chunk.id for chunk in batch]))
-        ids = recording_table.c.id
-        await chunks_change(db, or_(ids.in_({chunk.recording_id for chunk in batch}), ids.in_(left)))
+        whose = {"of": [*{chunk.recording_id for chunk in batch}], "chunks": [chunk.id for chunk in batch]}
+        await db.execute(_CHUNKS_MOVE, {**whose, "edition": new_edition()})
         await put_all(db, chunk_table, [columns(chunk) for chunk in batch])
 
 
@@ -423,8 +451,7 @@ async def delete_chunks(db: Connection, recording_id: RecordingId, ids: Sequence
 
 
 async def episode(db: Connection, recording_id: RecordingId) -> Episode | None:
-    row = (await db.execute(select(episodes).where(episodes.c.recording_id == recording_id))).one_or_none()
-    return record(Episode, row) if row else None
+    return await find(Episode, db, episodes, recording_id=recording_id)
 
 
 async def save_episode(db: Connection, value: Episode) -> None:
@@ -534,9 +561,4 @@ async def blobs_with(db: Connection, prefix: str) -> list[BlobKey]:
 async def bytes_of_room(db: Connection, room_id: RoomId) -> int:
     """Return the size of a room's chunks, stems, episodes and original sound, and of what studios have uploaded, in
     bytes."""
-    of_room = select(recording_table.c.id).where(recording_table.c.room_id == room_id)
-    total = 0
-    for table in (chunk_table, stem_blobs, episodes, originals):
-        result = await db.execute(select(func.sum(table.c.bytes)).where(table.c.recording_id.in_(of_room)))
-        total += int(result.scalar_one_or_none() or 0)
-    return total + await uploads.bytes_in(db, room_id)
+    return sum(int(size or 0) for size in (await db.execute(_SIZES, {"room": room_id})).one())

@@ -6,7 +6,7 @@ each room is limited.
 
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from storage.database import Connection
 from storage.dialect import insert
@@ -14,6 +14,9 @@ from storage.records import EventId, RoomId, UserId
 from storage.tables import redacted
 
 MOST_OF_A_ROOM = 10_000
+_BY = select(redacted.c.sender, redacted.c.may).where(
+    redacted.c.event_id == bindparam("event"), redacted.c.room_id == bindparam("room")
+)
 
 
 async def note(
@@ -32,8 +35,7 @@ async def note(
 
 async def by(db: Connection, room_id: RoomId, event_id: EventId) -> dict[UserId, bool | None]:
     """Return who redacted an event before it came, and whether they had the power to redact others' events then."""
-    here = (redacted.c.event_id == event_id, redacted.c.room_id == room_id)
-    rows = await db.execute(select(redacted.c.sender, redacted.c.may).where(*here))
+    rows = await db.execute(_BY, {"event": event_id, "room": room_id})
     return {UserId(row.sender): row.may for row in rows}
 
 

@@ -7,7 +7,7 @@ it is closed or overdue, later events of the room wait, so that all are handled 
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, select, update
+from sqlalchemy import bindparam, delete, exists, select, update
 
 from storage.database import Connection
 from storage.dialect import go_on_after, insert
@@ -97,16 +97,20 @@ async def forget_room(db: Connection, room_id: RoomId) -> None:
     await db.execute(delete(newest_heard).where(newest_heard.c.room_id == room_id))
 
 
-def held(now: datetime) -> ColumnElement[bool]:
-    """Build the condition that a row of the journal waits for a gap: it comes after a gap that the whole room still
-    waits for, or lies inside one, where the broadcast of a chunk may be on the next page."""
-    inside = (journal.c.position <= gaps.c.low + PLACES) & (gaps.c.seen_at > now - OVERDUE_AFTER)
-    return exists().where(
-        gaps.c.room_id == journal.c.room_id,
-        gaps.c.walking,
-        gaps.c.low < journal.c.position,
-        (gaps.c.hold_until > now) | inside,
-    )
+HELD = exists().where(
+    gaps.c.room_id == journal.c.room_id,
+    gaps.c.walking,
+    gaps.c.low < journal.c.position,
+    (gaps.c.hold_until > bindparam("now"))
+    | ((journal.c.position <= gaps.c.low + PLACES) & (gaps.c.seen_at > bindparam("seen_after"))),
+)
+"""The condition that a row of the journal waits for a gap at the time `at`: it comes after a gap that the whole room
+still waits for, or lies inside one, where the broadcast of a chunk may be on the next page."""
+
+
+def at(now: datetime) -> dict[str, datetime]:
+    """Return the values of a time for a statement with `HELD`."""
+    return {"now": now, "seen_after": now - OVERDUE_AFTER}
 
 
 async def next_release(db: Connection, now: datetime) -> datetime | None:

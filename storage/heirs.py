@@ -10,7 +10,7 @@ asking the old room is pending: it does not count until the old room's state is 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy import ColumnElement, bindparam, delete, or_, select
 
 from storage import rooms
 from storage.database import Connection
@@ -18,6 +18,9 @@ from storage.dialect import insert
 from storage.records import Room, RoomId, UserId, Visibility
 from storage.tables import heirs, hosts
 
+_NEIGHBOURS = select(heirs.c.room_id, heirs.c.heir).where(
+    or_(heirs.c.heir == bindparam("of"), heirs.c.room_id == bindparam("of")), heirs.c.confirmed
+)
 MOST_ROOMS = 50
 """The longest line: every look-up of a podcast reads all of it."""
 
@@ -25,11 +28,22 @@ MOST_ROOMS = 50
 async def line(db: Connection, room_id: RoomId) -> tuple[RoomId, ...]:
     """Return the rooms of a room's podcast, the oldest first, the present one last; usually the room alone."""
     rooms_of_line = [room_id]
-    while (before := await predecessor(db, rooms_of_line[0])) is not None:
+    before, after = await _neighbours(db, room_id)
+    while before is not None:
         rooms_of_line.insert(0, before)
-    while (after := await heir(db, rooms_of_line[-1])) is not None:
+        before = await predecessor(db, before)
+    while after is not None:
         rooms_of_line.append(after)
+        after = await heir(db, after)
     return tuple(rooms_of_line)
+
+
+async def _neighbours(db: Connection, room_id: RoomId) -> tuple[RoomId | None, RoomId | None]:
+    """Return the rooms before and behind a room in its line, of which most have neither."""
+    found: list[RoomId | None] = [None, None]
+    for link in await db.execute(_NEIGHBOURS, {"of": room_id}):
+        found[link.room_id == room_id] = RoomId(link.heir if link.room_id == room_id else link.room_id)
+    return found[0], found[1]
 
 
 async def predecessor(db: Connection, room_id: RoomId) -> RoomId | None:

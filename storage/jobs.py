@@ -37,6 +37,37 @@ _LOST = and_(jobs.c.worker.is_not(None), jobs.c.worker.not_in(select(workers.c.i
 """A condition: a worker beside the bot runs the job, and is not on the list. Nothing is in an empty list, not even the
 missing name of a job that the bot runs itself."""
 
+# ---- statements that each job needs, made once: to make one takes as long as to execute it
+
+_DUE = (
+    select(jobs)
+    .where(
+        jobs.c.state == JobState.READY,
+        jobs.c.run_at <= bindparam("now"),
+        jobs.c.kind.in_(bindparam("kinds", expanding=True)),
+        _FREE,
+    )
+    .order_by(jobs.c.run_at, jobs.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)  # where writers come one after the other, nothing is locked
+)
+_DUE_BUT = _DUE.where(or_(jobs.c.turn.is_(None), jobs.c.turn.not_in(bindparam("passing", expanding=True))))
+_CLAIM = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+    .values(state=JobState.RUNNING, attempts=jobs.c.attempts + 1, worker=bindparam("by"), changed_at=bindparam("now"))
+)
+_NEXT_OF_EACH = (
+    select(jobs.c.kind, func.min(jobs.c.run_at).label("run_at"))
+    .where(jobs.c.state == JobState.READY, _FREE)
+    .group_by(jobs.c.kind)
+)
+_DONE = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("of"))
+    .values(state=JobState.DONE, error=None, payload={}, changed_at=bindparam("now"))
+)
+
 
 async def add(db: Connection, job: NewJob, now: datetime) -> bool:
     """Store a job; return False when it is once-only and was stored before (see NewJob)."""
@@ -82,21 +113,11 @@ async def claim(
 ) -> tuple[Job, ...]:
     """Mark due jobs of these kinds as running and return them, the oldest first, without jobs of the turns in
     `passing`. `worker` runs them; None: the bot itself. Begun by `Store.claim`, claimers pass by each other's jobs."""
-    due = (
-        select(jobs)
-        .where(
-            jobs.c.state == JobState.READY, jobs.c.run_at <= now, jobs.c.kind.in_(list(kinds)), _FREE, *_not_of(passing)
-        )
-        .order_by(jobs.c.run_at, jobs.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)  # where writers come one after the other, nothing is locked
-    )
-    rows: list[Row[Any]] = list(await db.execute(due))
+    wanted: dict[str, Any] = {"kinds": list(kinds), "now": now, "most": limit}
+    due, those = (_DUE_BUT, {**wanted, "passing": list(passing)}) if passing else (_DUE, wanted)
+    rows: list[Row[Any]] = list(await db.execute(due, those))
     if rows:
-        ids = [row.id for row in rows]
-        claimed = update(jobs).where(jobs.c.id.in_(ids))
-        running = {"state": JobState.RUNNING, "attempts": jobs.c.attempts + 1, "worker": worker, "changed_at": now}
-        await db.execute(claimed.values(**running))
+        await db.execute(_CLAIM, {"ids": [row.id for row in rows], "by": worker, "now": now})
     return tuple(record(Job, row) for row in rows)
 
 
@@ -115,8 +136,7 @@ async def next_due(db: Connection, kinds: Collection[JobKind], passing: Collecti
 
 async def next_of_each(db: Connection) -> dict[JobKind, datetime]:
     """Return when the next ready job of each kind is due, as `next_due`; kinds without a ready job are left out."""
-    ready = select(jobs.c.kind, func.min(jobs.c.run_at).label("run_at")).where(jobs.c.state == JobState.READY, _FREE)
-    return {row.kind: row.run_at for row in await db.execute(ready.group_by(jobs.c.kind))}
+    return {row.kind: row.run_at for row in await db.execute(_NEXT_OF_EACH)}
 
 
 async def running_since(db: Connection) -> dict[JobKind, datetime]:
@@ -127,8 +147,7 @@ async def running_since(db: Connection) -> dict[JobKind, datetime]:
 
 async def done(db: Connection, job_id: JobId, now: datetime) -> None:
     """Mark a job as done and delete its payload, which may hold texts and addresses."""
-    values: dict[str, Any] = {"state": JobState.DONE, "error": None, "payload": {}, "changed_at": now}
-    await db.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+    await db.execute(_DONE, {"of": job_id, "now": now})
 
 
 async def failed(db: Connection, job_id: JobId, error: str, now: datetime) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, exists, func, select, text, union_all, update
+from sqlalchemy import Row, bindparam, delete, exists, func, select, text, union_all, update
 
 from storage import gaps
 from storage.database import Connection
@@ -23,6 +23,14 @@ journal may have a million rows, and of these few wait."""
 SEALED = text("NOT (journal.session_id IS NULL OR journal.event IS NULL)")
 """The same of encrypted events that wait for their keys."""
 NEWEST = "newest_position"  # the newest position when rows were last removed: positions are never used again
+
+# ---- statements that each event needs, made once: to make one takes as long as to execute it
+
+_WAITING = select(journal).where(WAITS).order_by(journal.c.position)
+_WAITING_FOR_NO_GAP = _WAITING.where(~gaps.HELD).limit(bindparam("most"))
+_WAITING_AT = select(journal).where(journal.c.position == bindparam("place"), WAITS)
+_HANDLED_AND_KEPT = update(journal).where(journal.c.position == bindparam("place")).values(handled=True)
+_HANDLED = _HANDLED_AND_KEPT.values(event=None, clear_relation=None)
 
 
 def _heard(row: Row[Any]) -> HeardEvent:
@@ -171,10 +179,10 @@ async def pending(db: Connection, event_id: EventId) -> HeardEvent | None:
 async def unhandled(db: Connection, limit: int, now: datetime | None = None) -> tuple[HeardEvent, ...]:
     """Return the oldest events that are not handled yet, in order; with `now`, without events that a gap in their room
     holds back."""
-    waiting = select(journal).where(WAITS)
-    if now is not None:
-        waiting = waiting.where(~gaps.held(now))
-    rows = await db.execute(waiting.order_by(journal.c.position).limit(limit))
+    if now is None:
+        rows = await db.execute(_WAITING.limit(limit))
+    else:
+        rows = await db.execute(_WAITING_FOR_NO_GAP, {**gaps.at(now), "most": limit})
     return tuple(_heard(row) for row in rows)
 
 
@@ -193,16 +201,14 @@ async def waits(db: Connection, room_id: RoomId, sender: UserId) -> bool:
 
 async def waiting_at(db: Connection, position: Position) -> HeardEvent | None:
     """Return the event at a position as it is now; None when it was handled."""
-    result = await db.execute(select(journal).where(journal.c.position == position, WAITS))
-    row = result.one_or_none()
+    row = (await db.execute(_WAITING_AT, {"place": position})).one_or_none()
     return _heard(row) if row else None
 
 
 async def handled(db: Connection, heard: HeardEvent, *, keep: bool = False) -> None:
     """Mark an event as handled. Its content is deleted, unless `keep` is set: for a key that may come, or another
     try."""
-    values: dict[str, Any] = {"handled": True} if keep else {"handled": True, "event": None, "clear_relation": None}
-    await db.execute(update(journal).where(journal.c.position == heard.position).values(**values))
+    await db.execute(_HANDLED_AND_KEPT if keep else _HANDLED, {"place": heard.position})
 
 
 async def try_again(db: Connection) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy import ColumnElement, bindparam, exists, or_, select
 
 from storage.database import Connection
 from storage.dialect import insert
@@ -29,6 +29,8 @@ HALF_KEPT = (
     ChunkState.CANDIDATE,
 )
 """States of chunks whose sound may still come."""
+_ORDERED = select(optouts).order_by(optouts.c.position, optouts.c.user_id, optouts.c.room_id)
+_OF_USER = _ORDERED.where(optouts.c.user_id == bindparam("user"))
 
 
 async def add(db: Connection, word: OptOut) -> None:
@@ -38,7 +40,7 @@ async def add(db: Connection, word: OptOut) -> None:
 
 async def of(db: Connection, user_id: UserId) -> tuple[OptOut, ...]:
     """Return all that a member said, the oldest first."""
-    return await _words(db, optouts.c.user_id == user_id)
+    return tuple(record(OptOut, row) for row in await db.execute(_OF_USER, {"user": user_id}))
 
 
 async def share(db: Connection, room_ids: Collection[RoomId], heirs: Collection[RoomId]) -> None:
@@ -54,8 +56,7 @@ async def every(db: Connection, room_ids: Collection[RoomId] | None = None) -> t
 
 
 async def _words(db: Connection, *conditions: ColumnElement[bool]) -> tuple[OptOut, ...]:
-    ordered = select(optouts).where(*conditions).order_by(optouts.c.position, optouts.c.user_id, optouts.c.room_id)
-    return tuple(record(OptOut, row) for row in await db.execute(ordered))
+    return tuple(record(OptOut, row) for row in await db.execute(_ORDERED.where(*conditions)))
 
 
 async def running(

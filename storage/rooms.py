@@ -4,14 +4,24 @@ import secrets
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, or_, select, union_all, update
 
 from storage import ended_addresses
 from storage.database import Connection
 from storage.dialect import after
 from storage.records import EventId, Listener, Room, RoomId, RoomPower, StateEvent, UserId, Visibility
-from storage.rows import columns, put, put_all, record, records
+from storage.rows import columns, find, put, put_all, record, records
 from storage.tables import directs, listener_uses, listeners, room_state, rooms
+
+_STANDING = union_all(
+    *(
+        select(room_state).where(
+            room_state.c.room_id == bindparam("room"), room_state.c.type == kind, room_state.c.state_key == key
+        )
+        for kind, key in (("m.room.member", bindparam("user")), ("m.room.create", ""), ("m.room.power_levels", ""))
+    )
+)
+"""The state that tells what a member may do in a room, by the key of each part of it."""
 
 
 def new_room(room_id: RoomId, now: datetime, *, inviter: UserId | None = None, direct: bool = False) -> Room:
@@ -33,8 +43,7 @@ def new_room(room_id: RoomId, now: datetime, *, inviter: UserId | None = None, d
 
 
 async def room(db: Connection, room_id: RoomId) -> Room | None:
-    row = (await db.execute(select(rooms).where(rooms.c.room_id == room_id))).one_or_none()
-    return record(Room, row) if row else None
+    return await find(Room, db, rooms, room_id=room_id)
 
 
 async def language(db: Connection, room_id: RoomId) -> str | None:
@@ -43,8 +52,7 @@ async def language(db: Connection, room_id: RoomId) -> str | None:
 
 
 async def room_by_key(db: Connection, key: str) -> Room | None:
-    row = (await db.execute(select(rooms).where(rooms.c.key == key))).one_or_none()
-    return record(Room, row) if row else None
+    return await find(Room, db, rooms, key=key)
 
 
 async def all_rooms(db: Connection) -> tuple[Room, ...]:
@@ -93,13 +101,7 @@ async def touch(db: Connection, room_id: RoomId, now: datetime) -> None:
 
 async def state(db: Connection, room_id: RoomId, kind: str, state_key: str = "") -> StateEvent | None:
     """Return the room's current state event of a type; None when unknown or not set."""
-    result = await db.execute(
-        select(room_state).where(
-            room_state.c.room_id == room_id, room_state.c.type == kind, room_state.c.state_key == state_key
-        )
-    )
-    row = result.one_or_none()
-    return record(StateEvent, row) if row else None
+    return await find(StateEvent, db, room_state, room_id=room_id, type=kind, state_key=state_key)
 
 
 async def states_by_event(
@@ -120,6 +122,13 @@ async def power(db: Connection, room_id: RoomId) -> RoomPower:
     """Return the state that `bot.rules` needs to decide on permissions in a room now."""
     create = await state(db, room_id, "m.room.create")
     return RoomPower(create, await state(db, room_id, "m.room.power_levels"))
+
+
+async def standing(db: Connection, room_id: RoomId, user_id: UserId) -> tuple[StateEvent | None, RoomPower]:
+    """Return the m.room.member event of a user, and `power`, in one statement."""
+    rows = await db.execute(_STANDING, {"room": room_id, "user": user_id})
+    found = {row.type: record(StateEvent, row) for row in rows}
+    return found.get("m.room.member"), RoomPower(found.get("m.room.create"), found.get("m.room.power_levels"))
 
 
 async def save_state(db: Connection, event: StateEvent) -> None:

@@ -5,7 +5,7 @@ import dataclasses
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import CursorResult, Row, Table, bindparam
+from sqlalchemy import CursorResult, Row, Select, Table, bindparam, select
 
 from storage.database import Connection
 from storage.dialect import Insert, insert
@@ -39,6 +39,18 @@ async def records(kind: type[Record], rows: CursorResult[Any]) -> tuple[Record, 
 @cache
 def _names(kind: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
+
+
+async def find(kind: type[Record], db: Connection, table: Table, **key: object) -> Record | None:
+    """Return the one row of a table whose columns have these values, as a record; None where there is none."""
+    row = (await db.execute(_with(table, tuple(key)), key)).one_or_none()
+    return record(kind, row) if row else None
+
+
+@cache
+def _with(table: Table, names: tuple[str, ...]) -> Select[Any]:
+    """Return the statement that finds rows by these columns. To make one takes as long as to execute it."""
+    return select(table).where(*(table.c[name] == bindparam(name) for name in names))
 
 
 async def put(db: Connection, table: Table, values: dict[str, Any]) -> None:

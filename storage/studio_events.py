@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, delete, select, true, update
 from storage.database import Connection
 from storage.dialect import insert
 from storage.records import EventId, MediaSource, StudioEvent
-from storage.rows import columns, record
+from storage.rows import columns, find, record
 from storage.tables import studio_events
 
 AT_ONCE = 200  # names in one statement
@@ -24,9 +24,7 @@ async def add(db: Connection, event: StudioEvent) -> bool:
 
 async def get(db: Connection, key: str, name: str) -> StudioEvent | None:
     """Return the event of this name of a studio."""
-    wanted = select(studio_events).where(studio_events.c.key == key, studio_events.c.name == name)
-    row = (await db.execute(wanted)).one_or_none()
-    return record(StudioEvent, row) if row else None
+    return await find(StudioEvent, db, studio_events, key=key, name=name)
 
 
 async def of(db: Connection, key: str) -> tuple[StudioEvent, ...]:

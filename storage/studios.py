@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import delete, exists, func, literal, or_, select, update
+from sqlalchemy import bindparam, delete, exists, func, literal, or_, select, update
 
 from storage.database import Connection
 from storage.records import (
@@ -19,13 +19,21 @@ from storage.records import (
     StudioState,
     UserId,
 )
-from storage.rows import columns, put, record
+from storage.rows import columns, find, put, record
 from storage.tables import chunks, recordings, studio_events, studio_slices, studios
 
 ON_AIR = tuple(state for state in StudioState if state.is_on_air)
 AT_ONCE = 200
 _STARTED = literal("$studio.") + studios.c.key + ".started"
 """The name of the event that begins a studio's broadcast, as `Studio.event_id`."""
+
+
+BYTES = select(func.sum(studio_slices.c.bytes)).where(
+    studio_slices.c.studio_id.in_(select(studios.c.id).where(studios.c.room_id == bindparam("room"))),
+    studio_slices.c.blob.is_not(None),
+    ~exists().where(chunks.c.blob == studio_slices.c.blob),
+)
+"""The size of the slices of a `room` whose sound is no chunk's so far, in bytes."""
 
 
 async def add(db: Connection, studio: Studio) -> Studio:
@@ -41,20 +49,17 @@ async def save(db: Connection, studio: Studio) -> None:
 
 
 async def get(db: Connection, studio_id: StudioId) -> Studio | None:
-    row = (await db.execute(select(studios).where(studios.c.id == studio_id))).one_or_none()
-    return record(Studio, row) if row else None
+    return await find(Studio, db, studios, id=studio_id)
 
 
 async def by_key(db: Connection, key: str) -> Studio | None:
     """Return the studio whose events have this key in their names."""
-    row = (await db.execute(select(studios).where(studios.c.key == key))).one_or_none()
-    return record(Studio, row) if row else None
+    return await find(Studio, db, studios, key=key)
 
 
 async def by_token(db: Connection, token_sha256: str) -> Studio | None:
     """Return the studio of a token, by its look-up hash."""
-    row = (await db.execute(select(studios).where(studios.c.token_sha256 == token_sha256))).one_or_none()
-    return record(Studio, row) if row else None
+    return await find(Studio, db, studios, token_sha256=token_sha256)
 
 
 async def of(db: Connection, room_id: RoomId, user_id: UserId) -> tuple[Studio, ...]:
@@ -124,9 +129,7 @@ async def begun_as(db: Connection, key: str, event_id: EventId) -> None:
 
 
 async def slice_of(db: Connection, studio_id: StudioId, number: int) -> StudioSlice | None:
-    wanted = select(studio_slices).where(studio_slices.c.studio_id == studio_id, studio_slices.c.number == number)
-    row = (await db.execute(wanted)).one_or_none()
-    return record(StudioSlice, row) if row else None
+    return await find(StudioSlice, db, studio_slices, studio_id=studio_id, number=number)
 
 
 async def slices_of(db: Connection, studio_id: StudioId) -> tuple[StudioSlice, ...]:
@@ -156,15 +159,6 @@ async def ranges_of(db: Connection, studio_id: StudioId, most: int) -> list[tupl
     ends = select(func.min(numbers.c.number), func.max(numbers.c.number)).group_by(numbers.c.place)
     rows = await db.execute(ends.order_by(func.min(numbers.c.number)).limit(most))
     return [(int(first), int(last)) for first, last in rows]
-
-
-async def bytes_in(db: Connection, room_id: RoomId) -> int:
-    """Return the size of the slices of a room whose sound is no chunk's so far, in bytes."""
-    here = select(studios.c.id).where(studios.c.room_id == room_id)
-    is_chunk = exists().where(chunks.c.blob == studio_slices.c.blob)
-    waiting = studio_slices.c.blob.is_not(None) & ~is_chunk
-    total = select(func.sum(studio_slices.c.bytes)).where(studio_slices.c.studio_id.in_(here), waiting)
-    return int((await db.execute(total)).scalar_one_or_none() or 0)
 
 
 async def save_slice(db: Connection, piece: StudioSlice) -> None:

@@ -2,36 +2,54 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from storage.cache import Edition, new_edition
 from storage.database import Connection
 from storage.records import BlobKey, Cut, Extent, Recording, RecordingId, Samples, Track
-from storage.rows import AT_ONCE, columns, put, put_all, record, records
+from storage.rows import AT_ONCE, columns, find, put, put_all, record, records
 from storage.tables import chunks, recordings
 from storage.tables import cuts as cut_table
 from storage.tables import extents as extent_table
 from storage.tables import tracks as track_table
 
+DECIDED = ("gains", "level", "off_by", "kept")
+"""The columns of a piece that are decided when it is decoded for the first time, beside its peaks."""
+
+# ---- statements that each chunk needs, made once: to make one takes as long as to execute it
+
+_EDITION = select(track_table.c.edition).where(track_table.c.recording_id == bindparam("of"))
+_CHANGED = update(track_table).where(track_table.c.recording_id == bindparam("of")).values(edition=bindparam("new"))
+_CUTS = select(*(column for column in cut_table.c if column.name not in ("recording_id", "peaks"))).where(
+    cut_table.c.recording_id == bindparam("of")
+)
+_IN_ORDER = _CUTS.order_by(cut_table.c.ordinal)
+_DECIDE = (
+    update(cut_table)
+    .where(
+        cut_table.c.recording_id == bindparam("of"),
+        cut_table.c.ordinal == bindparam("place"),
+        cut_table.c.key == bindparam("named"),
+    )
+    .values({name: bindparam(f"new_{name}") for name in (*DECIDED, "peaks")})
+)
+_EXTENTS = select(extent_table).where(extent_table.c.recording_id == bindparam("of")).order_by(extent_table.c.first)
+
 
 async def track(db: Connection, recording_id: RecordingId) -> Track | None:
-    row = (await db.execute(select(track_table).where(track_table.c.recording_id == recording_id))).one_or_none()
-    return record(Track, row) if row else None
+    return await find(Track, db, track_table, recording_id=recording_id)
 
 
 async def edition(db: Connection, recording_id: RecordingId) -> Edition | None:
     """Return the edition of a track with its pieces and frames (`storage.cache`); None when there is no track."""
-    statement = select(track_table.c.edition).where(track_table.c.recording_id == recording_id)
-    value = (await db.execute(statement)).scalar_one_or_none()
+    value = (await db.execute(_EDITION, {"of": recording_id})).scalar_one_or_none()
     return None if value is None else Edition(value)
 
 
 async def _changed(db: Connection, recording_id: RecordingId) -> None:
     """Give a track a new edition. Every function of this module that writes calls it."""
-    changed = update(track_table).where(track_table.c.recording_id == recording_id)
-    await db.execute(changed.values(edition=new_edition()))
+    await db.execute(_CHANGED, {"of": recording_id, "new": new_edition()})
 
 
 async def save(db: Connection, value: Track) -> None:
@@ -39,20 +57,15 @@ async def save(db: Connection, value: Track) -> None:
     await _changed(db, value.recording_id)
 
 
-def _cuts(recording_id: RecordingId) -> Select[Any]:
-    wanted = [column for column in cut_table.c if column.name not in ("recording_id", "peaks")]
-    return select(*wanted).where(cut_table.c.recording_id == recording_id)
-
-
 async def cuts(db: Connection, recording_id: RecordingId) -> tuple[Cut, ...]:
     """Return all pieces of a track in the order of the sound."""
-    return await records(Cut, await db.execute(_cuts(recording_id).order_by(cut_table.c.ordinal)))
+    return await records(Cut, await db.execute(_IN_ORDER, {"of": recording_id}))
 
 
 async def newest_cuts(db: Connection, recording_id: RecordingId, most: int) -> tuple[Cut, ...]:
     """Return the last pieces of a track, at most so many, in the order of the sound."""
-    newest_first = _cuts(recording_id).order_by(cut_table.c.ordinal.desc()).limit(most)
-    return (await records(Cut, await db.execute(newest_first)))[::-1]
+    newest_first = _CUTS.order_by(cut_table.c.ordinal.desc()).limit(most)
+    return (await records(Cut, await db.execute(newest_first, {"of": recording_id})))[::-1]
 
 
 async def add_cuts(db: Connection, recording_id: RecordingId, pieces: Collection[Cut]) -> None:
@@ -81,11 +94,9 @@ async def decide(db: Connection, recording_id: RecordingId, decided: Collection[
     """Save gain, level and peaks of pieces."""
     await _changed(db, recording_id)
     for piece, peaks in decided:
-        statement = update(cut_table).where(
-            cut_table.c.recording_id == recording_id, cut_table.c.ordinal == piece.ordinal, cut_table.c.key == piece.key
-        )
-        decision = {"gains": piece.gains, "level": piece.level, "off_by": piece.off_by, "kept": piece.kept}
-        await db.execute(statement.values(**decision, peaks=peaks))
+        decision = {f"new_{name}": getattr(piece, name) for name in DECIDED}
+        its = {"of": recording_id, "place": piece.ordinal, "named": piece.key}
+        await db.execute(_DECIDE, {**its, **decision, "new_peaks": peaks})
 
 
 async def peaks(db: Connection, recording_id: RecordingId) -> tuple[tuple[Samples, bytes | None], ...]:
@@ -114,8 +125,7 @@ async def off_by(db: Connection, recording_id: RecordingId) -> tuple[Samples, ..
 
 async def extents(db: Connection, recording_id: RecordingId) -> tuple[Extent, ...]:
     """Return the places of all frames, in their order."""
-    statement = select(extent_table).where(extent_table.c.recording_id == recording_id).order_by(extent_table.c.first)
-    return await records(Extent, await db.execute(statement))
+    return await records(Extent, await db.execute(_EXTENTS, {"of": recording_id}))
 
 
 async def reach(db: Connection, recording_id: RecordingId) -> int:

@@ -6,14 +6,13 @@ from sqlalchemy import select, update
 
 from storage.database import Connection
 from storage.records import EventId, Permit, RoomId, UserId, Walkie
-from storage.rows import columns, put, record
+from storage.rows import columns, find, put, record
 from storage.tables import permits, walkies
 
 
 async def get(db: Connection, room_id: RoomId) -> Walkie | None:
     """Return a room's walkie-talkie; None where there never was one."""
-    row = (await db.execute(select(walkies).where(walkies.c.room_id == room_id))).one_or_none()
-    return record(Walkie, row) if row else None
+    return await find(Walkie, db, walkies, room_id=room_id)
 
 
 async def every(db: Connection) -> tuple[Walkie, ...]:

@@ -25,7 +25,18 @@ from bot.recording.model import RecordingEvent, Rejected, Silenced, VoiceMessage
 from bot.recording.objecting import began
 from storage import archive, heirs, jobs, journal, optouts, rooms, sealed_messages
 from storage.database import Connection
-from storage.records import EVERYWHERE, Chunk, HeardEvent, OptOut, Position, Recording, RecordingId, RoomId, UserId
+from storage.records import (
+    EVERYWHERE,
+    Chunk,
+    HeardEvent,
+    OptOut,
+    Position,
+    Recording,
+    RecordingId,
+    Room,
+    RoomId,
+    UserId,
+)
 
 AT_ONCE = 20
 """The number of recordings that had ended and that one transaction closes."""
@@ -35,15 +46,22 @@ Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
 
 
 async def may_record(
-    db: Connection, room_id: RoomId, user_id: UserId, *, began: Position | None = None, sent_at: datetime | None = None
+    db: Connection,
+    room_id: RoomId,
+    user_id: UserId,
+    *,
+    began: Position | None = None,
+    sent_at: datetime | None = None,
+    room: Room | None = None,
 ) -> bool:
     """Return whether this user may be recorded in this room.
 
     `began`: the position at which their broadcast began, where it has one. `sent_at`: the time at which it began, for
-    one that is read from the past: its position may be that of the reading.
+    one that is read from the past: its position may be that of the reading. `room`: this room, where it was read in
+    this transaction.
     """
     line = await heirs.line(db, room_id)
-    present = await rooms.room(db, line[-1])
+    present = room if room is not None and line[-1] == room_id else await rooms.room(db, line[-1])
     if present is not None and present.speakers is not None and user_id not in present.speakers:
         return False
     return all(_allow(words, began, sent_at) for words in await _words(db, line, user_id))

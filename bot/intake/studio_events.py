@@ -106,6 +106,8 @@ async def take_back(
     if key is None:
         return
     names = None if chunks is None else [name for chunk in chunks if (name := our_events.name_within(chunk))]
+    if names == []:
+        return
     for event in await studio_events.withdraw(db, key, names):
         assert event.event_id is not None
         await jobs.add(db, orders.Unsend(event.event_id, event.room_id).job(), now)

@@ -11,30 +11,29 @@ from bot import orders
 from bot.recording.model import Change
 from storage import jobs, rooms, studio_events
 from storage.database import Connection
-from storage.records import STARTED, Studio, StudioEvent
+from storage.records import STARTED, Room, Studio, StudioEvent
 
 
 async def started(db: Connection, studio: Studio, now: datetime) -> None:
     """Write down the beginning of a broadcast."""
-    await _write(db, StudioEvent(0, studio.key, STARTED, studio.room_id, now, state=STARTED), now)
+    room = await rooms.room(db, studio.room_id)
+    await _write(db, room, StudioEvent(0, studio.key, STARTED, studio.room_id, now, state=STARTED), now)
 
 
 async def changed(db: Connection, studio: Studio, number: int, change: Change, now: datetime, last: int | None) -> None:
     """Write down a change, numbered from 1. `last`: the number of the last slice by then."""
     event = StudioEvent(0, studio.key, f"change-{number}", studio.room_id, now, state=str(change), last=last)
-    await _write(db, event, now)
+    await _write(db, await rooms.room(db, studio.room_id), event, now)
 
 
-async def sliced(db: Connection, studio: Studio, number: int, now: datetime) -> None:
+async def sliced(db: Connection, studio: Studio, room: Room, number: int, now: datetime) -> None:
     """Write down a slice that is on the disk, in the order in which slices came."""
-    await _write(db, StudioEvent(0, studio.key, str(number), studio.room_id, now), now)
+    await _write(db, room, StudioEvent(0, studio.key, str(number), studio.room_id, now), now)
 
 
-async def _write(db: Connection, event: StudioEvent, now: datetime) -> None:
-    room = await rooms.room(db, event.room_id)
-    wanted = room is not None and room.studio_events
-    if event.name != STARTED:
-        began = await studio_events.get(db, event.key, STARTED) is not None
-        wanted = began and (wanted or event.state == Change.STOPPED)
+async def _write(db: Connection, room: Room | None, event: StudioEvent, now: datetime) -> None:
+    wanted = (room is not None and room.studio_events) or event.state == Change.STOPPED
+    if wanted and event.name != STARTED:
+        wanted = await studio_events.get(db, event.key, STARTED) is not None
     if wanted and await studio_events.add(db, event):
         await jobs.add(db, orders.SendBroadcast(event.key, event.room_id).job(), now)

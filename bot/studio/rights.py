@@ -3,7 +3,6 @@
 from enum import StrEnum
 
 from bot import facts, rules
-from bot.event_types import MEMBER
 from bot.intake import consent, walkie
 from storage import rooms
 from storage.database import Connection
@@ -25,12 +24,17 @@ class Refusal(StrEnum):
 
 async def refusal(db: Connection, room_id: RoomId, user_id: UserId) -> Refusal | None:
     """Return why a member may not broadcast into a room now; None: they may."""
-    room = await rooms.room(db, room_id)
+    return await refusal_in(db, await rooms.room(db, room_id), user_id)
+
+
+async def refusal_in(db: Connection, room: Room | None, user_id: UserId) -> Refusal | None:
+    """Return the same as `refusal`, of a room that was read in this transaction."""
     if room is None or not room.joined:
         return Refusal.BOT_LEFT
-    if not facts.is_joined(await rooms.state(db, room_id, MEMBER, user_id)):
+    member, power = await rooms.standing(db, room.room_id, user_id)
+    if not facts.is_joined(member):
         return Refusal.NOT_A_MEMBER
-    if not rules.may_broadcast(user_id, await rooms.power(db, room_id)):
+    if not rules.may_broadcast(user_id, power):
         return Refusal.NO_POWER
     return await _of_room(db, room, user_id)
 
@@ -44,4 +48,4 @@ async def _of_room(db: Connection, room: Room, user_id: UserId) -> Refusal | Non
         return Refusal.NOT_RECORDED
     if await walkie.is_on(db, room.room_id):
         return Refusal.WALKIE
-    return None if await consent.may_record(db, room.room_id, user_id) else Refusal.NOT_WANTED
+    return None if await consent.may_record(db, room.room_id, user_id, room=room) else Refusal.NOT_WANTED

@@ -21,12 +21,13 @@ from bot.studio import outgoing
 from bot.studio.life import GOOD_FOR as GOOD_FOR
 from bot.studio.life import Problem as Problem
 from bot.studio.life import problem_for
-from bot.studio.rights import refusal
-from storage import archive, journal, studios
+from bot.studio.rights import refusal_in
+from storage import archive, journal, rooms, studios
 from storage.database import Connection
 from storage.records import (
     BlobKey,
     HeardEvent,
+    Room,
     RoomId,
     Studio,
     StudioId,
@@ -93,7 +94,7 @@ class Writing:
     async def start(self, studio_id: StudioId, client: str) -> Taken:
         """Begin the broadcast. `client`: a name that the client has chosen, and keeps over restarts."""
         async with self._store.write() as db:
-            studio = await self._of(db, studio_id, client)
+            studio, _ = await self._of(db, studio_id, client)
             if studio.state.is_on_air:
                 return Taken.BEFORE
             now = self._clock()
@@ -123,7 +124,7 @@ class Writing:
             await self._refuse_too_much(db, studio, number, size)
         await self.refuse_full_disk()
         async with self._store.blobs.arriving((file, blob)) as new, self._store.write() as db:
-            studio = await self._of(db, studio_id, client, late=True)
+            studio, room = await self._of(db, studio_id, client, late=True)
             if await self._is_known(db, studio, number, blob):
                 return Taken.BEFORE
             await new.keep(db)
@@ -132,7 +133,7 @@ class Writing:
             await studios.save_slice(db, piece)
             await studios.save(db, replace(studio, bytes=studio.bytes + size, heard_at=now))
             await self._write(db, events.chunk(studio, piece, now), now)
-            await outgoing.sliced(db, studio, number, now)
+            await outgoing.sliced(db, studio, room, number, now)
         if studio.room_id in self._rooms:
             at, used = self._rooms[studio.room_id]
             self._rooms[studio.room_id] = (at, used + size)
@@ -141,7 +142,7 @@ class Writing:
     async def change(self, studio_id: StudioId, client: str, change: Change, last: int | None = None) -> Taken:
         """Pause, resume or stop the broadcast. `last`: the number of the last slice, of a stop."""
         async with self._store.write() as db:
-            studio = await self._of(db, studio_id, client, late=change is Change.STOPPED)
+            studio, _ = await self._of(db, studio_id, client, late=change is Change.STOPPED)
             if studio.state is _AFTER[change]:
                 return Taken.BEFORE
             if not studio.state.is_on_air:
@@ -158,12 +159,14 @@ class Writing:
     async def _write(self, db: Connection, event: HeardEvent, now: datetime) -> None:
         await journal.add(db, event, now)
 
-    async def _of(self, db: Connection, studio_id: StudioId, client: str, *, late: bool = False) -> Studio:
-        """Return the studio, if this client may go on with it now. `late`: also after its client has stopped it."""
+    async def _of(self, db: Connection, studio_id: StudioId, client: str, *, late: bool = False) -> tuple[Studio, Room]:
+        """Return the studio and its room, if this client may go on with it now. `late`: also after its client has
+        stopped it."""
         studio = self._open(await studios.get(db, studio_id), client, late=late)
-        if await refusal(db, studio.room_id, studio.user_id) is not None:
+        room = await rooms.room(db, studio.room_id)
+        if room is None or await refusal_in(db, room, studio.user_id) is not None:
             raise StudioRefusedError(Problem.OVER)
-        return studio
+        return studio, room
 
     def _open(self, studio: Studio | None, client: str, *, late: bool) -> Studio:
         """Return a studio that this client may go on with, as far as the studio itself tells."""

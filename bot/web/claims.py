@@ -109,7 +109,7 @@ class AddressClaims:
             studio = await studios.by_token(db, digest)
             if studio is None:
                 return StudioClaim(None)
-            from bot.studio.rights import refusal  # here, for it takes memory that `aircheck web` need not spend
+            from bot.studio.rights import refusal_in  # here, for it takes memory that `aircheck web` need not spend
 
             room = await rooms.room(db, studio.room_id)
-            return StudioClaim(studio, room, await refusal(db, studio.room_id, studio.user_id) is None)
+            return StudioClaim(studio, room, await refusal_in(db, room, studio.user_id) is None)

@@ -88,8 +88,9 @@ class Fetching:
         wanted = await self._wanted(order)
         if wanted is None:
             return
-        recording, chunk = wanted
-        if await self._refused(recording, chunk):
+        recording, chunk, allowed = wanted
+        if not allowed:
+            await self._refuse(recording, chunk)
             return
         part = self._store.blobs.part(f"fetch-{job.id}")
         try:
@@ -111,7 +112,7 @@ class Fetching:
             what = "voice message inspected" if is_candidate(chunk) else "chunk stored"
             log.info("%s: %.1f s %s", what, event.facts.samples / SAMPLE_RATE, where)
             return
-        _, after = await self._wanted(order) or (None, None)
+        _, after, _ = await self._wanted(order) or (None, None, False)
         if after is None or (after.state, after.reason) != (chunk.state, chunk.reason):
             log.info("chunk not stored: reason=%s %s", event.reason, where)
         if after is not None and (pause_s := await self._pause_after_no(job.id, order, after)) is not None:
@@ -127,8 +128,7 @@ class Fetching:
         assert chunk.source is not None
         fetched: Fetched | None = None
         try:
-            await self._refuse_when_out(recording)
-            await self._refuse_when_full(recording)
+            await self._refuse_when_out_or_full(recording)
             looks = first or chunk.state not in JUDGED
             if looks and (chunk.answer or "").startswith(OVER_LIMIT) and self._ffmpeg.retrying:
                 raise TryLater("another chunk is tried again", after_s=ASK_AGAIN_AFTER.total_seconds())
@@ -156,27 +156,20 @@ class Fetching:
             return await self._download(source, part, self._settings.recording.max_chunk_bytes)
         return await uploaded(self._store, source.blob, part)
 
-    async def _wanted(self, order: orders.Fetch) -> tuple[Recording, Chunk] | None:
+    async def _wanted(self, order: orders.Fetch) -> tuple[Recording, Chunk, bool] | None:
+        """Return what is to be fetched, and whether its speaker may be recorded."""
         async with self._store.read() as db:
             recording = await archive.recording(db, order.recording)
             chunk = await archive.chunk(db, order.chunk_id)
-        if recording is None or chunk is None or recording.state is RecordingState.DELETED:
-            return None
-        if chunk.recording_id != recording.id:
-            return None  # it moved, with an order of its own
-        unknown = is_candidate(chunk) and chunk.facts is None
-        wanted = (unknown or is_fetchable(chunk)) and chunk.source is not None
-        return (recording, chunk) if wanted else None
+            if recording is None or chunk is None or not _is_wanted(recording, chunk):
+                return None
+            return recording, chunk, await consent.may_fetch(db, recording, chunk)
 
-    async def _refused(self, recording: Recording, chunk: Chunk) -> bool:
-        """Give a chunk up if its speaker may not be recorded; return whether that is so."""
-        async with self._store.read() as db:
-            if await consent.may_fetch(db, recording, chunk):
-                return False
+    async def _refuse(self, recording: Recording, chunk: Chunk) -> None:
+        """Give a chunk up: its speaker may not be recorded."""
         async with self._store.write() as db:
             await self._apply(db, recording.id, ChunkFailed(chunk.id, ChunkState.REFUSED, NOT_WANTED))
         log.info("chunk not fetched: not wanted: recording=%s room=%s", recording.code, recording.room_id)
-        return True
 
     async def _pause_after_no(self, job_id: JobId, order: orders.Fetch, chunk: Chunk) -> float | None:
         """Return the seconds until the next request, doubled with each unusable answer; None when a chunk was judged
@@ -193,21 +186,18 @@ class Fetching:
             await jobs.note(db, job_id, progress.job(), now)
         return min(ASK_AGAIN_AT_MOST, ASK_AGAIN_AFTER * 2.0 ** min(order.not_there, 16)).total_seconds()
 
-    async def _refuse_when_out(self, recording: Recording) -> None:
-        """Raise GiveUp if the bot was removed from the room: its media are not fetched until it is invited again."""
+    async def _refuse_when_out_or_full(self, recording: Recording) -> None:
+        """Raise GiveUp if the bot was removed from the room, whose media are not fetched until it is invited again, or
+        if the room has used up its space; TryLater if the disk has too little left."""
         async with self._store.read() as db:
             room = await rooms.room(db, recording.room_id)
+            used = await archive.bytes_of_room(db, recording.room_id)
         if room is None or not room.joined:
             raise GiveUp("the bot is not in the room", reason=NOT_JOINED, room=recording.room_id)
-
-    async def _refuse_when_full(self, recording: Recording) -> None:
-        """Raise TryLater if the disk has too little space left, GiveUp if the room has used up its own."""
         free = await asyncio.to_thread(lambda: shutil.disk_usage(self._store.directory).free)
         if free < self._settings.storage.min_free_bytes:
             await self._tell_admins(free)
             raise TryLater("too little disk space is left", after_s=60)
-        async with self._store.read() as db:
-            used = await archive.bytes_of_room(db, recording.room_id)
         if used > self._settings.storage.max_bytes_per_room:
             raise GiveUp("the room has used up its space", reason=ROOM_FULL, room=recording.room_id)
 
@@ -226,6 +216,13 @@ class Fetching:
         async with self._store.write() as db:
             for admin in self._settings.matrix.admins:
                 await jobs.add(db, orders.Direct.disk_full(UserId(admin), now, body).job(), now)
+
+
+def _is_wanted(recording: Recording, chunk: Chunk) -> bool:
+    if recording.state is RecordingState.DELETED or chunk.recording_id != recording.id:
+        return False  # one that moved has an order of its own
+    unknown = is_candidate(chunk) and chunk.facts is None
+    return (unknown or is_fetchable(chunk)) and chunk.source is not None
 
 
 def _failed(chunk: Chunk, reason: str, fetched: Fetched | None) -> ChunkFailed:

@@ -47,7 +47,7 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 WARM_TRACKS = 128  # recordings whose last samples are kept in memory, the most recent ones: 0.2 MB each
-LONG = 200  # pieces; longer tracks are kept in memory, since reading one would block the event loop for too long
+LONG = 20  # pieces; longer tracks are kept in memory, since each chunk would read all of them again, twice
 MOST_KEPT = 10_000  # pieces of all tracks in memory together, 1.3 KB each
 
 

@@ -122,6 +122,7 @@ class Facts(TypeDecorator[ChunkFacts]):
             ogg=OggFacts(**ogg) if ogg else None,
             holes=tuple(Hole(**hole) for hole in value.get("holes", ())),
             told=value.get("told"),
+            unrecorded=tuple(Hole(**hole) for hole in value.get("unrecorded", ())),
         )
 
 

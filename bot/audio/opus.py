@@ -7,9 +7,10 @@ recommends and Element Web writes: pre-skip 3840, no gain.
 
 import hashlib
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, chain
+from operator import attrgetter
 from typing import BinaryIO
 
 from bot.audio.ogg import NO_GRANULE, STRETCH
@@ -121,21 +122,29 @@ def facts_of(streams: Sequence[Stream]) -> ChunkFacts:
     if len(each) == 1:
         return each[0]
     begins = [0, *accumulate(facts.samples for facts in each)]
-    holes = (
-        Hole(Samples(begin + at), Samples(end - at))
-        for begin, facts in zip(begins, each, strict=False)
-        for at, end in _heard_holes(facts)
+    placed = tuple(zip(begins, each, strict=False))
+    holes, unrecorded = (
+        tuple(chain.from_iterable(_heard(begin, facts, kind(facts)) for begin, facts in placed))
+        for kind in (attrgetter("holes"), attrgetter("unrecorded"))
     )
-    samples = Samples(begins[-1])
-    return replace(each[0], timing=Timing.ESTIMATED, samples=samples, ogg=None, holes=tuple(holes), told=None)
+    return replace(
+        each[0],
+        timing=Timing.ESTIMATED,
+        samples=Samples(begins[-1]),
+        ogg=None,
+        holes=holes,
+        told=None,
+        unrecorded=unrecorded,
+    )
 
 
-def _heard_holes(facts: ChunkFacts) -> Iterator[tuple[int, int]]:
+def _heard(begin: int, facts: ChunkFacts, holes: Iterable[Hole]) -> Iterator[Hole]:
+    """Yield the parts of holes that are heard, from the beginning of a stream that stands at `begin`."""
     assert facts.ogg is not None
-    for hole in facts.holes:
+    for hole in holes:
         at, end = max(0, hole.at - facts.ogg.pre_skip), hole.at + hole.samples - facts.ogg.pre_skip
-        if at < end:
-            yield at, min(end, facts.samples)
+        if at < min(end, facts.samples):
+            yield Hole(Samples(begin + at), Samples(min(end, facts.samples) - at))
 
 
 def _facts(stream: Stream) -> ChunkFacts:
@@ -168,6 +177,7 @@ def _facts(stream: Stream) -> ChunkFacts:
         ogg=ogg,
         holes=counted.holes,
         told=None if told in (None, samples) else Samples(told),
+        unrecorded=counted.unrecorded,
     )
 
 

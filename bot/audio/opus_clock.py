@@ -8,14 +8,17 @@ most pages agree they show more than packets can:
 - Time without packets, which is silence if the next page continues from there.
 - The end trim of the last page: no more than that page holds, and where no page before it agrees, no more than the
   longest packet.
+
+Silence that stands for what a microphone did not give is in the packets, which are marked, and is counted like sound.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from bot.audio.ogg_search import PlacedPage
-from bot.audio.opus_packets import MAX_DURATION, is_stereo, length_of
+from bot.audio.opus_packets import MAX_DURATION, NOT_RECORDED, is_stereo, length_of, mark_of
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Hole, Samples
 
@@ -68,6 +71,7 @@ class Counted:
     claimed: int | None  # samples, by the granules
     fills: tuple[Fill, ...]
     holes: tuple[Hole, ...]
+    unrecorded: tuple[Hole, ...]  # silence for what was not recorded, of which none is missing
 
 
 @dataclass(slots=True)
@@ -95,6 +99,7 @@ class OpusClock:
     _open: list[_OpenFill] = field(default_factory=list)
     _jump: _OpenFill | None = None  # a step of the clock that the next page may confirm
     _steady: bool = True  # whether the page before agreed
+    _unrecorded: list[tuple[int, int, int]] = field(default_factory=list)  # packets and samples before it, and its own
 
     def add(self, placed: PlacedPage, packets: Sequence[bytes], lost: Sequence[Samples | None] = ()) -> None:
         """Add a page with the packets that end on it. `lost`: damaged packets after these, with the samples that they
@@ -141,6 +146,7 @@ class OpusClock:
             claimed=None if self._end is None else self._end - self._claimed_start,
             fills=fills,
             holes=holes,
+            unrecorded=tuple(self._silent(fills)),
         )
 
     @property
@@ -169,6 +175,8 @@ class OpusClock:
                 else:
                     fills.append(_OpenFill(self.packets, self.samples, Why.BAD))
                 continue
+            if mark_of(packet) == NOT_RECORDED:
+                self._unrecorded.append((self.packets, self.samples, samples))
             self.packets += 1
             self.samples += samples
             self.stereo = self.stereo or is_stereo(packet)
@@ -252,6 +260,20 @@ class OpusClock:
                 holes.append(Hole(Samples(fill.at + filled), Samples(samples)))
             filled += samples
         return tuple(fills), tuple(holes), exact
+
+    def _silent(self, fills: Sequence[Fill]) -> Iterator[Hole]:
+        """Yield the stretches that were not recorded. `fills`: all silence between packets."""
+        rest, filled, begin, end = deque(fills), 0, 0, 0
+        for packets, at, samples in self._unrecorded:
+            while rest and rest[0].packets <= packets:
+                filled += rest.popleft().samples
+            if at + filled != end:
+                if begin < end:
+                    yield Hole(Samples(begin), Samples(end - begin))
+                begin = at + filled
+            end = at + filled + samples
+        if begin < end:
+            yield Hole(Samples(begin), Samples(end - begin))
 
     def _believed(self, fill: _OpenFill, *, trusted: bool) -> bool:
         """Return whether the length of a fill may be used. A length by the clock must be possible, and the clock

@@ -149,6 +149,10 @@ def _silent(config: int, count: int, mark: int) -> bytes:
     return bytes([config << 3 | _ANY_NUMBER, _PADDED | count, mark]) + SILENT_FRAME * count + bytes(mark)
 
 
+NOT_RECORDED = 3
+"""The mark of silence that a studio's page puts in for what its microphone did not give (`studio-sound-opus.js`)."""
+
+
 def mark_of(packet: bytes) -> int | None:
     """Return the mark of a packet of `digital_silence`; None for any other packet."""
     if len(packet) < 3 or packet[0] >> 3 < _SILENT_CELT or packet[0] & 7 != _ANY_NUMBER:

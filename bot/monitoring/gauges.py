@@ -17,7 +17,7 @@ from storage.overview import STORED, Overview, Totals
 from storage.records import ChunkState, JobKind, RecordingState
 from storage.tally import Labels
 
-NOT_IN_ROWS = (ChunkState.MISSING, ChunkState.AWAY)
+NOT_IN_ROWS = (ChunkState.MISSING, ChunkState.AWAY, ChunkState.UNRECORDED)
 """States that only ledgers have."""
 
 

@@ -38,6 +38,7 @@ WHY = {
     ChunkState.MISSING: N_("did not arrive"),
     ChunkState.REDACTED: N_("can no longer be played: removed by the speaker or a moderator"),
     ChunkState.AWAY: N_("was said while Aircheck was not in the call"),
+    ChunkState.UNRECORDED: N_("not recorded: the microphone gave no sound"),
 }
 """Predicates that fit one chunk or many."""
 ON_ITS_WAY = N_("being fetched")
@@ -72,6 +73,7 @@ CHUNK_STATES = {
     ChunkState.REDACTED: N_("redacted"),
     ChunkState.REFUSED: N_("refused"),
     ChunkState.AWAY: N_("away"),
+    ChunkState.UNRECORDED: N_("not recorded"),
 }
 
 
@@ -228,8 +230,11 @@ def _in_part(ledger: Ledger) -> Iterator[tuple[str, int]]:
 
 
 def note(entry: Entry) -> str | None:
-    """Return the note on a chunk that is in the audio: a damaged part, or a wrong claim about its length."""
-    return _("partly damaged") if entry.holes else wrong_lengths.note(entry)
+    """Return the note on a chunk that is in the audio: a part that is damaged or was not recorded, or a wrong claim
+    about its length."""
+    if entry.holes:
+        return _("partly damaged")
+    return _("partly not recorded") if entry.unrecorded else wrong_lengths.note(entry)
 
 
 def gaps(ledger: Ledger) -> Iterator[SilentStretch]:

@@ -1,6 +1,7 @@
 """The chapters of an episode: the one source for its tag, pages and feeds. Pure.
 
-A chapter begins where sound is missing, where sound returns, and where the recording's kind says so (`kinds`).
+A chapter begins where sound is missing (but for a microphone's short stutter), where sound returns, and where the
+recording's kind says so (`kinds`).
 """
 
 from collections.abc import Iterable
@@ -10,12 +11,14 @@ from itertools import islice
 from bot.language import N_, _
 from bot.recording.ledger import Ledger
 from bot.recording.lengths import spoken_gap
-from storage.records import DurationMs, Mark, Samples, to_ms
+from storage.records import SAMPLE_RATE, ChunkState, DurationMs, Mark, Samples, to_ms
 
 BEGINNING = N_("Beginning")
 RESUMED = N_("Resumed")
 MOST = 255  # a file's table of contents counts them in one byte
 CLOSEST = DurationMs(1000)
+BRIEF = Samples(2 * SAMPLE_RATE)
+"""A microphone that stutters for less begins no chapter."""
 
 
 def marks(ledger: Ledger, resumed: Iterable[Samples] = (), title: str | None = None) -> tuple[Mark, ...]:
@@ -25,7 +28,10 @@ def marks(ledger: Ledger, resumed: Iterable[Samples] = (), title: str | None = N
     titles = {DurationMs(0): title or _(BEGINNING)}
     titles.update((to_ms(position), _(RESUMED)) for position in resumed)
     missing = set()
+    brief = {gap.position for gap in ledger.gaps if gap.reason is ChunkState.UNRECORDED and gap.samples < BRIEF}
     for position, samples in ledger.silences:
+        if position in brief and samples < BRIEF:
+            continue
         begins = to_ms(position)
         missing.add(begins)
         titles[begins] = _("{length} missing").format(length=spoken_gap(to_ms(samples)))

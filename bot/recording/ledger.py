@@ -45,6 +45,7 @@ class Entry:
     announced: Samples | None = None  # the length that its event announced: a hint, never a clock
     off_told: Samples = NOTHING  # how many samples more than its file claims it holds; negative: fewer
     holes: tuple[Hole, ...] = ()  # inside its sound, from its first sample on
+    unrecorded: tuple[Hole, ...] = ()  # likewise: what its microphone did not give; nothing that was sent is missing
     sequence: int | None = None  # of a voice broadcast alone
     sender: UserId | None = None  # of a transmission alone: who sent a chunk that was never seen
     parts: tuple[StemPart, ...] = ()  # of a call alone: the stems that are heard together in this window
@@ -146,5 +147,7 @@ def gaps_of(entries: Iterable[Entry]) -> list[Gap]:
 def _own_gaps(entry: Entry) -> Iterator[Gap]:
     if entry.silence and entry.samples:
         yield Gap(entry.position, entry.samples, entry.state)
-    for hole in entry.holes:
-        yield Gap(Samples(entry.position + hole.at), hole.samples, ChunkState.DAMAGED)
+    holes = [(hole, ChunkState.DAMAGED) for hole in entry.holes]
+    holes += [(hole, ChunkState.UNRECORDED) for hole in entry.unrecorded]
+    for hole, reason in sorted(holes, key=lambda each: each[0].at):
+        yield Gap(Samples(entry.position + hole.at), hole.samples, reason)

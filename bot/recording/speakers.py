@@ -99,4 +99,4 @@ def bounded(spoke: Iterable[Credit]) -> tuple[Credit, ...]:
 
 
 def _heard(entry: Entry) -> int:
-    return entry.samples - sum(hole.samples for hole in entry.holes)
+    return entry.samples - sum(hole.samples for hole in (*entry.holes, *entry.unrecorded))

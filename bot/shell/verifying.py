@@ -280,7 +280,8 @@ async def _of_stems(db: Connection, recording: Recording) -> list[Fault]:
 def _of_ledger(recording: Recording, ledger: Ledger, episode: Episode | None) -> list[Fault]:
     """Compare state and episode with what the chunks make."""
     wrong: list[tuple[str, Cure]] = []
-    if recording.state is RecordingState.COMPLETE and ledger.gaps:
+    lacking = [gap for gap in ledger.gaps if gap.reason is not ChunkState.UNRECORDED]
+    if recording.state is RecordingState.COMPLETE and lacking:
         wrong.append(("it is complete, and its ledger has gaps", Cure.NONE))
     if recording.state.may_have_episode and ledger.sounds:
         if episode is None:

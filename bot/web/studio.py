@@ -62,6 +62,12 @@ _STATUS = {
 }
 _AGAIN = {Problem.ROOM_FULL: 600, Problem.DISK_FULL: 60}
 """Seconds after which a refused step may be tried again; others never will be taken."""
+_FULL = {
+    Problem.BROADCAST_FULL: "this broadcast is as large as one may be",
+    Problem.ROOM_FULL: "the room has used up its space on this server",
+    Problem.DISK_FULL: "the server's disk is full",
+}
+"""Sentences for programs on what is full. A page has words of its own."""
 _STEPS = ("start", "pause", "resume", "stop", "texts")
 _FIELDS = ("title", "description")
 
@@ -141,12 +147,17 @@ class Studios:
         except TooManyError as error:
             return _refused(TOO_FAST, 429, again_s=error.after_s)
         except ProblemError as error:
-            return _refused(error.problem, _STATUS[error.problem], again_s=_AGAIN.get(error.problem))
+            return _refused(
+                error.problem,
+                _STATUS[error.problem],
+                again_s=_AGAIN.get(error.problem),
+                detail=_FULL.get(error.problem),
+            )
         except BodyError as error:
             problem = str(Problem.TOO_LARGE) if error.status == 413 else INVALID
             return _refused(problem, error.status, detail=error.sentence)
         except DiskFullError:
-            return _refused(Problem.DISK_FULL, 507, again_s=_AGAIN[Problem.DISK_FULL])
+            return _refused(Problem.DISK_FULL, 507, _AGAIN[Problem.DISK_FULL], _FULL[Problem.DISK_FULL])
         except StoreError:
             return _refused(LATER, 503, again_s=AGAIN_S)
 

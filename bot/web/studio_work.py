@@ -142,6 +142,7 @@ class StudioWork:
             name = podcast.podcast.title or await self._name(db, studio.room_id)
             listeners = await self._listening.count(db, recording.id) if recording is not None else 0
         closes = closes_at(studio) or studio.expires_at
+        page = await self._page(podcast, recording)
         return {
             "state": str(studio.state),
             "client": studio.client,
@@ -156,7 +157,8 @@ class StudioWork:
             "now": _ms(self._clock()),
             "expires_at": _ms(closes),
             "code": recording.code if recording is not None else None,
-            "page": await self._page(podcast, recording),
+            "page": page,
+            "heard": _heard(recording, public=page is not None),
             "most_s": self._settings.recording.max_broadcast_s,
             "most_bytes": self.most_bytes,
         }
@@ -179,6 +181,16 @@ class StudioWork:
         if access.verdict is not Verdict.OPEN or not may_hear_recording(access, recording):
             return None
         return public_shelf(self._base(), podcast.key).episode(recording.code)
+
+
+def _heard(recording: Recording | None, *, public: bool) -> str | None:
+    """Return who can hear a recording: everybody, members of the room by addresses of their own, or its speakers and
+    moderators until it is approved; None: nobody."""
+    if recording is None or not recording.state.may_have_audio:
+        return None
+    if public:
+        return "public"
+    return "review" if recording.unreviewed else "members"
 
 
 def _ms(at: datetime | None) -> int | None:

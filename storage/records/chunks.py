@@ -25,6 +25,7 @@ class ChunkState(StrEnum):
     REDACTED = "redacted"
     REFUSED = "refused"  # too large, too long, or not ours to keep
     AWAY = "away"  # the bot was not in the call; appears only in the ledger
+    UNRECORDED = "unrecorded"  # the speaker's microphone gave no sound; appears only in the ledger
     CANDIDATE = "candidate"  # a voice message of the speaker that may be a lost chunk; not in the ledger
 
 
@@ -71,7 +72,7 @@ class OggFacts:
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """A stretch inside a chunk whose sound is damaged or lost. Silence stands for it."""
+    """A stretch inside a chunk whose sound is damaged or lost, or was never recorded. Silence stands for it."""
 
     at: Samples  # from the first sample of the chunk; Ogg Opus: of its packets, with the pre-skip
     samples: Samples
@@ -89,6 +90,7 @@ class ChunkFacts:
     ogg: OggFacts | None = None
     holes: tuple[Hole, ...] = ()  # in order, without overlap; their samples are counted above
     told: Samples | None = None  # the length that the file claims, if it differs from the counted one
+    unrecorded: tuple[Hole, ...] = ()  # as `holes`: what a microphone did not give; nothing of the chunk is lost
 
 
 @dataclass(frozen=True, slots=True)

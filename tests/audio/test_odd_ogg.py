@@ -16,10 +16,10 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.ogg import BEGINS, OggPage, lacing_of, read_pages, write_page
 from bot.audio.opus import facts_of, filled, opus_streams
-from bot.audio.opus_packets import duration
+from bot.audio.opus_packets import NOT_RECORDED, digital_silence, duration
 from bot.audio.plan import Mismatch, Sound
 from bot.errors import GiveUp
-from storage.records import SAMPLE_RATE, ChunkFacts, Container, Samples, Timing, to_ms
+from storage.records import SAMPLE_RATE, ChunkFacts, Container, Hole, Samples, Timing, to_ms
 from tests.audio.sounds import OPUS, Pcm, Studio, as_key, captured, lag, local, signal
 from tests.audio.test_opus import HEAD, TAGS
 
@@ -65,6 +65,30 @@ class Recorded:
     @property
     def count(self) -> int:
         return sum(len(page.lacing) for page in self.pages[2:])
+
+
+def test_what_was_not_recorded_is_listed() -> None:
+    """Marked silence between packets is heard as silence, and listed with its place, also behind a lost page."""
+    silence = digital_silence(7 * 5760 + 360, NOT_RECORDED)
+    unsent = digital_silence(FRAME, NOT_RECORDED - 1)
+    runs = [[_packet(1)], silence, [_packet(2), *unsent, _packet(3)], [_packet(4), *silence[-1:]]]
+    pages, granule = [_page([HEAD], 0, 0, flags=BEGINS), _page([TAGS], 1, 0)], 0
+    for number, packets in enumerate(runs, start=2):
+        granule += sum(map(duration, packets))
+        pages.append(_page(packets, number, granule, flags=4 * (number == len(runs) + 1)))
+    last = duration(silence[-1])
+    (whole,) = opus_streams(io.BytesIO(joined(pages)), max_samples=1 << 40)
+    facts = facts_of([whole])
+    assert facts.ogg is not None
+    end = Hole(Samples(granule - last), Samples(last))
+    assert facts.unrecorded == (Hole(Samples(FRAME), Samples(7 * 5760 + 360)), end)
+    assert facts.holes == ()
+    lacking = facts_of(opus_streams(io.BytesIO(joined([*pages[:4], pages[5]])), max_samples=1 << 40))
+    assert lacking.unrecorded == facts.unrecorded
+    assert [hole.samples for hole in lacking.holes] == [3 * FRAME]
+    twice = facts_of([whole, whole])
+    heard = facts.unrecorded[0].samples - (facts.ogg.pre_skip - FRAME)  # the pre-skip reaches into the silence
+    assert [hole.samples for hole in twice.unrecorded] == [heard, last] * 2
 
 
 @st.composite

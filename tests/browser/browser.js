@@ -90,6 +90,13 @@ function orders() {
         async click(tab, { selector }) {
             await page(tab).locator(selector).click();
         },
+        // The nth click in a row at a place, as a double click makes the second.
+        async clickAt(tab, { x, y, nth }) {
+            const { mouse } = page(tab);
+            await mouse.move(x, y);
+            await mouse.down({ clickCount: nth });
+            await mouse.up({ clickCount: nth });
+        },
         async type(tab, { text }) {
             await page(tab).keyboard.type(text);
         },

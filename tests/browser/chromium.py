@@ -61,6 +61,10 @@ class Tab:
         """Click as a person does: what may only follow an action may follow this."""
         await self._do("click", selector=selector)
 
+    async def click_at(self, x: float, y: float, nth: int = 1) -> None:
+        """Click at a place. `nth`: which click in a row it is, 2 for the second of a double click."""
+        await self._do("clickAt", x=x, y=y, nth=nth)
+
     async def type(self, text: str) -> None:
         await self._do("type", text=text)
 

@@ -273,6 +273,9 @@ test("a hole of a recorder becomes silence of its length", () => {
     const pages = pagesOf(joined(parts.map(({ bytes }) => bytes))).filter(({ number }) => number > 1);
     const samples = packetsOf(pages).map(samplesOf).reduce((sum, each) => sum + each, 0);
     assert.ok(Math.abs(samples - 5.5 * RATE) <= 960, String(samples));
+    const marked = packetsOf(pages).filter((packet) => packet[0] >> 3 >= 28 && packet[1] & 0x40 && packet[2] === 3);
+    const hole = marked.map(samplesOf).reduce((sum, each) => sum + each, 0);
+    assert.ok(Math.abs(hole - 3.5 * RATE) <= 960, String(hole));
 });
 
 // ---- Ogg of a recorder

@@ -29,6 +29,8 @@ POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'"
 PAGE = '<!doctype html><html lang="en"><title>Studio</title><script type="module" src="/sound_page.js"></script>'
 WINDOW = 24_000
 LIKE = 0.8  # correlation: noise is left out when it is encoded
+EDGE = SAMPLE_RATE // 10
+EXACT = 2_000  # samples: packets are as long as this, and begin where an encoder's delay ends
 NEAR = SAMPLE_RATE  # samples at both ends in which the microphone may not be heard yet, or not any more
 
 
@@ -165,6 +167,19 @@ async def test_a_device_that_is_gone_ends_the_take(
     assert (await archived(paths, ffmpeg)).proved
 
 
+async def test_a_take_ends_with_its_sound(speaking: Browser, address: str, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """However many packets the encoder gives at its end, and wherever a page ends, a take has as many samples as went
+    into it."""
+    async with studio_page(speaking, address) as tab:
+        for packets in range(40, 51):
+            sound = SPOKEN[: packets * 960]
+            await tab.evaluate("window.parts = []")
+            await tab.evaluate(f"encode('{base64.b64encode(sound.tobytes()).decode()}', {{}})")
+            kept = await archived(await slices_of(tab, tmp_path), ffmpeg)
+            assert kept.proved
+            assert sum(piece.samples for piece in kept.pieces) == len(sound), packets
+
+
 async def test_holes_are_silence_of_their_length(
     speaking: Browser, address: str, ffmpeg: Ffmpeg, tmp_path: Path
 ) -> None:
@@ -192,3 +207,8 @@ async def test_holes_are_silence_of_their_length(
     assert [lag(wanted, heard, place) for place in spoken] == [0] * len(spoken)
     silent = heard[10 * SAMPLE_RATE : 60 * SAMPLE_RATE]
     assert not silent.any()
+    # Of a long hole the edges are encoded, and not listed.
+    places = [(2 * SAMPLE_RATE, 0), (4 * SAMPLE_RATE, holes[200]), (6 * SAMPLE_RATE, holes[200] + holes[400])]
+    for gap, (at, before), hole in zip(kept.gaps, places[1:], [holes[400], holes[600]], strict=True):
+        assert gap.position == pytest.approx(at + before + EDGE, abs=EXACT)
+        assert gap.samples == pytest.approx(hole - 2 * EDGE, abs=EXACT)

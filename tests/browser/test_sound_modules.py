@@ -18,8 +18,9 @@ from bot.audio.inspect import inspect_chunk
 from bot.audio.one_stream import join
 from bot.audio.plan import Mismatch, Piece, Silence, Sound
 from bot.recording.kinds import lay_out
+from bot.recording.ledger import Gap
 from bot.web.static_files import FOLDER
-from storage.records import SAMPLE_RATE, ChunkFacts, EndedBy, RecordingState, Timing
+from storage.records import SAMPLE_RATE, ChunkFacts, ChunkState, EndedBy, RecordingState, Timing
 from tests.audio.sounds import Pcm, Studio, as_key, lag, local, signal
 from tests.recording.world import recording, stored
 
@@ -105,6 +106,7 @@ class Kept:
     facts: list[ChunkFacts]
     proved: bool
     complete: bool
+    gaps: tuple[Gap, ...]  # of what was not recorded
 
 
 async def archived(slices: Sequence[Path], ffmpeg: Ffmpeg) -> Kept:
@@ -121,8 +123,8 @@ async def archived(slices: Sequence[Path], ffmpeg: Ffmpeg) -> Kept:
         else Silence(entry.samples)
         for entry in ledger.entries
     ]
-    assert ledger.gaps == ()
-    return Kept(pieces, facts, ledger.proved, ledger.complete)
+    assert {gap.reason for gap in ledger.gaps} <= {ChunkState.UNRECORDED}
+    return Kept(pieces, facts, ledger.proved, ledger.complete, ledger.gaps)
 
 
 async def joined(pieces: Sequence[Piece], ffmpeg: Ffmpeg, folder: Path) -> Pcm:

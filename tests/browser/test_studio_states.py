@@ -9,14 +9,30 @@ from pathlib import Path
 
 import pytest
 
+from bot.recording.kinds import lay_out
+from bot.studio import writing
+from bot.studio.life import Problem
+from bot.studio.writing import StudioRefusedError
+from storage.records import SAMPLE_RATE, ChunkState, Visibility
 from tests.browser.chromium import DESK, INSECURE, PHONE, ZOOMED, Browser, Tab
 from tests.browser.station import Station, station_of
 from tests.browser.test_keyboard import FOCUS
-from tests.browser.test_studio import NETWORK, STATE, STEP_MS, end, go_live, studio_tab, until_recorded
+from tests.browser.test_studio import (
+    NETWORK,
+    RECORDED,
+    STATE,
+    STEP_MS,
+    assert_whole,
+    end,
+    go_live,
+    studio_tab,
+    until_recorded,
+)
 
 pytestmark = pytest.mark.browser
 
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+KEYS = "[...document.querySelectorAll('[data-do]')].filter((key) => !key.hidden).map((key) => key.dataset.do)"
 ANY_KEY = "[...document.querySelectorAll('[data-do]')].some((key) => !key.hidden)"
 SAID = "document.querySelector('[data-announce]').innerText"
 
@@ -278,6 +294,179 @@ async def test_a_computer_without_a_microphone(browser: Browser, station: Statio
         await tab.evaluate("document.querySelector('[data-do=go]').click()")
         await tab.wait(f"{STATE} === 'none'")
         await assert_good(tab)
+
+
+HELD = """(() => {
+    const [track] = heard.getAudioTracks();
+    Object.defineProperty(track, "muted", { value: %s, configurable: true });
+    track.dispatchEvent(new Event("%s"));
+})()"""
+SILENT = "!document.querySelector('[data-silent]').hidden"
+
+
+@WINDOWS
+async def test_a_microphone_that_gives_nothing_for_now(
+    speaking_browser: Browser, station: Station, width: int, scheme: str
+) -> None:
+    """A phone call that takes the microphone for a while is said, to screen readers too, and so is its end."""
+    async with prepared(speaking_browser, station, "lost", width, scheme) as tab:
+        await go_live(tab, 1_000)
+        assert not await tab.evaluate(SILENT)
+        await tab.evaluate(HELD % ("true", "mute"))
+        await tab.wait(SILENT)
+        assert "no sound" in await tab.evaluate(SAID)
+        await assert_good(tab)
+        await tab.evaluate(HELD % ("false", "unmute"))
+        await tab.wait(f"!({SILENT})")
+        await end(tab)
+
+
+STALLS = """{
+    const Processor = MediaStreamTrackProcessor;
+    globalThis.MediaStreamTrackProcessor = class {
+        constructor(about) {
+            const drop = (frame, out) => (globalThis.stalled ? frame.close() : out.enqueue(frame));
+            this.readable = new Processor(about).readable.pipeThrough(new TransformStream({ transform: drop }));
+        }
+    };
+}"""
+
+
+async def test_a_microphone_that_stalls_leaves_a_gap(speaking_browser: Browser, station: Station) -> None:
+    """Silence stands for what a microphone did not give, and is listed; nothing that was sent is missing."""
+    desk = await station.open_studio()
+    async with speaking_browser.tab(gives={station.address: ["microphone"]}) as tab:
+        await tab.prepare(STALLS)
+        await tab.visit(station.address + desk.path)
+        await go_live(tab, 2_000)
+        before = await tab.evaluate(RECORDED)
+        await tab.evaluate("globalThis.stalled = true")
+        await tab.wait(SILENT)
+        await tab.evaluate("globalThis.stalled = false")
+        await until_recorded(tab, before + 3_000)
+        await tab.wait(f"!({SILENT})")
+        recording, _ = await assert_whole(station, desk, await end(tab))
+    _, chunks, episode = await station.finished(desk)
+    gaps = lay_out(recording, chunks).gaps
+    assert {gap.reason for gap in gaps} == {ChunkState.UNRECORDED}
+    assert max(gap.samples for gap in gaps) > 2 * SAMPLE_RATE
+    assert episode.loss.gaps == len(gaps)
+
+
+CENTRE = """(() => {
+    const { left, top, width, height } = document.querySelector("%s").getBoundingClientRect();
+    return [left + width / 2, top + height / 2];
+})()"""
+THERE = "document.elementFromPoint(%s, %s)?.closest('button')"
+
+
+@WINDOWS
+async def test_the_second_of_two_clicks_does_nothing_to_what_has_come_under_it(
+    speaking_browser: Browser, station: Station, width: int, scheme: str
+) -> None:
+    """A double click on a button is one click: on what stands in its place then, a new click is needed."""
+    desk = await station.open_studio()
+    async with speaking_browser.tab(width, scheme, gives={station.address: ["microphone"]}) as tab:
+        await tab.visit(station.address + desk.path)
+        await tab.wait(f"{STATE} === 'ready' && !document.querySelector('[data-meter]').hidden")
+        await tab.evaluate("document.querySelector('[data-do=go]').scrollIntoView({ block: 'center' })")
+        await tab.evaluate(
+            """document.querySelector("[data-do=mute]").addEventListener("click", () => { window.reached = true; })"""
+        )
+        await tab.evaluate("document.querySelector('[data-do=go]').click()")
+        await tab.wait(f"{STATE} === 'live'", STEP_MS)
+        await tab.evaluate("document.querySelector('[data-do=mute]').scrollIntoView({ block: 'center' })")
+        x, y = await tab.evaluate(CENTRE % "[data-do=mute]")
+        await tab.click_at(x, y, 2)
+        assert not await tab.evaluate("window.reached === true")
+        assert await tab.evaluate("document.querySelector('[data-do=mute]').ariaPressed") == "false"
+        await tab.click_at(x, y, 1)
+        await tab.wait("!document.querySelector('[data-muted]').hidden")
+        await tab.click_at(x, y, 2)  # a double click on one button is two
+        await tab.wait("document.querySelector('[data-muted]').hidden")
+        await end(tab)
+
+
+@WINDOWS
+async def test_a_broadcast_that_is_as_large_as_it_may_be(
+    speaking_browser: Browser, station: Station, width: int, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page says that it is the broadcast which is full, records no more, and can end it."""
+    desk = await station.open_studio()
+    async with speaking_browser.tab(width, scheme, gives={station.address: ["microphone"]}) as tab:
+        await tab.visit(station.address + desk.path)
+        await go_live(tab, 1_500)
+        with monkeypatch.context() as small:
+            small.setattr(writing, "MOST_BYTES_A_SECOND", 0)
+            await tab.wait(f"{STATE} === 'capped'", STEP_MS)
+            assert "as large as it may be" in await tab.evaluate("document.querySelector('h1').innerText")
+            await tab.wait(f"{NETWORK}.includes('refused')")
+            assert await tab.axe() == []
+            assert await tab.evaluate(SIDEWAYS) <= 0
+            assert await tab.evaluate(KEYS) == ["stop"]
+            await tab.click("[data-do=stop]")
+            await tab.wait("document.querySelector('[data-question]').open")
+            await tab.click("[data-question] [value=stop]")
+            await tab.wait(f"{STATE} === 'ended'")
+        await tab.wait(f"{NETWORK}.startsWith('Everything is sent.')")
+
+
+FULL = {
+    "room": (Problem.ROOM_FULL, "This room has used up its space on the server."),
+    "disk": (Problem.DISK_FULL, "The server's disk is full."),
+}
+
+
+@pytest.mark.parametrize("what", FULL)
+async def test_a_room_or_a_disk_that_is_full(
+    speaking_browser: Browser, station: Station, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page says which of them, goes on, and sends what waits once there is space."""
+    problem, words = FULL[what]
+
+    async def refuse(*_: object) -> None:
+        raise StudioRefusedError(problem)
+
+    desk = await station.open_studio()
+    async with studio_tab(speaking_browser, station, desk, PHONE) as tab:
+        await go_live(tab, 1_500)
+        with monkeypatch.context() as full:
+            full.setattr(writing.Writing, "_refuse_too_much", refuse)
+            await tab.wait(f"{NETWORK}.startsWith({words!r})", STEP_MS)
+            assert "no space" in await tab.evaluate(SAID)
+            assert await tab.axe() == []
+            assert await tab.evaluate(STATE) == "live"
+        await tab.evaluate("dispatchEvent(new Event('online'))")  # tries again at once
+        await tab.wait(f"{NETWORK}.startsWith('Sending')", STEP_MS)
+        assert "space again" in await tab.evaluate(SAID)
+        await end(tab)
+
+
+@WINDOWS
+async def test_where_it_is_heard_once_it_has_ended(
+    speaking_browser: Browser, station: Station, width: int, scheme: str
+) -> None:
+    """The page links to a public recording; of a private one it says how its members hear it, and no address."""
+    gives = {station.address: ["microphone"]}
+    for visibility in (Visibility.PUBLIC, Visibility.PRIVATE):
+        desk = await station.open_studio()
+        await station.change_room(visibility=visibility)
+        try:
+            async with speaking_browser.tab(width, scheme, gives=gives) as tab:
+                await tab.visit(station.address + desk.path)
+                await go_live(tab, 1_000)
+                await end(tab)
+                if visibility is Visibility.PUBLIC:
+                    await tab.wait("!document.querySelector('[data-page]').hidden")
+                    assert await tab.evaluate("document.querySelector('[data-heard]').hidden")
+                    continue
+                await tab.wait("!document.querySelector('[data-heard]').hidden")
+                assert "!aircheck feed" in await tab.evaluate("document.querySelector('[data-heard]').innerText")
+                assert await tab.evaluate("document.querySelector('[data-page]').hidden")
+                assert not await tab.evaluate("document.querySelector('[data-page]').href")
+                await assert_good(tab)
+        finally:
+            await station.change_room(visibility=Visibility.PUBLIC)
 
 
 async def test_an_address_that_is_over(speaking_browser: Browser, station: Station) -> None:

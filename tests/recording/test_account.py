@@ -180,6 +180,25 @@ def test_a_chunk_that_is_damaged_in_part_is_told() -> None:
     assert [account.note(entry) for entry in ledger.entries] == [None, "partly damaged"]
 
 
+def test_what_was_not_recorded_is_told_and_is_no_loss() -> None:
+    """The recording is complete; readers see where the microphone gave nothing."""
+    facts = replace(mp4(60), unrecorded=(Hole(to_samples(DurationMs(2000)), to_samples(DurationMs(5000))),))
+    ledger = lay_out(over(), [stored("$1", 1, facts)])
+    assert account.troubles(ledger) == ()
+    assert [(gap.position, gap.length, gap.why) for gap in account.gaps(ledger)] == [
+        (2000, 5000, "not recorded: the microphone gave no sound")
+    ]
+    assert [account.note(entry) for entry in ledger.entries] == ["partly not recorded"]
+    assert account.whole(over(RecordingState.COMPLETE), account.loss_of(ledger)) == "complete"
+    assert [(mark.at, mark.title) for mark in marks(ledger)] == [
+        (0, "Beginning"),
+        (2000, "5 s missing"),
+        (7000, "Resumed"),
+    ]
+    stutter = replace(mp4(60), unrecorded=(Hole(to_samples(DurationMs(2000)), to_samples(DurationMs(400))),))
+    assert marks(lay_out(over(), [stored("$1", 1, stutter)])) == ()
+
+
 def test_a_double_is_no_loss() -> None:
     """A chunk whose number another one has is listed as a duplicate, and nothing is missing for it."""
     ledger = lay_out(over(), [*said(HERE, HERE), stored("$twin", 2, mp4(60), position=50)])

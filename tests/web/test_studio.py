@@ -442,25 +442,30 @@ async def test_bytes_count_whatever_becomes_of_them(world: World, live: Page, mo
 async def test_a_broadcast_has_a_size(live: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than the longest broadcast can be is refused."""
     monkeypatch.setattr(writing, "MOST_BYTES_A_SECOND", 1)
-    assert await live.send(1, bytes(21_601)) == (507, {"problem": "broadcast_full"})
+    refused = (507, {"problem": "broadcast_full", "detail": "this broadcast is as large as one may be"})
+    assert await live.send(1, bytes(21_601)) == refused
     assert (await live.send(1, bytes(21_600)))[0] == 201
-    assert await live.send(2, b"x") == (507, {"problem": "broadcast_full"})
+    assert await live.send(2, b"x") == refused
 
 
 async def test_a_room_or_a_disk_that_is_full(tmp_path: Path) -> None:
-    """A room that has used up its space, and a disk that is nearly full, take nothing more."""
-    for storage, named in (({"max_bytes_per_room": 4}, "room_full"), ({"min_free_bytes": 1 << 60}, "disk_full")):
+    """A room that has used up its space, and a disk that is nearly full, take nothing more, and say which it is."""
+    room, disk = "the room has used up its space on this server", "the server's disk is full"
+    for storage, named, detail in (
+        ({"max_bytes_per_room": 4}, "room_full", room),
+        ({"min_free_bytes": 1 << 60}, "disk_full", disk),
+    ):
         async with world_of(tmp_path / named, storage=storage) as (world, client):
             page = await page_of(world, client)
             await page.step("start")
-            assert await page.send(1, b"sound") == (507, {"problem": named})
+            assert await page.send(1, b"sound") == (507, {"problem": named, "detail": detail})
             assert scratch(world) == []
 
 
 @pytest.mark.parametrize(
     ("error", "answer"),
     [
-        (DiskFullError("full"), (507, {"problem": "disk_full"})),
+        (DiskFullError("full"), (507, {"problem": "disk_full", "detail": "the server's disk is full"})),
         (StoreBusyError("away"), (503, {"problem": "later"})),
     ],
 )
@@ -516,10 +521,20 @@ async def test_where_it_can_be_heard(world: World, client: ClientSession) -> Non
     room = await speaking_room(world, visibility=Visibility.PUBLIC)
     page = await page_of(world, client, room)
     await page.step("start")
+    assert (await page.state())["heard"] is None
     recording = await page.recorded(state=RecordingState.LIVE)
-    assert (await page.state())["page"] == f"{world.server.address}/r/{room.key}/{recording.code}"
-    await world.save(replace(recording, public=False))
-    assert (await page.state())["page"] is None
+    told = await page.state()
+    assert told["page"] == f"{world.server.address}/r/{room.key}/{recording.code}"
+    assert told["heard"] == "public"
+    for changes, heard in (
+        ({}, "members"),
+        ({"unreviewed": True}, "review"),
+        ({"state": RecordingState.EMPTY}, None),
+        ({"state": RecordingState.DELETED}, None),
+    ):
+        await world.save(replace(recording, public=False, **changes))
+        told = await page.state()
+        assert (told["page"], told["heard"]) == (None, heard)
 
 
 async def test_who_listens(world: World, client: ClientSession) -> None:

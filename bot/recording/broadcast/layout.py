@@ -102,14 +102,15 @@ def _entry(place: Place, position: int, samples: int, timing: Timing, *, continu
         reason=chunk.reason if chunk else None,
         announced=to_samples(chunk.announced_ms) if chunk and chunk.announced_ms is not None else None,
         off_told=Samples(facts.samples - facts.told) if facts and facts.told is not None else NOTHING,
-        holes=_holes(facts, samples) if facts else (),
+        holes=_inside(facts.holes, facts, samples) if facts else (),
+        unrecorded=_inside(facts.unrecorded, facts, samples) if facts else (),
     )
 
 
-def _holes(facts: ChunkFacts, samples: int) -> tuple[Hole, ...]:
+def _inside(holes: Iterable[Hole], facts: ChunkFacts, samples: int) -> tuple[Hole, ...]:
     """Return the holes inside the last `samples` of a chunk: the pre-skip of a run's head is not heard."""
     skip = facts.ogg.packet_samples - facts.ogg.end_trim() - samples if facts.ogg else 0
-    inside = ((max(0, hole.at - skip), min(samples, hole.at + hole.samples - skip)) for hole in facts.holes)
+    inside = ((max(0, hole.at - skip), min(samples, hole.at + hole.samples - skip)) for hole in holes)
     return tuple(Hole(Samples(at), Samples(end - at)) for at, end in inside if at < end)
 
 

@@ -8,6 +8,7 @@ import { openStore } from "./studio-store.js";
 const RECENT_MS = 120000; // a page that comes back within this time goes on by itself
 const LOOK_MS = { onAir: 5000, else: 15000, hidden: 60000 };
 const ANSWER_MS = 10000;
+const SILENT_MS = 3000; // parts come several times a second
 const UNKNOWN = "unknown"; // the problem of a studio that never was; a proxy whose bot is away says no more than 404
 
 export class Broadcast {
@@ -68,6 +69,17 @@ export class Broadcast {
     return this.queue?.phase(this.server?.state ?? "waiting") ?? "waiting";
   }
 
+  // Whether the broadcast is as large as it may be.
+  get capped() {
+    return this.sender?.capped ?? false;
+  }
+
+  // Whether sound is to be recorded and none comes: the microphone is held by a call, or the browser has stopped it.
+  get isSilent() {
+    const late = this.take?.parts > 0 && performance.now() - this.take.heardAt > SILENT_MS;
+    return Boolean(this.take && (late || this.microphone.isHeld));
+  }
+
   get isMine() {
     return this.server?.client === this.record.client || this.server?.state === "waiting";
   }
@@ -116,7 +128,7 @@ export class Broadcast {
     navigator.storage?.persist?.().catch(() => {});
     await this.#inTurn(async () => {
       if (!this.sender) return this.microphone.close(); // another tab goes on
-      if (this.take || this.becoming || this.closed || this.#phase === "over") return undefined;
+      if (this.take || this.becoming || this.closed || this.capped || this.#phase === "over") return undefined;
       const step = steps[this.#phase];
       if (step) await this.#tell(step);
       return this.#openTake();
@@ -195,6 +207,7 @@ export class Broadcast {
   #part(take, { slice, bytes, durationMs, ends }) {
     const number = take.first + slice;
     const part = take.parts++;
+    take.heardAt = performance.now();
     this.queue.take(number);
     this.writes = this.writes.then(async () => {
       await this.store.put({ number, part, bytes, ms: durationMs, ends });
@@ -257,7 +270,14 @@ export class Broadcast {
       await this.#endTake();
       this.look();
     }
+    if (this.capped && this.take) await this.#capped();
     this.changed();
+  }
+
+  // The broadcast is as large as it may be: nothing that is recorded from now on would be taken.
+  async #capped() {
+    await this.interrupt();
+    this.microphone.close();
   }
 
   // The server has taken a step: what it said of the state before is old.

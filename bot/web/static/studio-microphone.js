@@ -58,6 +58,7 @@ export class Microphone {
       this.close("lost");
       this.lost();
     });
+    for (const change of ["mute", "unmute"]) track.addEventListener(change, () => this.changed());
     this.#listen();
     this.#become("open");
     this.look();
@@ -86,6 +87,11 @@ export class Microphone {
   mute(muted) {
     this.muted = muted;
     for (const track of this.stream?.getAudioTracks() ?? []) track.enabled = !muted;
+  }
+
+  // Whether the browser gives no sound of it for now: a call has it, or a switch of the device.
+  get isHeld() {
+    return this.stream?.getAudioTracks()[0]?.muted ?? false;
   }
 
   // Which ones there are: their names are told once one is open.

@@ -4,6 +4,7 @@
 import { judge, pauseMs, retryAfterOf } from "./studio-answers.js";
 
 const WITHIN_MS = 30000;
+const SETTLED = ["done", "refused", "capped"];
 const ENDS_IT = ["elsewhere", "over"];
 const NO_ANSWER = { status: 0, problem: null, retryAfter: null };
 const DONE = 200; // it is known by now that the server has it
@@ -16,7 +17,8 @@ export class Sender {
     Object.assign(this, { base, client, queue, store, keep, told, changed });
     this.tries = 0; // that failed, one after the other
     this.failing = null; // "network" or "server"
-    this.full = false;
+    this.full = null; // "room" or "disk": there is no space, for now
+    this.capped = false; // the broadcast is as large as it may be: no later slice is taken
     this.ended = null; // "elsewhere" or "over": nothing more can be sent
     this.lost = 0; // slices that the server will never take
     this.catching = false; // there was no connection, and what waited is being sent
@@ -83,20 +85,21 @@ export class Sender {
 
   async #settle(turn, { status, problem, retryAfter }) {
     const verdict = judge(status, problem, retryAfter);
-    if (verdict === "done" || verdict === "refused") {
-      if (verdict === "refused" && turn.number) this.lost += 1;
+    if (SETTLED.includes(verdict)) {
+      if (verdict !== "done" && turn.number) this.lost += 1;
+      if (verdict === "capped") this.capped = true;
       if (turn.step) this.queue.done(turn.step);
       else this.queue.drop(turn.number);
       if (turn.step && verdict === "done") this.told(turn.step);
       await this.keep(turn.number);
-      Object.assign(this, { tries: 0, failing: null, full: false });
+      Object.assign(this, { tries: 0, failing: null, full: null });
     } else if (ENDS_IT.includes(verdict)) {
       this.ended = verdict;
     } else if (verdict === "start") {
       this.queue.steps.unshift({ name: "start", after: 0 });
     } else {
       this.tries += 1;
-      this.full = verdict === "full";
+      this.full = verdict === "full" ? (problem === "room_full" ? "room" : "disk") : null;
       this.failing = this.full ? null : status ? "server" : "network";
       this.catching = true;
       this.changed();

@@ -14,7 +14,7 @@ const ANY_NUMBER = 3; // code of a packet that states its number of frames
 const PADDED = 0x40;
 const SILENT_CELT = 28; // the first configuration of CELT in full band
 const SILENT_FRAME = [0xff, 0xfe]; // its silence flag, and nothing else
-const UNSENT = 2; // the length of padding by which the archive knows that nothing was sent (`bot.audio.opus_packets`)
+const NOT_RECORDED = 3; // the length of padding by which the archive lists it as a gap (`bot.audio.opus_packets`)
 
 // Returns the length of a packet. Throws Unreadable for what is none.
 export function samplesOf(packet) {
@@ -29,7 +29,7 @@ export function samplesOf(packet) {
 }
 
 // Yields packets that decode to zeros, for a multiple of UNIT samples. Packets without frames would be concealed: heard
-// as what was said before. Their padding says that nothing was sent.
+// as what was said before. Their padding says that nothing was recorded.
 export function* silence(samples) {
   for (let size = CELT_FRAMES.length - 1; size >= 0; size -= 1) {
     const most = LONGEST / CELT_FRAMES[size];
@@ -42,7 +42,7 @@ export function* silence(samples) {
 
 function silentPacket(config, count) {
   const frames = Array(count).fill(SILENT_FRAME).flat();
-  return Uint8Array.of((config << 3) | ANY_NUMBER, PADDED | count, UNSENT, ...frames, ...Array(UNSENT).fill(0));
+  return Uint8Array.of((config << 3) | ANY_NUMBER, PADDED | count, NOT_RECORDED, ...frames, ...Array(NOT_RECORDED).fill(0));
 }
 
 // Reads an OpusHead packet. Throws Unreadable for another one.

@@ -5,7 +5,7 @@
 // was before, and the decoder as well; between them stand packets that decode to zeros.
 
 import { listen } from "./studio-sound-input.js";
-import { RATE, USUAL_PRE_SKIP, readHead, samplesOf, silence, writeHead } from "./studio-sound-opus.js";
+import { RATE, UNIT, USUAL_PRE_SKIP, readHead, samplesOf, silence, writeHead } from "./studio-sound-opus.js";
 import { OggSlices } from "./studio-sound-slices.js";
 
 const PACKET = 960;
@@ -43,6 +43,7 @@ export class Encoding {
     this.preSkip = USUAL_PRE_SKIP;
     this.fed = 0; // samples that went into the encoder
     this.given = 0; // samples in the packets that came out of it
+    this.most = Infinity; // samples of packets that have sound, once that is known: encoders add others at their end
     this.inserts = []; // silence between packets: { at (samples that went in), samples }
     this.encoder = new AudioEncoder({ output: (chunk, about) => this.packet(chunk, about), error: onFailure });
     this.encoder.configure(CONFIG);
@@ -55,7 +56,7 @@ export class Encoding {
   }
 
   silent(samples) {
-    const between = Math.max(0, Math.floor((samples - 2 * SETTLED) / PACKET) * PACKET);
+    const between = Math.max(0, Math.floor((samples - 2 * SETTLED) / UNIT) * UNIT);
     if (!between) return this.feed(new Float32Array(samples));
     this.feed(new Float32Array(SETTLED));
     this.inserts.push({ at: this.fed, samples: between });
@@ -73,6 +74,7 @@ export class Encoding {
   }
 
   packet(chunk, about) {
+    if (this.given >= this.most) return;
     const packet = new Uint8Array(chunk.byteLength);
     chunk.copyTo(packet);
     this.slices ??= this.open(about?.decoderConfig?.description);
@@ -102,6 +104,7 @@ export class Encoding {
       const sound = this.fed;
       const whole = Math.ceil((sound + this.preSkip) / PACKET) * PACKET;
       this.feed(new Float32Array(whole - sound));
+      if (this.slices) this.most = whole; // the delay is known
       await this.encoder.flush().catch(() => {});
       this.slices ??= this.open();
       this.slices.end(Math.max(0, this.given - this.preSkip - sound));

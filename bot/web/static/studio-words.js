@@ -11,13 +11,14 @@ const IN_THE_WAY = ["refused", "none", "busy"];
 // The state of the page. `phase` is that of the broadcast, `take` whether sound is recorded now, `mic` that of the
 // microphone, `server` what the server said last, `tab` whether this tab may broadcast
 // (null: not known yet).
-export function stateOf({ support, tab, server, closed, failing, client, phase, stopped, take, mic, rehearsal }) {
+export function stateOf({ support, tab, server, closed, failing, client, phase, stopped, capped, take, mic, rehearsal }) {
   if (support !== "yes") return support;
   if (closed) return stopped ? "ended" : closed === "here" ? "closed-by-room" : "closed";
   if (tab === false) return "tab";
   if (!server) return failing ? "unreachable" : "loading";
   if (ON_AIR.includes(server.state) && server.client !== client) return "device";
   if (phase === "over") return stopped ? "ended" : server.client === client ? "closed-by-room" : "closed";
+  if (capped) return "capped";
   if (mic === "asking") return "asking";
   if (phase === "live" && take) return server.state === "waiting" ? "starting" : "live";
   if (IN_THE_WAY.includes(mic)) return mic;
@@ -35,6 +36,7 @@ const KEYS = {
   paused: ["on", "stop"],
   interrupted: ["on", "stop"],
   lost: ["on", "stop"],
+  capped: ["stop"],
   tab: ["here"],
 };
 
@@ -47,12 +49,18 @@ export function keysOf(state, phase) {
 // What the network does: the name of a text, with the length of what waits. `telling`: the server does not know yet what
 // the speaker did last, such as the end.
 export function networkOf({ online, failing, full, catching, waitingMs, recording, telling }) {
-  if (full) return { text: "net-full", ms: waitingMs };
+  if (full) return { text: `net-${full}-full`, ms: waitingMs };
   if (!online || failing === "network") return { text: "net-offline", ms: waitingMs };
   if (failing) return { text: "net-server", ms: waitingMs };
   if (waitingMs > USUAL_MS || (catching && waitingMs > 0)) return { text: catching ? "net-catching" : "net-waiting", ms: waitingMs };
   const all = telling ? "net-telling" : "net-sent";
   return { text: recording ? "net-sending" : waitingMs > 0 ? "net-waiting" : all, ms: waitingMs };
+}
+
+// What is wrong with a text of `networkOf`: "gone", the connection; "space", there is none; null: nothing.
+export function troubleOf(text) {
+  if (text === "net-room-full" || text === "net-disk-full") return "space";
+  return text === "net-offline" || text === "net-server" ? "gone" : null;
 }
 
 // A length in seconds below two minutes, else in minutes: the name of a text, with its number.

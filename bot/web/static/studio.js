@@ -6,11 +6,13 @@ import { squareOf } from "./studio-cover.js";
 import { Microphone } from "./studio-microphone.js";
 import { Rehearsal } from "./studio-rehearsal.js";
 import { Tabs } from "./studio-tabs.js";
-import { barOf, clockOf, filled, keysOf, lengthOf, levelOf, networkOf, stateOf } from "./studio-words.js";
+import { barOf, clockOf, filled, keysOf, lengthOf, levelOf, networkOf, stateOf, troubleOf } from "./studio-words.js";
 
 const TICK_MS = 250;
 const LEVEL_WORDS_TICKS = 8; // so that the words below the meter don't flicker
 const RECORDS = ["starting", "live"];
+const ENDED = ["ended", "closed-by-room"];
+const CONTROLS = "button, a, input, select";
 const root = document.querySelector("[data-studio]");
 const at = (selector) => root.querySelector(selector);
 const camel = (name) => name.replace(/-./g, (pair) => pair[1].toUpperCase());
@@ -68,6 +70,7 @@ const page = {
   },
 
   hear() {
+    root.addEventListener("click", (event) => this.once(event), { capture: true });
     root.addEventListener("click", (event) => {
       const key = event.target.closest?.("[data-do]");
       if (key) this.do(key.dataset.do);
@@ -97,6 +100,16 @@ const page = {
       event.preventDefault();
       event.returnValue = say("leave");
     });
+  },
+
+  // A second click that was meant for a control which is gone does nothing to the one in its place.
+  once(event) {
+    const control = event.target.closest("label")?.control ?? event.target.closest(CONTROLS);
+    if (event.detail <= 1) this.clicked = control;
+    else if (control !== this.clicked) {
+      event.preventDefault();
+      event.stopPropagation();
+    }
   },
 
   back() {
@@ -201,6 +214,7 @@ const page = {
       client: record?.client,
       phase,
       stopped: record?.stopped,
+      capped: broadcast?.capped,
       take: Boolean(take),
       mic: microphone?.state,
       rehearsal: rehearsal?.state,
@@ -211,11 +225,12 @@ const page = {
     show(at("[data-badge]"), state === "live" || (onAir && state !== "starting" && state !== "paused"));
     show(at("[data-muted]"), Boolean(microphone?.muted && take));
     this.renderMute();
+    this.renderSilence();
     const open = microphone?.state === "open" && !["ended", "paused"].includes(state);
     show(at("[data-meter]"), open);
     show(at("[data-playback]"), state === "rehearsed");
     const usable = mine && Boolean(server) && !closed && state !== "device" && phase !== "over";
-    show(at("[data-setup]"), usable);
+    show(at("[data-setup]"), usable && state !== "capped");
     show(at("[data-about]"), usable);
     this.renderDevices();
     this.renderNetwork(state);
@@ -255,6 +270,14 @@ const page = {
     key.setAttribute("aria-pressed", String(muted));
   },
 
+  // A microphone that gives nothing while the page records: its speaker may not know.
+  renderSilence() {
+    const silent = Boolean(this.broadcast?.isSilent);
+    if (silent && !this.silent) this.announce(say("silent"));
+    this.silent = silent;
+    show(at("[data-silent]"), silent);
+  },
+
   renderDevices() {
     const select = at("[data-devices]");
     const { devices = [], using = "" } = this.microphone ?? {};
@@ -288,6 +311,9 @@ const page = {
     const link = at("[data-page]");
     show(link, Boolean(server?.page && there));
     if (server?.page) link.href = server.page;
+    const heard = there && ENDED.includes(state) ? (root.dataset[camel(`say-heard-${server?.heard}`)] ?? "") : "";
+    show(at("[data-heard]"), Boolean(heard));
+    write(at("[data-heard]"), heard);
     if (!there) return;
     write(at("[data-elapsed]"), clockOf(queue.recordedMs));
     at("[data-elapsed]").dataset.ms = Math.round(queue.recordedMs);
@@ -303,10 +329,11 @@ const page = {
     this.tellNetwork(text);
   },
 
-  // Screen readers are told when the connection goes and comes back, not of each second.
+  // Screen readers are told when the connection or the space goes and comes back, not of each second.
   tellNetwork(text) {
-    const gone = ["net-offline", "net-server", "net-full"].includes(text);
-    if (gone !== Boolean(this.networkGone)) this.announce(say(gone ? "net-gone" : "net-back"));
+    const gone = troubleOf(text);
+    const was = this.networkGone ?? null;
+    if (gone !== was) this.announce(say(gone ? `net-${gone}` : `net-${was}-back`));
     this.networkGone = gone;
   },
 
@@ -324,6 +351,7 @@ const page = {
         this.loudest = -Infinity;
       }
     }
+    this.renderSilence();
     this.renderNetwork(this.state);
   },
 

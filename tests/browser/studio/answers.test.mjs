@@ -16,6 +16,9 @@ test("each answer leads to one thing", () => {
     [502, null, "again"],
     [503, null, "again"],
     [507, "room_full", "full"],
+    [507, "disk_full", "full"],
+    [507, null, "full"], // a proxy's
+    [507, "broadcast_full", "capped"],
   ];
   for (const [status, problem, verdict] of cases) assert.equal(judge(status, problem), verdict, `${status} ${problem}`);
   assert.equal(judge(429, "too_many", 5), "again");

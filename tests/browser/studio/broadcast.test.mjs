@@ -83,6 +83,41 @@ test("a key that is pressed twice begins one take, and is told once", async (con
   assert.deepEqual(heard, ["start", "slice-1", "pause", "resume", "slice-2", "stop"]);
 });
 
+test("a broadcast that is as large as it may be records no more, and is ended", async (context) => {
+  let full = true;
+  const answer = (name) => (full && name.startsWith("slice") ? [507, { problem: "broadcast_full" }] : null);
+  const { broadcast, microphone, takes, heard, until } = await broadcasting(context, { answer });
+  let closed = 0;
+  microphone.close = () => (closed += 1);
+  await broadcast.start({});
+  takes[0].onPart({ slice: 0, bytes: Uint8Array.of(1), durationMs: 1000, ends: true });
+  takes[0].let();
+  await until(() => broadcast.capped && !broadcast.take && closed);
+  await broadcast.goOn();
+  assert.equal(takes.length, 1);
+  assert.equal(broadcast.phase, "live");
+  full = false;
+  await broadcast.stop();
+  await until(() => broadcast.queue.isEmpty);
+  assert.equal(heard.at(-1), "stop");
+});
+
+test("sound that does not come is known, and so is that it comes again", async (context) => {
+  const { broadcast, microphone, takes } = await broadcasting(context);
+  const part = { slice: 0, bytes: Uint8Array.of(1), durationMs: 200, ends: false };
+  assert.equal(broadcast.isSilent, false);
+  await broadcast.start({});
+  assert.equal(broadcast.isSilent, false); // the take still begins
+  takes[0].onPart(part);
+  assert.equal(broadcast.isSilent, false);
+  broadcast.take.heardAt -= 4000;
+  assert.equal(broadcast.isSilent, true);
+  takes[0].onPart(part);
+  assert.equal(broadcast.isSilent, false);
+  microphone.isHeld = true;
+  assert.equal(broadcast.isSilent, true);
+});
+
 test("a pause is shown at once, and nothing records before it is told", async (context) => {
   const { broadcast, takes, heard, until } = await broadcasting(context);
   await broadcast.start({});

@@ -99,6 +99,31 @@ test("what will never be taken is counted, and does not hold up the rest", async
   assert.equal(sender.lost, 1);
 });
 
+test("a room and a disk that are full are told apart, and what waits is sent when there is space", async (context) => {
+  for (const [problem, full] of [["room_full", "room"], ["disk_full", "disk"], [undefined, "disk"]]) {
+    const { sender, queue, slice, until } = await sending(context, { answers: [{ status: 507, problem }] });
+    slice(1, "a");
+    sender.more();
+    await until(() => sender.full);
+    assert.deepEqual([sender.full, sender.failing, sender.capped], [full, null, false]);
+    sender.nudge();
+    await until(() => queue.isEmpty);
+    assert.deepEqual([sender.full, sender.lost], [null, 0]);
+  }
+});
+
+test("a broadcast that is as large as it may be takes no slice, and can be ended", async (context) => {
+  const refused = { status: 507, problem: "broadcast_full" };
+  const { sender, queue, heard, slice, until } = await sending(context, { answers: [refused, refused] });
+  slice(1, "a");
+  slice(2, "b");
+  queue.push({ name: "stop", body: { last: 2 } });
+  sender.more();
+  await until(() => queue.isEmpty);
+  assert.deepEqual([sender.capped, sender.lost, sender.full], [true, 2, null]);
+  assert.equal(heard.at(-1).path, "/studio/token/stop");
+});
+
 test("nothing more is sent once another page has it, or it is over", async (context) => {
   for (const [status, problem] of [[409, "elsewhere"], [410, "over"]]) {
     const { sender, queue, heard, slice, until } = await sending(context, { answers: [{ status, problem }] });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import test from "node:test";
-import { barOf, clockOf, filled, keysOf, lengthOf, levelOf, networkOf, stateOf } from "../../../bot/web/static/studio-words.js";
+import { barOf, clockOf, filled, keysOf, lengthOf, levelOf, networkOf, stateOf, troubleOf } from "../../../bot/web/static/studio-words.js";
 
 const server = { state: "waiting", client: null };
 const usual = { support: "yes", tab: true, server, client: "me", phase: "waiting", take: false, mic: "open", rehearsal: null };
@@ -26,6 +26,7 @@ const STATES = {
   paused: { ...live, phase: "paused", mic: "open" },
   interrupted: { ...live, mic: "unknown" },
   lost: { ...live, mic: "lost" },
+  capped: { ...live, capped: true, mic: "unknown" },
   ended: { ...live, phase: "over", stopped: true },
   "closed-by-room": { ...live, phase: "over", closed: "here" },
 };
@@ -67,10 +68,20 @@ test("what the network does is said by what waits and why", () => {
   assert.equal(text({ online: false, waitingMs: 12000 }), "net-offline");
   assert.equal(text({ failing: "network" }), "net-offline");
   assert.equal(text({ failing: "server" }), "net-server");
-  assert.equal(text({ full: true }), "net-full");
+  assert.equal(text({ full: "room" }), "net-room-full");
+  assert.equal(text({ full: "disk", failing: null }), "net-disk-full");
   assert.equal(text({ recording: false }), "net-sent");
   assert.equal(text({ recording: false, waitingMs: 3000 }), "net-waiting");
   assert.equal(text({ recording: false, telling: true }), "net-telling"); // its end is not known yet
+});
+
+test("the page has the words of each trouble, and of its end", async () => {
+  const page = await readFile(new URL("../../../bot/web/templates/studio.html", import.meta.url), "utf8");
+  const troubles = { "net-offline": "gone", "net-server": "gone", "net-room-full": "space", "net-disk-full": "space", "net-sending": null };
+  for (const [text, trouble] of Object.entries(troubles)) {
+    assert.equal(troubleOf(text), trouble);
+    for (const name of [text, ...(trouble ? [`net-${trouble}`, `net-${trouble}-back`] : [])]) assert.ok(page.includes(`data-say-${name}=`), name);
+  }
 });
 
 test("lengths, levels and clocks are short", () => {

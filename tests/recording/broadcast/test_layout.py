@@ -261,6 +261,19 @@ def test_a_hole_stands_in_its_place_whether_the_pre_skip_is_heard_or_not() -> No
     ]
 
 
+def test_what_a_microphone_did_not_give_is_a_gap_and_no_loss() -> None:
+    """The gap is listed with its place, and all that was sent is there: nothing has to be waited for."""
+    first, second = slices([7, 3])
+    first = replace(first, unrecorded=(Hole(Samples(6 * PAGE), Samples(PAGE)),))
+    second = replace(second, unrecorded=(Hole(Samples(0), Samples(PAGE)), Hole(Samples(2 * PAGE), Samples(960))))
+    ledger = lay_out(announced(2), [stored("$1", 1, first), stored("$2", 2, second)])
+    assert ledger.gaps == (
+        Gap(Samples(6 * PAGE - PRE_SKIP), Samples(2 * PAGE), ChunkState.UNRECORDED),
+        Gap(Samples(9 * PAGE - PRE_SKIP), Samples(960), ChunkState.UNRECORDED),
+    )
+    assert (ledger.proved, ledger.complete, ledger.certain) == (True, True, True)
+
+
 def test_runs_whose_granules_prove_nothing_pay_the_pre_skip_once() -> None:
     """Only the pages after the headers begin a run whose granules are all 0, and a hole is as long as its pages."""
     pieces = [_without_granules(each) for each in slices([7, 7, 7])]

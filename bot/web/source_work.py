@@ -130,13 +130,18 @@ class SourceWork:
             await on_air.play(sound, Pace(LEAD_S))
 
     async def _watch_right(self, password: str) -> None:
-        """Ask every few seconds whether the source may go on. Raises RightEndedError."""
+        """Ask every few seconds whether the source may go on. Raises RightEndedError.
+
+        While a bot that has just begun reads its rooms' state, a source that had the right goes on: its broadcast ends
+        if that state says so."""
         while True:
             await asyncio.sleep(RIGHT_EVERY_S)
             with suppress(StoreError):  # it is asked for again, and each slice asks too
                 access = await self._claims.studio(password, StudioSource.CLIENT)
                 studio = access.claim.studio
-                if access.verdict is not Verdict.OPEN or studio is None or studio.state is StudioState.OVER:
+                if studio is None or studio.state is StudioState.OVER:
+                    raise RightEndedError
+                if access.verdict not in (Verdict.OPEN, Verdict.LATER):
                     raise RightEndedError
 
     async def _end(self, studio: Studio, changes: int | None = None) -> None:

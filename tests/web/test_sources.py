@@ -5,6 +5,7 @@ import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession
@@ -13,6 +14,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from bot.recording.model import Change
 from bot.studio.writing import Writing
 from bot.web import source_work, taken_over
+from bot.web.access import StudioAccess
 from bot.web.taken_over import TakenOver
 from storage.records import EndedBy, RecordingState, StudioSource, StudioState
 from tests.connections import Connection, connected
@@ -228,6 +230,53 @@ async def test_right_that_ends_closes_the_connection(tower: Tower, monkeypatch: 
     async with connected(tower.port) as line:
         line.writer.write(request())
         assert await status(line) == 410
+
+
+async def test_source_goes_on_while_a_new_bot_reads_its_rooms(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`aircheck web` has sources on the air when the bot beside it is restarted: they go on, though no other may come
+    before the rooms' state was read. The right is asked for again then."""
+    monkeypatch.setattr(source_work, "RIGHT_EVERY_S", 0.0)
+    studio = await tower.air.studio(StudioSource.CLIENT, TOKEN)
+    truth = spoken(9)
+    data = await as_file(truth, "-f", "flac")
+    half = len(data) // 2
+    asked = Asked(tower, monkeypatch)
+    async with connected(tower.port) as line:
+        line.writer.write(request(f"Content-Length: {len(data)}", method="PUT"))
+        assert await status(line) == 200
+        await send(line, data[:half])
+        await tower.has_slices(studio, 1)
+        tower.fresh = False
+        await asked.again()
+        async with connected(tower.port) as other:
+            other.writer.write(request())
+            assert await status(other) == 503
+        await send(line, data[half:])
+        assert await closed(line)
+    assert (await tower.air.now(studio)).state is StudioState.OVER
+    await whole(tower, studio, truth)
+
+
+class Asked:
+    """The looks at the rights of sources."""
+
+    def __init__(self, tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._looked = asyncio.Condition()
+        claims = tower.server._sources._claims
+        self._real = claims.studio
+        monkeypatch.setattr(claims, "studio", self._studio)
+
+    async def _studio(self, *about: Any) -> StudioAccess:
+        access = await self._real(*about)
+        async with self._looked:
+            self._looked.notify_all()
+        return access
+
+    async def again(self) -> None:
+        """Wait until what was found by one look that began from now on was acted upon."""
+        async with self._looked, asyncio.timeout(WITHIN_S):
+            for _ in range(3):
+                await self._looked.wait()
 
 
 async def test_server_that_stops_pauses_its_sources(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ loses what was written. With no bot running this command takes the lock, and run
 """
 
 import asyncio
+import logging
 import os
 import secrets
 import select
@@ -34,10 +35,12 @@ from bot.recording.lengths import spoken_length
 from bot.settings import Settings
 from bot.shell.handover import LOOK_EVERY_S, closing_store
 from bot.studio.broadcasting import Broadcasting, Pace, TooLongError
+from bot.studio.life import Problem
 from bot.studio.rights import Refusal, refusal
 from bot.studio.writing import StudioRefusedError, Writing, new_studio
 from storage import archive, rooms, studios
 from storage.errors import StoreError
+from storage.place import Place
 from storage.records import (
     Container,
     Recording,
@@ -50,6 +53,8 @@ from storage.records import (
     to_ms,
 )
 from storage.store import Store, is_owned
+
+log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 16
 LOOK_FOR_INPUT_S = 0.2
@@ -70,6 +75,15 @@ _REFUSED = {
     Refusal.NOT_RECORDED: "{room} is not recorded: a moderator switches it on with `record on`",
     Refusal.NOT_WANTED: "{user} is not recorded in {room}: they opted out, or the moderators record others only",
 }
+
+
+_PROBLEMS = {
+    Problem.ROOM_FULL: "the room has no space left (storage.max_bytes_per_room)",
+    Problem.BROADCAST_FULL: "it has more bytes than the longest broadcast may have",
+}
+
+NOTHING_CAME = "Nothing was broadcast: no sound came."
+STOPPED_EARLY = "Nothing was broadcast: it was stopped before the bot was ready."
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +135,10 @@ class _Input:
     async def _blocks(self) -> AsyncGenerator[bytes, None]:
         descriptor = self.file.fileno()
         while True:
-            block = await asyncio.to_thread(_read_some, descriptor)
+            try:
+                block = await asyncio.to_thread(_read_some, descriptor)
+            except OSError as error:
+                raise AircheckError(f"{self.name} can't be read: {error.strerror}") from None
             if block is None:
                 continue
             if not block:
@@ -176,28 +193,34 @@ def _opened(name: str) -> _Input:
 
 
 @asynccontextmanager
-async def _beside_a_bot(settings: Settings) -> AsyncIterator[tuple[Store, "asyncio.Future[None] | None"]]:
-    """Give a store that may be written, beside the running bot or with one of our own, which has read the rooms' state;
-    and the future that ends with its error. Raises AircheckError."""
+async def _beside_a_bot(
+    settings: Settings, stop: asyncio.Event
+) -> AsyncIterator[tuple[Store, "asyncio.Future[None] | None"]]:
+    """Give a store that may be written, beside the running bot or with one of our own, which has read the rooms' state
+    unless it was stopped before; and the future that ends with its error. Raises AircheckError."""
     place = settings.storage.place
     try:
         if await is_owned(place):
-            opened = Store.look(place) if place.database_url is None else Store.join(place)
-            async with closing_store(await opened) as store:
+            async with closing_store(await _beside_its_owner(place)) as store:
                 yield store, None
             return
     except StoreError as error:
         raise StartError(str(error)) from None
     async with app.running(settings) as aircheck:
-        ready = asyncio.create_task(aircheck.session.ready.wait())
-        ends: set[asyncio.Future[object]] = {ready, aircheck.failed}  # type: ignore[arg-type]
-        try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ready.cancel()
-        if aircheck.failed.done():
-            await aircheck.failed
+        await _first_of(asyncio.create_task(_ready(aircheck)), stop, aircheck.failed)
         yield aircheck.store, aircheck.failed
+
+
+async def _beside_its_owner(place: Place) -> Store:
+    """Open a store for writing beside the bot that owns it. It keeps no local copies of media that lie elsewhere, since
+    nobody would remove those of sound that is deleted. Raises StoreError."""
+    if place.database_url is None:
+        return await Store.look(place)
+    return await Store.join(replace(place, cache_bytes=0))
+
+
+async def _ready(aircheck: app.Aircheck) -> None:
+    await aircheck.session.ready.wait()
 
 
 async def broadcast(settings: Settings, options: Options) -> str:
@@ -209,7 +232,9 @@ async def broadcast(settings: Settings, options: Options) -> str:
     stop = stop_signals()
     try:
         ffmpeg = await asyncio.to_thread(Ffmpeg.find, settings.audio.ffmpeg)
-        async with _beside_a_bot(settings) as (store, failed):
+        async with _beside_a_bot(settings, stop) as (store, failed):
+            if stop.is_set():
+                return STOPPED_EARLY
             studio = await _new_studio(store, settings, options)
             return await _broadcast(store, settings, studio, source, ffmpeg, stop, failed, fast=options.fast)
     finally:
@@ -230,6 +255,8 @@ async def _new_studio(store: Store, settings: Settings, options: Options) -> Stu
             raise AircheckError(_reason(refused, user_id, room.room_id))
         for earlier in await studios.of(db, room.room_id, user_id):
             if earlier.source is StudioSource.SHELL:
+                if earlier.state.is_on_air:
+                    log.warning("an earlier broadcast of %s into %s had no end: it ends here", user_id, room.room_id)
                 await writing.end(db, earlier)
         studio = new_studio(room.room_id, user_id, StudioSource.SHELL, now)
         return await studios.add(db, replace(studio, title=options.title, description=options.description))
@@ -255,31 +282,29 @@ async def _broadcast(
     on_air = Broadcasting(store, writing, studio.id, client, most)
     trouble: AircheckError | None = None
     try:
-        with _progress() as progress:
-            task = progress.add_task("waiting for sound", total=source.total)
-            pace = None if fast else Pace(0.0)
-            playing = asyncio.create_task(_play(on_air, source, ffmpeg, pace, most, progress, task))
-            await _first_of(playing, stop, failed)
-    except GiveUp as error:
-        trouble = AircheckError(f"{source.name}: {error}")
-    except TooLongError:
-        trouble = AircheckError(
-            f"a broadcast is {spoken_length(round(most * 1000))} long at most: the rest was left out"
-        )
-    except StudioRefusedError as error:
-        raise AircheckError(await _why_ended(store, studio, error)) from None
-    except StoreError as error:
-        raise StartError(str(error)) from None
-    on_air.patience_s = STOP_WITHIN_S
-    try:
+        try:
+            with _progress() as progress:
+                task = progress.add_task("waiting for sound", total=source.total)
+                pace = None if fast else Pace(0.0)
+                playing = asyncio.create_task(_play(on_air, source, ffmpeg, pace, most, progress, task))
+                await _first_of(playing, stop, failed)
+        except GiveUp as error:
+            trouble = AircheckError(f"{source.name}: {error}")
+        except TooLongError:
+            trouble = AircheckError(
+                f"a broadcast is {spoken_length(round(most * 1000))} long at most: the rest was left out"
+            )
+        except AircheckError as error:
+            trouble = error  # of the source, or of the bot that this command runs
+        on_air.patience_s = STOP_WITHIN_S
         await on_air.stop()
     except StudioRefusedError as error:
-        raise AircheckError(await _why_ended(store, studio, error)) from None
+        raise AircheckError(await _ended(store, writing, studio, error.problem)) from None
     except StoreError as error:
         raise StartError(str(error)) from None
-    said = await _said(store, studio, on_air, stop)
+    said = await _said(store, studio, on_air, stop, failed)
     if trouble is not None:
-        raise AircheckError(f"{trouble.sentence} {said}" if on_air.begun else trouble.sentence)
+        raise AircheckError(f"{trouble.sentence}. {said}" if on_air.begun else trouble.sentence)
     return said
 
 
@@ -303,37 +328,57 @@ async def _play(
             progress.update(task, description=f"on air: {length}", completed=samples if source.jumps else source.taken)
 
 
-async def _first_of(playing: asyncio.Task[None], stop: asyncio.Event, failed: "asyncio.Future[None] | None") -> None:
-    """Wait for the end of the sound, a signal, or the failure of the bot. Raises what ended the first or the last."""
+async def _first_of(working: asyncio.Task[None], stop: asyncio.Event, failed: "asyncio.Future[None] | None") -> None:
+    """Wait for the end of some work, a signal, or the failure of the bot. Raises what ended the first or the last; not
+    what breaks because of the signal, which a terminal sends to what pipes sound in, too."""
     stopped = asyncio.create_task(stop.wait())
-    ends: set[asyncio.Future[object]] = {playing, stopped}  # type: ignore[arg-type]
+    ends: set[asyncio.Future[object]] = {working, stopped}  # type: ignore[arg-type]
     if failed is not None:
         ends.add(failed)  # type: ignore[arg-type]
     try:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        ended = playing.done()
-        for task in (playing, stopped):
+        ended = working.done()
+        for task in (working, stopped):
             task.cancel()
-        await asyncio.gather(playing, stopped, return_exceptions=True)
+        await asyncio.gather(working, stopped, return_exceptions=True)
     if ended:
-        await playing
+        if not (stop.is_set() and isinstance(working.exception(), AircheckError)):
+            await working
     elif failed is not None and failed.done():
         await failed
 
 
-async def _why_ended(store: Store, studio: Studio, error: StudioRefusedError) -> str:
-    async with store.read() as db:
+async def _ended(store: Store, writing: Writing, studio: Studio, problem: Problem) -> str:
+    """End a broadcast that is refused with what came so far; say why it is."""
+    async with store.write() as db:
+        now = await studios.get(db, studio.id)
+        if now is not None:
+            await writing.end(db, now)
         refused = await refusal(db, studio.room_id, studio.user_id)
-    if refused is not None:
-        return f"the broadcast was ended: {_reason(refused, studio.user_id, studio.room_id)}"
-    return f"the broadcast was ended: {str(error.problem).replace('_', ' ')}"
+        others = await studios.of(db, studio.room_id, studio.user_id)
+    replaced = any(other.source is StudioSource.SHELL and other.id > studio.id for other in others)
+    if problem is not Problem.OVER:
+        why = _PROBLEMS.get(problem, str(problem).replace("_", " "))
+    elif refused is not None:
+        why = _reason(refused, studio.user_id, studio.room_id)
+    elif replaced:
+        why = f"{studio.user_id} began another one from the shell"
+    else:
+        why = "it was stopped, deleted or forgotten elsewhere, or the bot was restored from a backup"
+    return f"the broadcast was ended: {why}"
 
 
-async def _said(store: Store, studio: Studio, on_air: Broadcasting, stop: asyncio.Event) -> str:
+async def _said(
+    store: Store,
+    studio: Studio,
+    on_air: Broadcasting,
+    stop: asyncio.Event,
+    failed: "asyncio.Future[None] | None",
+) -> str:
     """Wait for the episode, for a time; say what became of the broadcast."""
     if not on_air.begun:
-        return "Nothing was broadcast: no sound came."
+        return NOTHING_CAME
     length = spoken_length(to_ms(Samples(on_air.samples)))
     loop = asyncio.get_running_loop()
     until = loop.time() + FINISHED_WITHIN_S
@@ -341,11 +386,13 @@ async def _said(store: Store, studio: Studio, on_air: Broadcasting, stop: asynci
     recording: Recording | None = None
     ready = False
     while loop.time() < until and not stop.is_set():
-        async with store.read() as db:
-            recording = await archive.recording_by_event(db, started_id(studio))
-            ready = recording is not None and await archive.episode(db, recording.id) is not None
-        if ready or (recording is not None and recording.state in _WITHOUT_EPISODE) or not await is_owned(store.place):
-            break
+        with suppress(StoreError):  # everything is stored: it is asked again
+            async with store.read() as db:
+                recording = await archive.recording_by_event(db, started_id(studio))
+                ready = recording is not None and await archive.episode(db, recording.id) is not None
+            over = ready or (recording is not None and recording.state in _WITHOUT_EPISODE)
+            if over or (failed is not None and failed.done()) or not await is_owned(store.place):
+                break
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), LOOK_EVERY_S)
     if recording is None:

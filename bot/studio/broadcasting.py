@@ -15,6 +15,7 @@ from functools import partial
 from hashlib import sha256
 from itertools import chain, repeat
 from pathlib import Path
+from typing import TypeVar
 
 from bot.audio.opus_arriving import Stretch
 from bot.audio.opus_head import TAGS
@@ -29,6 +30,8 @@ from storage.records import SAMPLE_RATE, BlobKey, Samples, StudioId, StudioState
 from storage.store import Store
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 SECONDS = (1.0, 2.0, 5.0)
 """The lengths of slices: it is live at once, and then costs little."""
@@ -91,12 +94,12 @@ class Broadcasting:
         self._studio_id = studio_id
         self._client = client
         self._most = max_seconds * SAMPLE_RATE
-        self._name = f"studio-{studio_id}-{secrets.token_hex(8)}"
         self._slicer: Slicer | None = None
         self._held: Stretch | None = None  # the newest: it may be the last, whose end is cut
         self._due: deque[_Due] = deque()
         self.patience_s = MOST_TROUBLE_S
         self.begun = False
+        self._may_have_begun = False  # this was asked for, whatever came of it
         self.number = 0  # of the newest slice
         self.samples = 0  # of all slices, also of earlier sources of this broadcast
         self._came = 0  # the same, with what is in no slice yet
@@ -130,29 +133,41 @@ class Broadcasting:
 
     async def pause(self) -> None:
         """End the run: the source is away, and may come back. Nothing is done where nothing began."""
-        if self.begun:
-            await self._end_run()
-            await self._again(partial(self._writing.change, self._studio_id, self._client, Change.PAUSED))
+        await self._end(Change.PAUSED)
 
     async def stop(self) -> None:
         """End the broadcast. Nothing is done where nothing began."""
-        if self.begun:
-            await self._end_run()
-            last = self.number or None
-            await self._again(partial(self._writing.change, self._studio_id, self._client, Change.STOPPED, last))
+        await self._end(Change.STOPPED)
+
+    async def _end(self, change: Change) -> None:
+        if not self._may_have_begun:
+            return
+        await self._end_run()
+        last = (self.number or None) if change is Change.STOPPED else None
+        try:
+            await self._again(partial(self._writing.change, self._studio_id, self._client, change, last))
+        except StudioRefusedError as error:
+            if self.begun or error.problem is not Problem.WAITING:
+                raise
 
     # ---- steps
 
     async def _begin(self) -> None:
+        self._may_have_begun = True
         await self._again(partial(self._writing.start, self._studio_id, self._client))
+        state = await self._again(self._read)
+        if state is StudioState.PAUSED:
+            await self._again(partial(self._writing.change, self._studio_id, self._client, Change.RESUMED))
+        self._came += self.samples
+        self.begun = True
+
+    async def _read(self) -> StudioState | None:
+        """Read how far an earlier source of this broadcast came; return the studio's state."""
         async with self._store.read() as db:
             studio = await studios.get(db, self._studio_id)
             self.number = await studios.last_number(db, self._studio_id) or 0
             self.samples = await studios.length_ms(db, self._studio_id) * SAMPLE_RATE // 1000
-        self._came += self.samples
-        if studio is not None and studio.state is StudioState.PAUSED:
-            await self._again(partial(self._writing.change, self._studio_id, self._client, Change.RESUMED))
-        self.begun = True
+        return studio.state if studio is not None else None
 
     def _feed(self, stretch: Stretch) -> None:
         assert self._slicer is not None
@@ -183,7 +198,8 @@ class Broadcasting:
             self._due.popleft()
 
     async def _write(self, due: _Due) -> Taken:
-        data, file = due.piece.data, self._store.blobs.part(f"{self._name}-{due.number}")
+        # Each try has a file of its own: a thread of one that was cancelled may still write.
+        data, file = due.piece.data, self._store.blobs.part(f"studio-{self._studio_id}-{secrets.token_hex(8)}")
         try:
             await asyncio.to_thread(_write_file, file, data)
             blob = BlobKey(sha256(data).hexdigest())
@@ -193,7 +209,7 @@ class Broadcasting:
         finally:
             await asyncio.to_thread(file.unlink, missing_ok=True)
 
-    async def _again(self, step: Callable[[], Awaitable[Taken]]) -> Taken:
+    async def _again(self, step: Callable[[], Awaitable[T]]) -> T:
         """Do a step, and again while the store can't be used, for so long as `patience_s`."""
         waited = 0.0
         for pause in chain(TROUBLE_S, repeat(TROUBLE_S[-1])):

@@ -240,18 +240,19 @@ ANYWHERE = {order.kind for order in orders.ORDERS if order.anywhere}
 
 
 @asynccontextmanager
-async def town(server: Server, folder: Path, **sections: Any) -> AsyncIterator[Town]:
-    """Provide a town over a new database and a shared folder of media."""
+async def town(server: Server, folder: Path, media_url: str | None = None, **sections: Any) -> AsyncIterator[Town]:
+    """Provide a town over a new database and a shared folder of media, or a bucket."""
     address = await server.new()
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
     media = MediaServer()
     async with media.running():
-        storage = {"directory": str(folder / "data"), "min_free_bytes": 0, "database_url": address}
+        storage: dict[str, Any] = {"directory": str(folder / "data"), "min_free_bytes": 0, "database_url": address}
+        storage |= {"media_url": media_url} if media_url is not None else {}
         matrix = {"homeserver": media.address, "user_id": "@bot:hs", "password": "x"}
         written = {"matrix": matrix, "storage": storage} | sections
         config = folder / "config.yaml"
         config.write_text(yaml.safe_dump(written))
-        store = await Mortal.own(Place(folder / "data", address))
+        store = await Mortal.own(Place(folder / "data", address, media_url))
         assert isinstance(store, Mortal)
         settings = settings_for(folder / "data", **written)
         here = Town(World(store, settings, RealClock()), media, config, server)

@@ -2,24 +2,30 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from imageio_ffmpeg import get_ffmpeg_exe
 
 from bot.audio.opus_arriving import Stretch
+from bot.dialects import studio as events
 from bot.errors import AircheckError, ConfigError
 from bot.settings import Settings
+from bot.shell import broadcast as shell_broadcast
 from bot.shell.broadcast import Options, broadcast, checked
 from bot.studio.broadcasting import Broadcasting
 from bot.studio.writing import Writing
 from storage import studios
-from storage.records import RecordingState, Studio, StudioSource, StudioState, UserId
+from storage.errors import StoreBusyError
+from storage.records import EndedBy, EventId, RecordingState, Studio, StudioSource, StudioState, UserId
 from tests.line.replay import ALICE, BOT
 from tests.studio.air import ROOM, Air, as_file, assert_aligned, on_the_air, spoken
 
@@ -172,19 +178,99 @@ async def test_right_that_ends_ends_the_command(
             await broadcast(settings, options(file))
 
 
+async def test_later_broadcast_ends_the_command_of_an_earlier(
+    air: Air, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both are told: the first command why it ended, and the second that it ended another."""
+    file = await file_of(tmp_path / "show.wav", 30, "-f", "wav")
+    real = Broadcasting.put
+
+    async def put(self: Broadcasting, stretch: Stretch) -> None:
+        if self.number == 2:
+            monkeypatch.setattr(Broadcasting, "put", real)
+            await shell_broadcast._new_studio(air.bot.store, settings, options(file))
+        await real(self, stretch)
+
+    monkeypatch.setattr(Broadcasting, "put", put)
+    with pytest.raises(AircheckError, match=f"the broadcast was ended: {ALICE} began another one from the shell"):
+        async with asyncio.timeout(WITHIN_S):
+            await broadcast(settings, options(file))
+    assert f"an earlier broadcast of {ALICE} into {ROOM} had no end: it ends here" in caplog.text
+
+
+async def test_room_without_space_ends_the_broadcast(air: Air, settings: Settings, tmp_path: Path) -> None:
+    """When the room's space is used up the command says so, and the broadcast is over with what came."""
+    file = await file_of(tmp_path / "show.wav", 30, "-f", "wav")
+    storage = settings.storage.model_copy(update={"max_bytes_per_room": 100_000})
+    with pytest.raises(AircheckError, match="the room has no space left"):
+        async with asyncio.timeout(WITHIN_S):
+            await broadcast(settings.model_copy(update={"storage": storage}), options(file))
+    studio = await only(air)
+    assert studio.state is StudioState.OVER
+    await air.settled()
+    await air.bot.pass_by(settings.recording.quiet_period_s + 1)
+    assert_aligned(await air.heard(studio), spoken(30))
+
+
+async def test_input_that_fails_ends_the_broadcast(
+    air: Air, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk or a network share that breaks in the middle is named, and the broadcast ends properly with what came."""
+    file = await file_of(tmp_path / "show.wav", 30, "-f", "wav")
+    real, size = shell_broadcast._read_some, file.stat().st_size
+
+    def read_some(descriptor: int) -> bytes | None:
+        if os.lseek(descriptor, 0, os.SEEK_CUR) > size / 2:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(descriptor)
+
+    monkeypatch.setattr(shell_broadcast, "_read_some", read_some)
+    sentence = r"show[.]wav can't be read: Input/output error[.] Broadcast \w+: 1[56] s in 5 slices"
+    with pytest.raises(AircheckError, match=sentence):
+        async with asyncio.timeout(WITHIN_S):
+            await broadcast(settings, options(file))
+    await air.settled()
+    recording = await air.recording(await only(air))
+    assert (recording.state, recording.ended_by) == (RecordingState.COMPLETE, EndedBy.STOPPED)
+
+
+async def test_database_that_is_away_at_the_end(
+    air: Air, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once everything is stored, a store that can't tell for a moment whether the episode is made changes nothing."""
+    file = await file_of(tmp_path / "show.wav", 3, "-f", "wav")
+    real, asked = events.started_id, 0
+
+    def started_id(studio: Studio) -> EventId:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise StoreBusyError("the database does not answer")
+        return real(studio)
+
+    monkeypatch.setattr(shell_broadcast, "started_id", started_id)
+    monkeypatch.setattr(shell_broadcast, "LOOK_EVERY_S", 0.01)
+    async with asyncio.timeout(WITHIN_S):
+        assert "its episode is ready" in await broadcast(settings, options(file))
+    assert asked > 1
+
+
 # ---- as a process
 
 
 @contextlib.asynccontextmanager
-async def command(air: Air, folder: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def process_of(
+    tree: dict[str, Any], folder: Path, *arguments: str, **options: Any
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run the command under these settings, and kill it at the end."""
     config = folder / "config.yaml"
-    tree = air.bot.settings.model_dump(exclude_unset=True, mode="json")
     await asyncio.to_thread(config.write_text, yaml.safe_dump(tree))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "broadcast", "-c", str(config), "--as", ALICE, ROOM, *arguments),
+        *(sys.executable, "-m", "bot", "broadcast", "-c", str(config), *arguments),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        **options,
     )
     try:
         yield process
@@ -192,6 +278,16 @@ async def command(air: Air, folder: Path, *arguments: str) -> AsyncIterator[asyn
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+@contextlib.asynccontextmanager
+async def command(air: Air, folder: Path, *arguments: str, **options: Any) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run the command for Alice, beside the bot."""
+    tree = air.bot.settings.model_dump(exclude_unset=True, mode="json")
+    if (address := air.bot.store.place.database_url) is not None:  # where the run of tests keeps its stores
+        tree["storage"]["database_url"] = address
+    async with process_of(tree, folder, "--as", ALICE, ROOM, *arguments, **options) as process:
+        yield process
 
 
 async def slices(air: Air, count: int) -> Studio:
@@ -245,6 +341,74 @@ async def test_killed_command_leaves_what_it_had_written(air: Air, tmp_path: Pat
     recording = await air.recording(studio)
     assert recording.state is not RecordingState.LIVE
     assert_aligned(await air.heard(studio), spoken(30))
+
+
+@pytest.mark.long
+async def test_killed_command_that_is_run_again(air: Air, tmp_path: Path) -> None:
+    """After kill -9 the next run says that it ends the earlier broadcast, which is an episode of what was written; the
+    whole file is another, and nothing of one is in the other."""
+    truth = spoken(20)
+    data = await as_file(truth, "-f", "flac")
+    async with command(air, tmp_path, "--fast", "-") as process, asyncio.timeout(WITHIN_S):
+        assert process.stdin is not None
+        process.stdin.write(data)  # and no end of it
+        killed = await slices(air, 4)
+        process.kill()
+        await process.wait()
+    async with command(air, tmp_path, "--fast", "-") as process, asyncio.timeout(WITHIN_S):
+        out, err = await process.communicate(data)
+        assert (process.returncode, b"Traceback" in err) == (0, False)
+        assert b"had no end: it ends here" in err
+        assert b"20 s in 6 slices; its episode is ready" in out
+    await air.settled()
+    await air.bot.pass_by(air.bot.settings.recording.quiet_period_s + 1)
+    first, second = await air.now(killed), await only(air)
+    assert (first.state, second.state) == (StudioState.OVER, StudioState.OVER)
+    assert (await air.recording(first)).ended_by is EndedBy.STOPPED
+    assert_aligned(await air.heard(first), truth)
+    found = await air.heard(second)
+    assert len(found) == len(truth)
+    assert_aligned(found, truth)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.long
+async def test_ctrl_c_of_a_whole_pipe(air: Air, tmp_path: Path, number: signal.Signals) -> None:
+    """A terminal sends Ctrl-C to every process of a pipe, and so to what decodes the sound, too: the broadcast ends as
+    it does at the end of the sound, with all that came."""
+    truth = spoken(30)
+    data = await as_file(truth, "-f", "flac")
+    async with command(air, tmp_path, "--fast", "-", start_new_session=True) as process, asyncio.timeout(WITHIN_S):
+        assert process.stdin is not None
+        process.stdin.write(data)
+        studio = await slices(air, 3)
+        os.killpg(process.pid, number)
+        out, err = await process.communicate()
+        assert (process.returncode, b"Traceback" in err) == (0, False), err
+        assert b"its episode is ready" in out
+    await air.settled()
+    recording = await air.recording(studio)
+    assert (recording.state, recording.ended_by) == (RecordingState.COMPLETE, EndedBy.STOPPED)
+    assert_aligned(await air.heard(studio), truth)
+
+
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
+async def test_stop_before_the_bot_is_ready(tmp_path: Path, number: signal.Signals) -> None:
+    """Without a running bot the command runs one; while the homeserver is away it can be stopped all the same."""
+    tree = {
+        "matrix": {"homeserver": "http://127.0.0.1:1", "user_id": BOT, "password": "x"},
+        "storage": {"directory": str(tmp_path / "data"), "min_free_bytes": 0},
+        "web": {"port": 0},
+    }
+    file = await file_of(tmp_path / "show.wav", 1, "-f", "wav")
+    async with process_of(tree, tmp_path, ROOM, str(file)) as process, asyncio.timeout(WITHIN_S):
+        assert process.stderr is not None
+        while b"homeserver" not in await process.stderr.readline():
+            assert process.returncode is None
+        process.send_signal(number)
+        out, err = await process.communicate()
+        assert (process.returncode, b"Traceback" in err) == (0, False)
+        assert out == b"Nothing was broadcast: it was stopped before the bot was ready.\n"
 
 
 @pytest.mark.long

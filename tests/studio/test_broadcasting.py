@@ -167,6 +167,30 @@ async def test_broken_store_is_waited_for(air: Air, monkeypatch: pytest.MonkeyPa
     assert_aligned(found, truth)
 
 
+@pytest.mark.parametrize("end", ["stop", "pause"])
+@pytest.mark.parametrize("committed", [True, False])
+async def test_end_while_it_begins(air: Air, end: str, committed: bool) -> None:
+    """A source that is ended before it knows whether its broadcast has begun leaves none on the air."""
+    begun = asyncio.Event()
+
+    class Slow(Writing):
+        async def start(self, *about: Any) -> Any:
+            if committed:
+                await super().start(*about)
+            begun.set()
+            await asyncio.Event().wait()
+
+    studio = await air.studio(StudioSource.SHELL)
+    on_air = writer(air, studio, writing=Slow(air.bot.store, air.bot.settings, air.bot.clock))
+    playing = asyncio.create_task(play(on_air, stream(speech(1)[:100])))
+    await begun.wait()
+    playing.cancel()
+    await asyncio.gather(playing, return_exceptions=True)
+    await getattr(on_air, end)()
+    expected = (StudioState.OVER if end == "stop" else StudioState.PAUSED) if committed else StudioState.WAITING
+    assert (await air.now(studio)).state is expected
+
+
 async def test_store_that_stays_away_is_given_up(air: Air, monkeypatch: pytest.MonkeyPatch) -> None:
     """After its patience the writer raises, as no one can acknowledge what comes."""
     monkeypatch.setattr(broadcasting, "TROUBLE_S", (0.0,))

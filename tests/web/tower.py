@@ -5,6 +5,7 @@ import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from bot.settings import validate
 from bot.web.server import WebServer
@@ -53,8 +54,8 @@ class Tower:
 
 
 @asynccontextmanager
-async def tower_over(directory: Path) -> AsyncIterator[Tower]:
-    async with on_the_air(directory) as air:
+async def tower_over(directory: Path, **changed: Any) -> AsyncIterator[Tower]:
+    async with on_the_air(directory, **changed) as air:
         made = Tower(air)
         await made.server.start()
         try:

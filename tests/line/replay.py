@@ -244,6 +244,7 @@ class Replay:
             orders.Refresh.kind: self._nothing,
             orders.ShowRoom.kind: self._nothing,
             orders.KeepWishes.kind: self._nothing,
+            orders.CatchUp.kind: self._nothing,
             orders.Pin.kind: self._nothing,
             orders.React.kind: self._nothing,
             orders.Command.kind: Commands(self.store, self.settings, always(SECRET), clock, apply=apply),

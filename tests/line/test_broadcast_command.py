@@ -25,6 +25,7 @@ from tests.studio.air import assert_aligned
 
 pytestmark = pytest.mark.long
 ENDS_WITHIN_S = 120
+FIRST = StudioId(1)
 
 
 @asynccontextmanager
@@ -44,14 +45,14 @@ async def command(log: Path, *arguments: str) -> AsyncIterator[asyncio.subproces
         await child.communicate()
 
 
-async def stored(bot: World, count: int) -> None:
-    """Wait until the first studio has so many slices."""
+async def stored(bot: World, count: int, studio: StudioId = FIRST) -> None:
+    """Wait until a studio has so many slices."""
     store = await Store.look(bot.settings.storage.place)
     try:
 
         async def are_stored() -> bool:
             async with store.read() as db:
-                return len(await studios.slices_of(db, StudioId(1))) >= count
+                return len(await studios.slices_of(db, studio)) >= count
 
         await until(are_stored)
     finally:

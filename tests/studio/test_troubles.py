@@ -142,8 +142,7 @@ async def assert_whole(air: Air, studio: Studio, truth: Sound) -> None:
 
 
 async def test_page(tower: Tower, trouble: Trouble) -> None:
-    """What a page sends meanwhile is put off with 503 or 507, is not said to be there, and is taken when it is sent
-    again."""
+    """A slice that a page sends meanwhile is put off with 503 or 507, and taken when it is sent again."""
     studio = await tower.air.studio(StudioSource.PAGE, TOKEN)
     slicer = Slicer(7, 2.0)
     take = [*slicer.feed(speech(1)[:500]), slicer.end()]

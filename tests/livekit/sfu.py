@@ -97,6 +97,10 @@ class Member:
         """End the transport to the member, and nothing else."""
         await self._sending.close()
 
+    async def end_microphone(self) -> None:
+        """End the transport from the member, and nothing else."""
+        await self._taking.close()
+
     async def leave(self, reason: "models.DisconnectReason", action: int = rtc.LeaveRequest.Action.DISCONNECT) -> None:
         """Put the member out."""
         await self.signal(leave=rtc.LeaveRequest(reason=reason, action=action))  # type: ignore[arg-type]

@@ -44,9 +44,14 @@ class Publisher:
         self._version = 0
         self._local: Local | None = None
         self._up = asyncio.Event()
-        self._was_up = False
+        self._was_up = self._ever_up = False
         self._sending = asyncio.Lock()
         self._beeping = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the transport was up, and is lost for good."""
+        return self._ever_up and self._transport.has_ended
 
     async def publish(self, signalling: Signalling, relay: Relay | None, *, encrypted: bool) -> None:
         """Announce the track, and offer it."""
@@ -138,7 +143,7 @@ class Publisher:
 
     def _changed(self, up: bool) -> None:
         if up:
-            self._was_up = True
+            self._was_up = self._ever_up = True
             self._up.set()
             return
         self._up.clear()

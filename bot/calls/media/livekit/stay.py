@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -31,6 +31,10 @@ OFFERS_BURST = 100
 MOST_TOKEN = 16 * 1024
 AGAIN_S = 2.0  # until a track that the SFU refuses is asked for again
 CLOSE_S = 0.8  # for closing; what takes longer goes on in the background
+TOLD_S = 2.0
+"""The time from the end of a transport to the reason for it: an SFU that puts us out closes both transports, and says
+why by the signalling, which may be read later. Who joins again without it may put out who has our identity by now."""
+TOLD_TURNS = 20  # of the event loop, in that time: one that was held up has not read what came meanwhile
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +97,12 @@ class Stay:
         self._subscriber = Subscriber(
             private=access.private, owner=self._owner, heard=hearer.heard, changed=self._subscriber_changed
         )
-        self._publisher = Publisher(private=access.private, sealer=sealer, lost=lambda: self._break(Break.RESUME))
+        self._publisher = Publisher(private=access.private, sealer=sealer, lost=self._transport_lost)
         self._published = False
         self._pings = (join.ping_interval, join.ping_timeout)
         signalling.keep_alive(*self._pings)
         self._up = asyncio.Event()
+        self._ending = False  # a transport is over, and the reason is waited for
         self._broken: asyncio.Future[Break] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
@@ -319,16 +324,36 @@ class Stay:
         if up:
             self._up.set()
         else:
-            self._break(Break.REJOIN if self._subscriber.has_ended else Break.RESUME)
+            self._transport_lost()
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether a transport is over: the stay can't be resumed."""
+        return self._subscriber.has_ended or self._publisher.has_ended
+
+    def _transport_lost(self) -> None:
+        if not self._has_ended:
+            self._break(Break.RESUME)
+        elif not self._ending:
+            self._ending = True
+            self._run(self._end_untold())
+
+    async def _end_untold(self) -> None:
+        """End the stay, unless the SFU says why before."""
+        for _ in range(TOLD_TURNS):
+            await asyncio.sleep(TOLD_S / TOLD_TURNS)
+        self._break(Break.REJOIN)
 
     def _break(self, kind: Break) -> None:
         if not self._broken.done():
-            self._broken.set_result(kind)
+            ended = kind is Break.RESUME and self._has_ended
+            self._broken.set_result(Break.REJOIN if ended else kind)
 
-    def _run(self, work: Awaitable[None]) -> None:
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(self._attempt(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # it may be cancelled before it begins
 
     async def _attempt(self, work: Awaitable[None]) -> None:
         try:

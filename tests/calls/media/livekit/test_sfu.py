@@ -186,13 +186,50 @@ async def test_lost_packets_are_asked_for_again(lab: Lab, monkeypatch: pytest.Mo
     await ear.hears(ANNA, heard + 10)
 
 
-async def test_sound_that_ends_at_the_sfu_is_joined_again(lab: Lab) -> None:
+async def test_sound_that_ends_at_the_sfu_is_joined_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the transport of the sound ends while signalling lives, another stay follows."""
+    monkeypatch.setattr("bot.calls.media.livekit.stay.TOLD_S", 0.05)
     connection, ear, _ = await lab.heard()
     before = connection._stay
     await lab.room.member.end_sound()
     await lab.until(lambda: connection._stay is not before)
     assert ear.told == ["joined", f"came {ANNA}", f"unmuted {ANNA}"]
+
+
+def ends(stay: Stay) -> bool:
+    return stay._subscriber.has_ended or stay._publisher._transport.has_ended
+
+
+@pytest.mark.parametrize("which", ["end_sound", "end_microphone"])
+async def test_who_is_put_out_does_not_join_again(lab: Lab, monkeypatch: pytest.MonkeyPatch, which: str) -> None:
+    """An SFU that puts us out closes a transport before we read its reason: nothing is resumed or joined meanwhile."""
+    monkeypatch.setattr("bot.calls.media.livekit.stay.TOLD_S", 60)
+    connection, ear = await lab.join()
+    member, stay = lab.room.member, connection._stay
+    assert stay is not None
+    await lab.until(lambda: len(member.said) >= 10)
+    await getattr(member, which)()
+    await lab.until(lambda: ends(stay))
+    await member.leave(models.DisconnectReason.DUPLICATE_IDENTITY)
+    await ear.is_told("ended duplicate")
+    assert len(lab.sfu.tokens) == 1
+
+
+@pytest.mark.parametrize("which", ["end_sound", "end_microphone"])
+async def test_a_stay_whose_transport_ended_is_not_resumed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """When the signalling ends, too, without a reason, another stay follows at once."""
+    monkeypatch.setattr("bot.calls.media.livekit.stay.TOLD_S", 60)
+    connection, _ = await lab.join()
+    member, before = lab.room.member, connection._stay
+    assert before is not None
+    await lab.until(lambda: len(member.said) >= 10)
+    await getattr(member, which)()
+    await lab.until(lambda: ends(before))
+    await member.drop()
+    await lab.until(lambda: connection._stay is not before)
+    assert len(lab.sfu.tokens) == 2
 
 
 async def test_redundant_packets_are_not_negotiated(lab: Lab) -> None:

@@ -44,10 +44,11 @@ async def test_a_voice_channel_becomes_an_episode(
         found = stem_sounds(aircheck, recording)
         assert (recording.protocol, recording.state) == (CallProtocol.MXVC, RecordingState.COMPLETE)
         assert recording.ended_by is EndedBy.STOPPED
-        assert {(stem.device_id, stem.left_by) for stem in recording.stems} == {
-            ("Chrome", LeftBy.LEFT),
-            ("Firefox", LeftBy.LEFT),
-        }
+        left_by = {stem.device_id: stem.left_by for stem in recording.stems}
+        assert left_by.keys() == {"Chrome", "Firefox"}
+        assert left_by["Firefox"] is LeftBy.LEFT
+        # The call ends with the last to leave, whose event may be read before the end of its connection.
+        assert left_by["Chrome"] in (LeftBy.LEFT, LeftBy.ENDED)
         for someone, part in ((ann, 1), (ben, 2)):
             pcm = decode(found[someone.user_id])
             assert likeness(pcm, part) > SURE

@@ -5,8 +5,11 @@ import gc
 import logging
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +26,7 @@ from storage import migrate, sqlite
 from storage.blobs import standing
 from tests.lab import FederatedHomeserver, People, RtcHomeserver
 from tests.ports import free_port
-from tests.postgresql import EVERYWHERE, Server, drop_all_but, in_place_of_files
+from tests.postgresql import EVERYWHERE, Server, drop_all_but, in_place_of_files, memory
 from tests.world import World, world_of
 
 if TYPE_CHECKING:
@@ -54,6 +57,7 @@ LONGEST_FIRST = (
     "tests/worker/test_handing_back.py",
     "tests/worker/test_kill_points_floor.py",
     "tests/worker/test_kill_points_retention.py",
+    "tests/worker/test_sending_broadcast.py",
 )
 
 WITH_GATEWAY = os.environ.get("AIRCHECK_TEST_S3") == "gateway"
@@ -253,17 +257,27 @@ def proxy(bucket: "TestBucket") -> Iterator["Proxy"]:
 
 
 @pytest.fixture(scope="session")
-def homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homeserver]:
+def _homeservers() -> Iterator[Path]:
+    """The folder of the homeservers, which is removed however the run ends."""
+    folder = mkdtemp(prefix="aircheck-homeservers-", dir=memory())
+    remove = "import shutil, sys; sys.stdin.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
+    command = (sys.executable, "-ISc", remove, folder)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def homeserver(_homeservers: Path) -> Iterator[Homeserver]:
     """Synapse. A test may restart it, and must leave it running."""
-    started = asyncio.run(Homeserver.start(tmp_path_factory.mktemp("homeserver"), port=free_port()))
+    started = asyncio.run(Homeserver.start(_homeservers / "homeserver", port=free_port()))
     yield started
     asyncio.run(started.stop())
 
 
 @pytest.fixture(scope="session")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FederatedHomeserver, FederatedHomeserver]]:
+def federation(_homeservers: Path) -> Iterator[tuple[FederatedHomeserver, FederatedHomeserver]]:
     """Two Synapses that are federated over loopback."""
-    directory = tmp_path_factory.mktemp("federation")
+    directory = _homeservers / "federation"
 
     async def start() -> tuple[FederatedHomeserver, FederatedHomeserver]:
         one, other = (FederatedHomeserver.start_federated(directory / name) for name in ("one", "other"))
@@ -276,17 +290,17 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Feder
 
 
 @pytest.fixture(scope="session")
-def rtc_homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RtcHomeserver]:
+def rtc_homeserver(_homeservers: Path) -> Iterator[RtcHomeserver]:
     """Synapse with everything of MatrixRTC. A test may restart it, and must leave it running."""
-    started = asyncio.run(RtcHomeserver.start_federated(tmp_path_factory.mktemp("rtc")))
+    started = asyncio.run(RtcHomeserver.start_federated(_homeservers / "rtc"))
     yield started
     asyncio.run(started.stop())
 
 
 @pytest.fixture(scope="session")
-def far_rtc_homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RtcHomeserver]:
+def far_rtc_homeserver(_homeservers: Path) -> Iterator[RtcHomeserver]:
     """Another Synapse with everything of MatrixRTC, federated with `rtc_homeserver`."""
-    started = asyncio.run(RtcHomeserver.start_federated(tmp_path_factory.mktemp("far_rtc")))
+    started = asyncio.run(RtcHomeserver.start_federated(_homeservers / "far_rtc"))
     yield started
     asyncio.run(started.stop())
 

@@ -72,7 +72,7 @@ class Server:
     name of its own."""
 
     def __init__(self, name: str = "shared", settings: str = HASTE, within: Path | None = None) -> None:
-        self.folder = (_memory() if within is None else within) / f"aircheck-postgresql-{RUN}-{name}"
+        self.folder = (memory() if within is None else within) / f"aircheck-postgresql-{RUN}-{name}"
         self.settings = settings
         self._numbers = itertools.count(1)
 
@@ -179,8 +179,9 @@ class Server:
         await asyncio.to_thread(self.server.ensure_postgres_running)
 
 
-def _memory() -> Path:
-    """Return a folder in memory if there is one with room: on a disk each copy of a database is waited for."""
+def memory() -> Path:
+    """Return a folder in memory if there is one with room: on a disk each copy of a database, and each event of a
+    homeserver, is waited for."""
     memory = Path("/dev/shm")
     return memory if memory.is_dir() and shutil.disk_usage(memory).free >= ROOM else Path(tempfile.gettempdir())
 

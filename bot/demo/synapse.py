@@ -132,6 +132,7 @@ class Homeserver:
             "form_secret": secrets.token_hex(16),
             "enable_registration": False,
             "report_stats": False,
+            "stats": {"enabled": False},  # of rooms and users, which nobody reads
             "bcrypt_rounds": 4,  # the passwords here protect nothing
             "suppress_key_server_warning": True,
             "trusted_key_servers": [],

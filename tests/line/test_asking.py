@@ -15,7 +15,13 @@ from tests.line.world import World, look, reply_to, subscribed_room, welcome, wh
 SPEECH = speech(1)[:300]  # 6 s
 
 
-@pytest.mark.parametrize("encrypted", [True, False], ids=["reaction-encrypted", "word-plain"])
+@pytest.mark.parametrize(
+    "encrypted",
+    [
+        pytest.param(True, id="reaction-encrypted"),
+        pytest.param(False, id="word-plain", marks=pytest.mark.long),
+    ],
+)
 async def test_its_asker_deletes_a_recording_and_sends_the_bot_away(
     world: Worlds, person: People, *, encrypted: bool
 ) -> None:

@@ -128,7 +128,14 @@ async def test_after_a_start_personal_addresses_wait_for_the_rooms_state(world: 
 NOWHERE = "http://127.0.0.1:9"
 
 
-@pytest.mark.parametrize("token", ["nonsense", "s99999999_99999999_0_1_1_1_1_99999_0_1", "t1"])
+@pytest.mark.parametrize(
+    "token",
+    [
+        "nonsense",
+        pytest.param("s99999999_99999999_0_1_1_1_1_99999_0_1", marks=pytest.mark.long),
+        pytest.param("t1", marks=pytest.mark.long),
+    ],
+)
 async def test_a_sync_token_that_the_homeserver_does_not_know_is_begun_anew(
     world: Worlds, person: People, token: str
 ) -> None:

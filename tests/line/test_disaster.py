@@ -155,6 +155,7 @@ async def _waits_for_keys(store: Store, broadcast: str) -> None:
     await until(store, check)
 
 
+@pytest.mark.long
 async def test_wishes_of_an_encrypted_room_outlive_a_disaster(world: Worlds, person: People, tmp_path: Path) -> None:
     """Words said since the backup in an encrypted room, which a restored bot can't read, hold, before
     any address answers: `optout`, `delete`, `unpublish`, `forget me` and `review on`."""

@@ -16,7 +16,9 @@ async def pinned(person: Person, room: str) -> object:
     return (await person.state(room, PINNED_EVENTS))["pinned"]
 
 
-@pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
+@pytest.mark.parametrize(
+    "encrypted", [pytest.param(True, id="encrypted"), pytest.param(False, id="plain", marks=pytest.mark.long)]
+)
 async def test_a_room_shows_what_it_records_as_soon_as_the_bot_may(
     world: Worlds, person: People, *, encrypted: bool
 ) -> None:

@@ -48,7 +48,9 @@ async def chatter(alice: Person, room: str) -> None:
 
 
 @pytest.mark.usefixtures("no_history")
-@pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
+@pytest.mark.parametrize(
+    "encrypted", [pytest.param(True, id="encrypted"), pytest.param(False, id="plain", marks=pytest.mark.long)]
+)
 async def test_a_broadcast_that_began_in_a_gap_is_recorded_whole(
     world: Worlds, person: People, caplog: pytest.LogCaptureFixture, *, encrypted: bool
 ) -> None:

@@ -144,7 +144,7 @@ async def test_a_stop_does_not_wait_for_an_answer(replay: Setting) -> None:
     assert asyncio.get_running_loop().time() - began < 30  # a request is waited for a minute
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 429])
+@pytest.mark.parametrize("status", [500, 429, *(pytest.param(status, marks=pytest.mark.long) for status in (502, 503))])
 async def test_media_that_fail_for_an_hour_are_whole_after_it(status: int, tmp_path: Path) -> None:
     """While media fails no chunk is given up, and the episode is whole afterwards."""
     good = Capture("plain")

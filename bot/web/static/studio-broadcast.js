@@ -316,7 +316,7 @@ export class Broadcast {
     const answer = await fetch(new URL("state", this.base), { cache: "no-store", signal }).catch(() => null);
     const heard = (await answer?.json().catch(() => null)) ?? null;
     if (answer?.status === 410 || (answer?.status === 404 && heard?.problem === UNKNOWN)) return this.#end();
-    const said = answer?.ok ? heard : null;
+    const said = answer?.ok && heard?.state ? heard : null; // a proxy may answer as it likes
     this.failing = !said;
     if (said && steps === this.steps) {
       this.server = said;

@@ -9,6 +9,7 @@ const ENDS_IT = ["elsewhere", "over"];
 const NO_ANSWER = { status: 0, problem: null, retryAfter: null };
 const DONE = 200; // it is known by now that the server has it
 const GONE = 400; // the browser has thrown it away
+const STRANGE = { ...NO_ANSWER, status: 502 }; // a proxy says that all is well, and not the bot
 
 export class Sender {
   // `base`: the address of the studio; `keep`: saves what is known after each success; `told`: hears of each step that
@@ -59,22 +60,24 @@ export class Sender {
   }
 
   async #sent({ step, number }) {
-    if (step) return this.#asked("POST", step.name, JSON.stringify({ ...step.body, client: this.client }), { "Content-Type": "application/json" });
+    if (step) return this.#asked("POST", step.name, (said) => Boolean(said.state), JSON.stringify({ ...step.body, client: this.client }), { "Content-Type": "application/json" });
     const parts = await this.store.parts(number).catch(() => null);
     if (!parts) return NO_ANSWER; // the storage can't be read now
     if (!parts.length) return { ...NO_ANSWER, status: this.queue.slices.has(number) ? GONE : DONE };
     const ms = Math.max(1, Math.round(parts.reduce((all, part) => all + part.ms, 0)));
     const headers = { "Content-Type": "application/octet-stream", "X-Client": this.client, "X-Duration-Ms": String(ms) };
-    return this.#asked("PUT", `slice-${number}`, new Blob(parts.map(({ bytes }) => bytes)), headers);
+    return this.#asked("PUT", `slice-${number}`, (said) => said.number === number, new Blob(parts.map(({ bytes }) => bytes)), headers);
   }
 
-  async #asked(method, name, body, headers) {
+  // `isIt`: whether it is the bot's word that this is done: a proxy's page may come with any status.
+  async #asked(method, name, isIt, body, headers) {
     this.request = new AbortController();
     const { signal } = this.request;
     const late = setTimeout(() => this.request.abort(), WITHIN_MS);
     try {
       const answer = await fetch(new URL(name, this.base), { method, body, headers, signal, cache: "no-store" });
       const said = await answer.json().catch(() => null);
+      if (answer.ok && !(said && isIt(said))) return STRANGE;
       return { status: answer.status, problem: said?.problem ?? null, retryAfter: retryAfterOf(answer.headers.get("Retry-After")) };
     } catch {
       return NO_ANSWER;

@@ -4,10 +4,11 @@
 const DATABASE = "aircheck-studio";
 const STORES = ["studios", "parts"];
 const OLD_MS = 3 * 86400000; // nothing is taken from who was away for a day
+const WITHIN_MS = 20000;
 const CLOSED = ["InvalidStateError", "UnknownError"]; // a browser may close the connection of a page in the background
 
 export async function openStore(studio) {
-  const database = await opened().catch(() => null);
+  const database = await inTime(opened()).catch(() => null);
   const store = new Store(studio, database);
   await store.forgetOthers();
   return store;
@@ -28,6 +29,12 @@ function answered(request) {
     request.onerror = () => reject(request.error);
     request.onblocked = () => reject(new Error("blocked"));
   });
+}
+
+// Rejects where a browser never answers, as some Safari does.
+function inTime(answer) {
+  const late = new Promise((_, reject) => setTimeout(() => reject(new Error("no answer")), WITHIN_MS));
+  return Promise.race([answer, late]);
 }
 
 export class Store {

@@ -35,7 +35,8 @@ async function broadcasting(context, { answer = () => null } = {}) {
         state.client = JSON.parse(Buffer.concat(pieces)).client;
         state.state = { start: "live", pause: "paused", resume: "live", stop: "over" }[name];
       }
-      const [status, said] = answer(name) ?? [200, state];
+      const number = Number(name.split("slice-")[1]);
+      const [status, said] = answer(name) ?? [200, number ? { number } : state];
       response.writeHead(status, { "Content-Type": "application/json" });
       response.end(JSON.stringify(said));
     });
@@ -165,6 +166,10 @@ test("a proxy whose bot is away ends nothing, a studio that never was does", asy
   said = [404, "no such page"];
   await broadcast.look();
   assert.deepEqual([broadcast.closed, broadcast.failing], [null, true]);
+  for (said of [[200, {}], [200, "back soon"], [200, null]]) {
+    await broadcast.look();
+    assert.deepEqual([broadcast.closed, broadcast.failing], [null, true]);
+  }
   said = [404, { problem: "unknown" }];
   await broadcast.look();
   assert.equal(broadcast.closed, "there");

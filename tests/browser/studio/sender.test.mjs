@@ -13,11 +13,12 @@ async function sending(context, { answers = [] } = {}) {
     const chunks = [];
     request.on("data", (chunk) => chunks.push(chunk));
     request.on("end", () => {
-      const { status = 201, problem, headers = {} } = answers.shift() ?? {};
+      const { status = 201, problem, headers = {}, page } = answers.shift() ?? {};
+      const number = Number(request.url.split("slice-")[1]);
       heard.push({ method: request.method, path: request.url, body: Buffer.concat(chunks).toString(), headers: request.headers, status });
       if (!status) return request.socket.destroy();
       response.writeHead(status, { "Content-Type": "application/json", ...headers });
-      return response.end(JSON.stringify(problem ? { problem } : {}));
+      return response.end(page ?? JSON.stringify(problem ? { problem } : number ? { number } : { state: "live" }));
     });
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -88,6 +89,18 @@ test("a server that knows of no broadcast is told again that it has begun", asyn
   sender.more();
   await until(() => queue.isEmpty);
   assert.deepEqual(heard.map(({ path }) => path.split("/").at(-1)), ["slice-1", "start", "slice-1"]);
+});
+
+test("a proxy's page is no acknowledgement, whatever its status", async (context) => {
+  for (const page of ["<!doctype html><p>Back soon", "{}", "null", '{"number": 2}']) {
+    const { sender, queue, kept, slice, until } = await sending(context, { answers: [{ status: 200, page }] });
+    slice(1, "a");
+    sender.more();
+    await until(() => sender.failing === "server");
+    assert.deepEqual([kept.size, sender.lost], [1, 0]);
+    sender.nudge();
+    await until(() => queue.isEmpty);
+  }
 });
 
 test("what will never be taken is counted, and does not hold up the rest", async (context) => {

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, delete, func, or_, sele
 from storage import ended_addresses
 from storage.database import Connection
 from storage.dialect import after
-from storage.records import EventId, Listener, Room, RoomId, RoomPower, StateEvent, UserId, Visibility
+from storage.records import EventId, Listener, Position, Room, RoomId, RoomPower, StateEvent, UserId, Visibility
 from storage.rows import columns, find, put, put_all, record, records
 from storage.tables import directs, listener_uses, listeners, room_state, rooms
 
@@ -116,6 +116,14 @@ async def states_in(db: Connection, room_id: RoomId, kinds: Collection[str]) -> 
     """Return a room's current state of these types, under all state keys."""
     theirs = select(room_state).where(room_state.c.room_id == room_id, room_state.c.type.in_(list(kinds)))
     return await records(StateEvent, await db.execute(theirs.order_by(room_state.c.position, room_state.c.state_key)))
+
+
+async def states_until(
+    db: Connection, room_id: RoomId, kinds: Collection[str], position: Position
+) -> tuple[StateEvent, ...]:
+    """Return a room's current state of these types whose position is at most this one."""
+    theirs = select(room_state).where(room_state.c.room_id == room_id, room_state.c.type.in_(sorted(kinds)))
+    return await records(StateEvent, await db.execute(theirs.where(room_state.c.position <= position)))
 
 
 async def power(db: Connection, room_id: RoomId) -> RoomPower:

@@ -125,11 +125,11 @@ class Intake:
     async def _take_block(
         self, db: Connection, room: Room, batch: RoomBatch, gap: TimelineGap | None, now: datetime, guard: Guard
     ) -> bool:
-        """Apply the state block, which is older than the timeline and newer than the gap. Return whether it takes back
-        state that was heard later.
+        """Apply the state block, which is older than the timeline and newer than the gap. Return whether it may
+        take back state that was heard later.
 
-        What takes back waits for the present state: two events that are sent at once stand side by side in a room, and
-        a sync that ends with the one shows the state without the other.
+        What may take back waits for the present state: two events that are sent at once stand side by side in a room,
+        and a sync that ends with the one shows the state without the other.
         """
         before = batch.before
         if gap is not None and room.joined:
@@ -137,12 +137,12 @@ class Intake:
             before = tuple(event for event in before if type_of(event) not in dialects.INFOS)
         elif batch.joined:
             await missed.look(db, room, before, now, guard)
-        at = await journal.position(db)
+        at, beside = await journal.position(db), batch.limited is None and bool(batch.timeline)
         ahead = []
         for event in before:
             if not room.joined:
                 ahead.append(event)
-            elif not await roomstate.is_behind(db, batch.room_id, event):
+            elif not await roomstate.is_behind(db, batch.room_id, event, beside=beside):
                 ahead.append(event)
                 await floor_marks.note(db, self._user_id, batch.room_id, event, at, now)
         await roomstate.apply_block(db, batch.room_id, ahead, at, now, guard)

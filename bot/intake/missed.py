@@ -71,15 +71,15 @@ async def _unheard(db: Connection, info: StateEvent, newest: Position | None) ->
         return None
     if await journal.position_of(db, info.event_id) is not None:
         return None  # heard before: the state went back to it
-    if kept is None or (broadcast not in (kept.event_id, broadcast_of(kept)) and not _is_older(info, kept)):
+    if kept is None or (broadcast not in (kept.event_id, broadcast_of(kept)) and not is_older(info, kept)):
         return broadcast
     return broadcast if await archive.recording_of_broadcast(db, broadcast) is not None else None
 
 
-def _is_older(info: StateEvent, kept: StateEvent) -> bool:
-    """Return whether the state went back to an earlier event of the same user, as after a fork of the room's history:
-    it may be of a broadcast from before the bot joined, which no timeline showed."""
-    return info.sent_at is not None and kept.sent_at is not None and info.sent_at < kept.sent_at
+def is_older(state: StateEvent, kept: StateEvent) -> bool:
+    """Return whether the state went back to an earlier event, as after a fork of the room's history: it may be from
+    before the bot joined, and no timeline showed it."""
+    return state.sent_at is not None and kept.sent_at is not None and state.sent_at < kept.sent_at
 
 
 async def _is_wanted(db: Connection, room: Room, broadcast: EventId, sender: UserId, now: datetime) -> bool:

@@ -4,19 +4,22 @@ Each piece of state keeps the journal's position at which it came, so that state
 can be told from state heard since.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bot import dialects, facts, orders, rules
 from bot.dialects.fields import type_of
-from bot.dialects.state import kept_state
+from bot.dialects.state import KEPT, kept_state
 from bot.event_types import (
     CALLS,
     CANONICAL_ALIAS,
+    CREATE,
     DISCLOSURE,
     ENCRYPTION,
     FLOOR,
+    JOIN_RULES,
     MEMBER,
     PERMIT,
     POWER_LEVELS,
@@ -35,6 +38,8 @@ from storage import archive, gaps, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import Json, Position, RoomId, StateEvent, UserId
 
+log = logging.getLogger(__name__)
+
 SHOWN = frozenset({ROOM_NAME, ROOM_TOPIC, ROOM_AVATAR})
 """Types of state that feeds and pages show."""
 EMPTIED = (TOMBSTONE, CANONICAL_ALIAS, DISCLOSURE, PERMIT, FLOOR, *sorted(SHOWN | CALLS | STICKY))
@@ -42,9 +47,14 @@ EMPTIED = (TOMBSTONE, CANONICAL_ALIAS, DISCLOSURE, PERMIT, FLOOR, *sorted(SHOWN 
 SHOW_AGAIN = frozenset({POWER_LEVELS, DISCLOSURE})
 """Types of state after which the bot's own state event is compared with the room: it may be written now, or somebody
 replaced it."""
+MAY_GO = KEPT - {CREATE, POWER_LEVELS, ENCRYPTION}
+"""Types of state that count as empty once the room does not have them any more. A room never loses its beginning, and
+its power levels and encryption are not given up for what may be a fault of the homeserver."""
 CONCERN_CALLS = CALLS | {ENCRYPTION, POWER_LEVELS, RTC_MEMBER}
 """Types of state that tell who is in a call, or decide whether the bot may be, and how it signals there."""
 MEMBERS_AT_ONCE = 200
+SIDE_BY_SIDE = timedelta(seconds=2)
+"""The time within which two events may have been sent at once."""
 
 
 async def apply_block(
@@ -180,13 +190,36 @@ async def refresh(db: Connection, room_id: RoomId, events: Sequence[Json], asked
     room = await rooms.room(db, room_id)
     if room is None or not room.joined:
         return
+    gone = await _gone(db, room_id, events, asked_at)
     if await gaps.is_walking(db, room_id, now - gaps.OVERDUE_AFTER):  # may hold the broadcasts, read first
         events = [event for event in events if type_of(event) not in dialects.INFOS]
     else:
         await missed.look(db, room, events, now, isolated, newest=asked_at)
         await gaps.forget_closed(db, room_id)
-    await apply_block(db, room_id, events, asked_at, now, isolated, newest=asked_at)
+    await apply_block(db, room_id, (*events, *gone), asked_at, now, isolated, newest=asked_at)
     await disclosing.show(db, room_id, now)
+
+
+async def _gone(db: Connection, room_id: RoomId, events: Sequence[Json], asked_at: Position) -> list[Json]:
+    """Return what empties state that is kept and that the room does not have any more: who sent it lost the power for
+    it at the same instant (state resolution). No timeline shows that. An answer without the room's beginning is not
+    whole, and nothing follows from it."""
+    present = {(event.get("type"), event.get("state_key")) for event in events if "state_key" in event}
+    if (CREATE, "") not in present:
+        return []
+    kept = await rooms.states_until(db, room_id, MAY_GO, asked_at)
+    gone = [state for state in kept if (state.type, state.state_key) not in present]
+    if gone:
+        log.info("state is gone that was resolved again: room=%s events=%d", room_id, len(gone))
+    return [
+        {
+            "type": state.type,
+            "state_key": state.state_key,
+            "sender": state.sender,
+            "content": {"membership": "leave"} if state.type == MEMBER else {},
+        }
+        for state in gone
+    ]
 
 
 async def ask_for_all(db: Connection, now: datetime) -> None:
@@ -197,17 +230,54 @@ async def ask_for_all(db: Connection, now: datetime) -> None:
         await jobs.add(db, orders.Refresh(room_id).job(), now)
 
 
-async def is_behind(db: Connection, room_id: RoomId, event: Json) -> bool:
-    """Return whether a state block takes back state that was heard later: homeservers do so around a join, and when
-    state is resolved again. Only the room's present state shows which of the two it is."""
+async def is_behind(db: Connection, room_id: RoomId, event: Json, *, beside: bool) -> bool:
+    """Return whether a state block may take back state that was heard later: homeservers do so around a join, when two
+    events are sent at once, and when state is resolved again. Only the room's present state shows which of the two it
+    is. `beside`: the block came with a whole timeline. What changed before that was heard, so that whatever the block
+    changes was sent beside it."""
     state = kept_state(room_id, event)
     if state is None or state.event_id is None:
         return False
     current = await rooms.state(db, room_id, state.type, state.state_key)
-    if current is None or current.event_id is None or current.event_id == state.event_id:
+    if current is None or current.event_id == state.event_id:
         return False
+    if beside:
+        return True
     heard_at = await journal.position_of(db, state.event_id)
-    return heard_at is not None and heard_at < current.position
+    return missed.is_older(state, current) if heard_at is None else heard_at < current.position
+
+
+async def doubted_at(db: Connection, room_id: RoomId, event: Json, now: datetime) -> datetime | None:
+    """Return when the room's present state is to be read because this event of the timeline, although it is the newest,
+    may not be in it, or may take others out of it; None: there is no doubt.
+
+    Homeservers do not resolve state by the order of the timeline (rooms, state resolution). What was sent beside the
+    event that is kept, without knowing of it, may not count. What takes rights away does so also for what was sent at
+    the same time and comes a little later.
+    """
+    state = kept_state(room_id, event)
+    old = None if state is None else await rooms.state(db, room_id, state.type, state.state_key)
+    if state is None or old is None or old.event_id == state.event_id:
+        return None
+    if await _takes_rights(db, old, state):
+        return now + SIDE_BY_SIDE
+    unsigned = event.get("unsigned")
+    replaced = unsigned.get("replaces_state") if isinstance(unsigned, dict) else None
+    if isinstance(replaced, str):
+        return None if replaced == old.event_id else now
+    if state.sent_at is None or old.sent_at is None or abs(state.sent_at - old.sent_at) < SIDE_BY_SIDE:
+        return now
+    return None
+
+
+async def _takes_rights(db: Connection, old: StateEvent, new: StateEvent) -> bool:
+    """Return whether an event may take others' rights away (state resolution, power events)."""
+    if new.type == POWER_LEVELS:
+        return not await walkie.is_turn(db, old, new)
+    if new.type != MEMBER:
+        return new.type == JOIN_RULES
+    removed = new.sender != new.state_key and not facts.is_joined(new)
+    return removed and rules.power_of(UserId(new.state_key), await rooms.power(db, new.room_id)) > 0
 
 
 def state_of(room_id: RoomId, event: Json, at: Position) -> StateEvent | None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from bot import dialects, facts, rules
+from bot import dialects, facts, orders, rules
 from bot.dialects.events import MembershipChanged
 from bot.dialects.fields import sender_of, type_of
 from bot.dialects.members import change_of
@@ -18,7 +18,7 @@ from bot.intake.isolation import Guard
 from bot.intake.selection import Selection
 from bot.matrix.batch import RoomBatch
 from bot.recording.model import Redacted
-from storage import journal, replays, rooms
+from storage import jobs, journal, replays, rooms
 from storage.database import Connection
 from storage.records import EventId, HeardEvent, UserId
 
@@ -92,6 +92,8 @@ class TimelineReader:
             # Also for an event that was heard before: a new room can come twice, with older state first.
             position = position or await journal.position_of(db, heard.event_id)
             assert position is not None
+            if (again := await roomstate.doubted_at(db, heard.room_id, heard.event, now)) is not None:
+                await jobs.add(db, orders.Refresh(heard.room_id).job(again), now)
             await roomstate.apply_state(db, heard.room_id, heard.event, position, now)
             await floor_marks.note(db, self._us, heard.room_id, heard.event, position, now)
         match event:

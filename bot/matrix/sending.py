@@ -199,8 +199,9 @@ class Sending:
 
     async def _encrypt(self, room_id: RoomId, kind: str, content: dict[str, Any]) -> dict[str, Any]:
         """Share the room key with all devices of all members, then encrypt the event; relations stay in clear."""
-        members = await self.joined_members(room_id) | await self._expected(room_id)
         async with self._sharing[room_id]:
+            # Read in turn: an older answer would give the key to a member whose leaving a newer one has shown.
+            members = await self.joined_members(room_id) | await self._expected(room_id)
             await self._share(room_id, members)
             wrapper: dict[str, Any] = self._keys.olm.group_encrypt(room_id, {"type": kind, "content": content})
         if "m.relates_to" in content:

@@ -2,14 +2,16 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot import facts, orders, words
+from bot.intake import roomstate
 from bot.intake.shares import AT_ONCE
-from bot.matrix.batch import Invite, SyncBatch
+from bot.matrix.batch import Invite, LimitedTimeline, RoomBatch, SyncBatch
 from storage import archive, jobs, journal, rooms
 from storage.errors import StoreBusyError
 from storage.records import EventId, HeardEvent, Message, Position, RoomId, SessionId, StateEvent, UserId
@@ -130,7 +132,8 @@ async def test_a_member_keeps_the_place_of_the_last_change_of_membership(world: 
     await world.intake.take(batch(membership(ALICE, "join", "$j1"), before=room_state()))
     joined = await current(world, "m.room.member", ALICE)
     named = state("m.room.member", {"membership": "join", "displayname": "A"}, ALICE, event_id="$j2")
-    await world.intake.take(batch(heard("$e", "m.room.name", {"name": "N"}, state_key=""), before=(named,)))
+    await world.intake.take(batch(heard("$e", "m.room.name", {"name": "N"}, state_key="")))
+    await world.intake.take(batch(before=(named,)))
     renamed = await current(world, "m.room.member", ALICE)
     assert joined is not None
     assert renamed is not None
@@ -188,6 +191,136 @@ async def test_a_state_block_takes_back_what_was_heard_only_if_the_room_says_so(
     assert levels.event_id == "$old"
     assert member is not None
     assert not facts.is_joined(member)
+
+
+async def refreshes(world: World) -> list[datetime]:
+    """Return when the room's present state is to be read, and forget that."""
+    async with world.store.write() as db:
+        job = await jobs.find(db, orders.Refresh(ROOM).job().name)
+        await jobs.cancel(db, [orders.Refresh(ROOM).job().name])
+    return [job.run_at] if job is not None else []
+
+
+async def test_a_state_block_takes_back_nothing_whose_elder_was_never_heard(world: World) -> None:
+    """State from before the bot joined, or of which the journal has lost the place, is as old as what was heard since:
+    a sync that shows it once more takes nothing back."""
+    levels = {"users": {ALICE: 100}}
+    await world.intake.take(batch(before=room_state(state("m.room.topic", {"topic": "old"}))))
+    demoted = heard("$new", "m.room.power_levels", levels | {"users_default": 50}, state_key="")
+    await world.intake.take(batch(demoted, heard("$topic", "m.room.topic", {"topic": "new"}, state_key="")))
+    await refreshes(world)
+    shown = state("m.room.power_levels", levels), state("m.room.topic", {"topic": "old"})
+    await world.intake.take(batch(info(START, "started"), before=shown))
+    kept = await current(world, "m.room.power_levels"), await current(world, "m.room.topic")
+    assert [each.event_id for each in kept if each is not None] == ["$new", "$topic"]
+    assert await refreshes(world) == [world.clock()]
+    await world.intake.refresh(ROOM, shown, await position(world))
+    kept = await current(world, "m.room.power_levels"), await current(world, "m.room.topic")
+    assert [each.event_id for each in kept if each is not None] == ["$m.room.power_levels", "$m.room.topic"]
+
+
+async def test_the_state_block_of_a_gap_brings_what_changed_in_it(world: World) -> None:
+    """Before a timeline that leaves events out, the state block is newer than what was heard, but for what was sent
+    earlier."""
+    await world.intake.take(batch(before=room_state()))
+    name = heard("$name", "m.room.name", {"name": "heard"}, state_key="", origin_server_ts=5000)
+    topic = heard("$topic", "m.room.topic", {"topic": "heard"}, state_key="", origin_server_ts=5000)
+    await world.intake.take(batch(name, topic))
+    shown = (
+        state("m.room.name", {"name": "later"}, event_id="$later") | {"origin_server_ts": 6000},
+        state("m.room.topic", {"topic": "earlier"}, event_id="$earlier") | {"origin_server_ts": 4000},
+    )
+    await refreshes(world)
+    limited = RoomBatch(ROOM, True, shown, (info(START, "started"),), LimitedTimeline("p", "s"))
+    await world.intake.take(SyncBatch("t", (limited,)))
+    kept = await current(world, "m.room.name"), await current(world, "m.room.topic")
+    assert [each.event_id for each in kept if each is not None] == ["$later", "$topic"]
+    assert len(await refreshes(world)) == 1
+
+
+@pytest.mark.parametrize(
+    ("unsigned", "sent_at", "asks"),
+    [
+        ({"replaces_state": "$one"}, 1000, False),
+        ({"replaces_state": "$zero"}, 99_000, True),
+        ({}, 1500, True),
+        ({}, 500, True),
+        ({}, 99_000, False),
+        (7, 99_000, False),
+        ({"replaces_state": 7}, 1000, True),
+    ],
+)
+async def test_state_that_was_sent_beside_what_is_kept_may_not_count(
+    world: World, unsigned: Any, sent_at: int, *, asks: bool
+) -> None:
+    """Of two events that were sent at once the homeserver tells which counts: the room's present state is read, and the
+    later in the timeline counts until then."""
+    await world.intake.take(batch(before=room_state()))
+    one = heard("$one", "m.room.topic", {"topic": "one"}, state_key="", origin_server_ts=1000)
+    two = {"state_key": "", "origin_server_ts": sent_at, "unsigned": unsigned}
+    await world.intake.take(batch(one))
+    assert await refreshes(world) == []
+    await world.intake.take(batch(heard("$two", "m.room.topic", {"topic": "two"}, **two)))
+    assert await refreshes(world) == ([world.clock()] if asks else [])
+    topic = await current(world, "m.room.topic")
+    assert topic is not None
+    assert topic.event_id == "$two"
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "content", "asks"),
+    [
+        ("m.room.power_levels", "", {"users": {ALICE: 100}}, True),
+        ("m.room.join_rules", "", {"join_rule": "invite"}, True),
+        ("m.room.member", "@mod:hs", {"membership": "leave"}, True),
+        ("m.room.member", MALLORY, {"membership": "ban"}, False),
+        ("m.room.topic", "", {"topic": "new"}, False),
+    ],
+)
+async def test_what_takes_rights_away_has_the_state_read_a_moment_later(
+    world: World, kind: str, key: str, content: Any, *, asks: bool
+) -> None:
+    """What somebody sends at the instant at which they lose the right to it comes in the timeline, and counts for
+    nothing."""
+    people = [state("m.room.member", {"membership": "join"}, each) for each in (MALLORY, "@mod:hs")]
+    levels = state("m.room.power_levels", {"users": {ALICE: 100, "@mod:hs": 50}})
+    others = state("m.room.join_rules", {"join_rule": "public"}), state("m.room.topic", {"topic": "old"})
+    await world.intake.take(batch(before=room_state(levels, *people, *others)))
+    unsigned = {"replaces_state": f"${kind}{key}"}
+    await world.intake.take(batch(heard("$new", kind, content, state_key=key, unsigned=unsigned)))
+    assert await refreshes(world) == ([world.clock() + roomstate.SIDE_BY_SIDE] if asks else [])
+
+
+async def test_state_that_a_room_lost_is_lost(world: World) -> None:
+    """Where a demotion undoes what was sent at the same instant, the room may have no such state any more: members are
+    out, texts are gone. Encryption stays, what was heard since stays, and an answer that is not whole says nothing."""
+    gone = heard("$topic", "m.room.topic", {"topic": "gone"}, state_key="")
+    sealed_since = heard("$enc", "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"}, state_key="")
+    whole = room_state()
+    await world.intake.take(batch(membership(MALLORY, "join", "$m1"), gone, sealed_since, before=whole))
+    at = await position(world)
+    await world.intake.take(batch(heard("$name", "m.room.name", {"name": "since"}, state_key="")))
+    await world.intake.refresh(ROOM, whole[1:], at)
+    topic, member = await current(world, "m.room.topic"), await current(world, "m.room.member", MALLORY)
+    assert topic is not None
+    assert topic.content
+    for _ in range(2):
+        await world.intake.refresh(ROOM, whole, at)
+        topic, member = await current(world, "m.room.topic"), await current(world, "m.room.member", MALLORY)
+        assert topic is not None
+        assert topic.content == {}
+        assert member is not None
+        assert not facts.is_joined(member)
+    name, sealing = await current(world, "m.room.name"), await current(world, "m.room.encryption")
+    assert name is not None
+    assert name.content == {"name": "since"}
+    assert sealing is not None
+    assert sealing.content
+    await world.intake.take(batch(membership(MALLORY, "join", "$m2"), gone))
+    topic, member = await current(world, "m.room.topic"), await current(world, "m.room.member", MALLORY)
+    assert topic is not None
+    assert topic.content == {"topic": "gone"}
+    assert facts.is_joined(member)
 
 
 async def test_nothing_is_kept_of_a_room_that_the_bot_is_out_of(world: World) -> None:

@@ -1,5 +1,6 @@
 """The bot's requests about rooms, as other members see them."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,39 @@ async def test_who_comes_late_reads_on_and_who_has_left_does_not(bots: Bots, per
     await bob.leave(room_id)
     await bot.session.sending.send(room_id, "m.room.message", NOTICE, txn_id="c")
     assert sealed_by(bot, room_id) != first
+
+
+async def test_an_older_list_of_members_gives_no_key_to_who_has_left(
+    bots: Bots, person: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two messages at once, the one whose members were read before somebody left shares no key with them that the
+    other one is sealed with."""
+    bot, alice, bob = await bots(), await person("alice"), await person("bob")
+    room_id = await meet(alice, bot, encrypted=True)
+    await alice.invite(room_id, bob.user_id)
+    await bob.join(room_id)
+    sending, read = bot.session.sending, asyncio.Event()
+    left = asyncio.Event()
+    ask = sending.joined_members
+
+    async def ask_early(room: RoomId) -> frozenset[UserId]:
+        members = await ask(room)
+        read.set()
+        await left.wait()
+        return members
+
+    monkeypatch.setattr(sending, "joined_members", ask_early)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(sending.send(room_id, "m.room.message", NOTICE, txn_id="a"))
+        await read.wait()
+        monkeypatch.setattr(sending, "joined_members", ask)
+        await bob.leave(room_id)
+        later = tasks.create_task(sending.send(room_id, "m.room.message", NOTICE, txn_id="b"))
+        if not sending._sharing[room_id].locked():
+            await later
+        left.set()
+    shared = bot.session.keys.olm.outbound_group_sessions[room_id].users_shared_with
+    assert {user for user, _ in shared} == {alice.user_id}
 
 
 async def test_a_direct_chat(bots: Bots, person: People) -> None:

@@ -22,7 +22,7 @@ from bot.matrix.batch import RoomBatch, SyncBatch
 from storage import gaps, jobs, journal, rooms, withheld_keys
 from storage.database import Connection
 from storage.errors import StoreError
-from storage.records import HeardEvent, Json, Position, Room, RoomId, TimelineGap, UserId
+from storage.records import EventId, HeardEvent, Json, Position, Room, RoomId, TimelineGap, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -138,15 +138,20 @@ class Intake:
         elif batch.joined:
             await missed.look(db, room, before, now, guard)
         at, beside = await journal.position(db), batch.limited is None and bool(batch.timeline)
-        ahead = []
+        comes = {heard.event_id for heard in batch.timeline} if beside else frozenset[EventId]()
+        ahead, is_behind = [], False
         for event in before:
             if not room.joined:
                 ahead.append(event)
-            elif not await roomstate.is_behind(db, batch.room_id, event, beside=beside):
+            elif str(event.get("event_id")) in comes:
+                continue  # some homeservers show new state in both places
+            elif await roomstate.is_behind(db, batch.room_id, event, beside=beside):
+                is_behind = True
+            else:
                 ahead.append(event)
                 await floor_marks.note(db, self._user_id, batch.room_id, event, at, now)
         await roomstate.apply_block(db, batch.room_id, ahead, at, now, guard)
-        return len(ahead) < len(before)
+        return is_behind
 
     async def _settle(self, db: Connection, room_id: RoomId, now: datetime) -> None:
         await succession.settle(db, room_id, now, publishes=self._publishes)

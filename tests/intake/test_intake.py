@@ -219,6 +219,17 @@ async def test_a_state_block_takes_back_nothing_whose_elder_was_never_heard(worl
     assert [each.event_id for each in kept if each is not None] == ["$m.room.power_levels", "$m.room.topic"]
 
 
+async def test_state_that_a_sync_shows_twice_is_not_read_again(world: World) -> None:
+    """Some homeservers show new state in the timeline and in the block before it: nothing has to be asked for."""
+    await world.intake.take(batch(before=room_state(state("m.room.topic", {"topic": "old"}))))
+    new = heard("$new", "m.room.topic", {"topic": "new"}, state_key="", unsigned={"replaces_state": "$m.room.topic"})
+    await world.intake.take(batch(new, before=(new.event,)))
+    topic = await current(world, "m.room.topic")
+    assert topic is not None
+    assert topic.event_id == "$new"
+    assert await refreshes(world) == []
+
+
 async def test_the_state_block_of_a_gap_brings_what_changed_in_it(world: World) -> None:
     """Before a timeline that leaves events out, the state block is newer than what was heard, but for what was sent
     earlier."""

@@ -264,7 +264,7 @@ async def test_the_state_block_of_a_gap_brings_what_changed_in_it(world: World) 
 async def test_state_that_was_sent_beside_what_is_kept_may_not_count(
     world: World, unsigned: Any, sent_at: int, *, asks: bool
 ) -> None:
-    """Of two events that were sent at once the homeserver tells which counts: the room's present state is read, and the
+    """The homeserver tells which of two events counts that were sent at once: the room's present state is read, and the
     later in the timeline counts until then."""
     await world.intake.take(batch(before=room_state()))
     one = heard("$one", "m.room.topic", {"topic": "one"}, state_key="", origin_server_ts=1000)
@@ -291,8 +291,8 @@ async def test_state_that_was_sent_beside_what_is_kept_may_not_count(
 async def test_what_takes_rights_away_has_the_state_read_a_moment_later(
     world: World, kind: str, key: str, content: Any, *, asks: bool
 ) -> None:
-    """What somebody sends at the instant at which they lose the right to it comes in the timeline, and counts for
-    nothing."""
+    """An event that somebody sends at the instant at which they lose the right to it comes in the timeline, and counts
+    for nothing."""
     people = [state("m.room.member", {"membership": "join"}, each) for each in (MALLORY, "@mod:hs")]
     levels = state("m.room.power_levels", {"users": {ALICE: 100, "@mod:hs": 50}})
     others = state("m.room.join_rules", {"join_rule": "public"}), state("m.room.topic", {"topic": "old"})
@@ -303,7 +303,7 @@ async def test_what_takes_rights_away_has_the_state_read_a_moment_later(
 
 
 async def test_state_that_a_room_lost_is_lost(world: World) -> None:
-    """Where a demotion undoes what was sent at the same instant, the room may have no such state any more: members are
+    """A room may have no such state any more after a demotion that undid what was sent at the same instant: members are
     out, texts are gone. Encryption stays, what was heard since stays, and an answer that is not whole says nothing."""
     gone = heard("$topic", "m.room.topic", {"topic": "gone"}, state_key="")
     sealed_since = heard("$enc", "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"}, state_key="")

@@ -83,8 +83,8 @@ async def test_who_comes_late_reads_on_and_who_has_left_does_not(bots: Bots, per
 async def test_an_older_list_of_members_gives_no_key_to_who_has_left(
     bots: Bots, person: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two messages at once, the one whose members were read before somebody left shares no key with them that the
-    other one is sealed with."""
+    """A message whose members were read before somebody left does not share with them the key with which another one is
+    sealed that is sent at once."""
     bot, alice, bob = await bots(), await person("alice"), await person("bob")
     room_id = await meet(alice, bot, encrypted=True)
     await alice.invite(room_id, bob.user_id)

@@ -77,8 +77,8 @@ async def test_of_two_changes_at_once_the_one_counts_that_the_homeserver_has(wor
 
 
 async def test_who_lost_their_power_at_the_same_instant_changed_nothing(world: Worlds, person: People) -> None:
-    """A change that a moderator makes at the instant at which they are none any more is undone by the homeserver, and by
-    the bot."""
+    """A change that a moderator makes at the instant at which they are none any more is undone by the homeserver, and
+    by the bot."""
     bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=False)

@@ -120,6 +120,7 @@ def _nothing_left_open() -> Iterator[None]:
     it, each time, and not now and then a test that comes later."""
     yield
     gc.collect()
+    gc.freeze()  # what stays, such as caches, is not searched again after each file to come
 
 
 @pytest.fixture(scope="module", autouse=True)

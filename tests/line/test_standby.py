@@ -6,20 +6,29 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 from sqlalchemy import make_url
 
 from bot.demo.people import Person
+from bot.demo.slicing import Slicer
 from storage.lease import LEASE_S
-from tests.lab import People
+from storage.records import RoomId, StudioId, UserId
+from storage.store import Store
+from tests.lab import People, decode
 from tests.line.cable import Cable, cable
 from tests.line.conftest import Worlds
+from tests.line.test_broadcast_command import ENDS_WITHIN_S, command, stored
 from tests.line.test_process import SPEECH, Process, published, recordings
-from tests.line.world import World, assert_exact, newest_episode, send, subscribed_broadcast
+from tests.line.world import World, assert_exact, newest_episode, send, subscribed_broadcast, subscribed_room
 from tests.postgresql import Server
+from tests.studio.air import assert_aligned
+from tests.web.studio import studio_in
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +138,70 @@ async def test_kill_9_and_a_clean_stop(world: Worlds, person: People, postgresql
         log.info("taken over %.1f s after SIGTERM, the stop took %.1f s", took_s, stopped_s)
         assert took_s - stopped_s < SLACK_S
         assert await owner.end(signal.SIGTERM) == 0
+
+
+async def sent(http: aiohttp.ClientSession, method: str, address: str, **options: Any) -> None:
+    """Send as a studio's page does: again and again until it is taken."""
+    async with asyncio.timeout(TAKEN_OVER_S):
+        while True:
+            try:
+                async with http.request(method, address, **options) as answer:
+                    if answer.status in (200, 201):
+                        return
+                    assert answer.status in (429, 503), (answer.status, await answer.text())
+            except aiohttp.ClientError:
+                pass  # nobody is there
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.long
+async def test_studios_go_on_with_the_stand_by(
+    world: Worlds, person: People, postgresql: Server, tmp_path: Path
+) -> None:
+    """The owner is killed while a page and `aircheck broadcast` are on the air in two rooms: the page sends again until
+    the stand-by takes it, the command writes on meanwhile, and both are complete to the sample."""
+    bot, alice, bob = await world(), await person("alice"), await person("bob")
+    take, tape = Slicer(1, 2.0), Slicer(2, 60.0)
+    slices = [*take.feed(SPEECH), take.end()]
+    tape.feed(SPEECH)
+    tape.end()
+    half = len(tape.ogg()) // 2
+    async with bots(bot, postgresql, tmp_path) as (owner, standby):
+        room, feed, _ = await subscribed_room(bot, alice, encrypted=False)
+        other, feed_of_other, _ = await subscribed_room(bot, bob, encrypted=False)
+        store = await Store.join(bot.settings.storage.place)
+        try:
+            _, token = await studio_in(store, RoomId(room), UserId(alice.user_id), datetime.now(UTC))
+        finally:
+            await store.close()
+        root = f"{bot.web}/studio/{token}/"
+        client = {"client": "page-number-one"}
+        async with (
+            aiohttp.ClientSession(headers={"X-Client": client["client"]}) as http,
+            command(standby.log, "--fast", "--as", bob.user_id, other, "-") as broadcast,
+        ):
+            assert broadcast.stdin is not None
+            await sent(http, "POST", f"{root}start", json=client)
+            broadcast.stdin.write(tape.ogg()[:half])
+            for number, piece in enumerate(slices, 1):
+                if number == 4:
+                    await stored(bot, 2, StudioId(2))
+                    await owner.end(signal.SIGKILL)
+                    broadcast.stdin.write(tape.ogg()[half:])
+                await sent(http, "PUT", f"{root}slice-{number}", data=piece.data)
+            await sent(http, "POST", f"{root}stop", json=client | {"last": len(slices)})
+            broadcast.stdin.close()
+            await standby.says(OWNS)
+            _, err = await asyncio.wait_for(broadcast.communicate(), ENDS_WITHIN_S)
+            assert broadcast.returncode == 0, err
+        await published(bot, alice)
+        await published(bot, bob)
+        for address, sound in ((feed, take.ogg()), (feed_of_other, tape.ogg())):
+            found, truth = decode(await newest_episode(address)), decode(sound)
+            assert len(found) == len(truth)
+            assert_aligned(found, truth)
+        listed = await recordings(bot, standby.log)
+        assert [(each["state"], each["ended_by"]) for each in listed] == [("complete", "stopped")] * 2
 
 
 @pytest.mark.standby

@@ -43,7 +43,7 @@ export class Encoding {
     this.preSkip = USUAL_PRE_SKIP;
     this.fed = 0; // samples that went into the encoder
     this.given = 0; // samples in the packets that came out of it
-    this.most = Infinity; // samples of packets that have sound, once that is known: encoders add others at their end
+    this.sound = null; // samples of the whole take, once it ends
     this.inserts = []; // silence between packets: { at (samples that went in), samples }
     this.encoder = new AudioEncoder({ output: (chunk, about) => this.packet(chunk, about), error: onFailure });
     this.encoder.configure(CONFIG);
@@ -74,10 +74,10 @@ export class Encoding {
   }
 
   packet(chunk, about) {
-    if (this.given >= this.most) return;
     const packet = new Uint8Array(chunk.byteLength);
     chunk.copyTo(packet);
     this.slices ??= this.open(about?.decoderConfig?.description);
+    if (this.sound !== null && this.given >= this.whole(this.sound)) return; // encoders add packets at their end
     while (this.inserts.length && this.given >= this.inserts[0].at) {
       const { samples } = this.inserts.shift();
       for (const each of silence(samples)) this.slices.put(each);
@@ -98,13 +98,17 @@ export class Encoding {
     return new OggSlices(head, this.onPart);
   }
 
+  // Returns the samples of the packets that hold so many samples of sound, behind the encoder's delay.
+  whole(sound) {
+    return Math.ceil((sound + this.preSkip) / PACKET) * PACKET;
+  }
+
   // Encodes what is left, and ends the take after the last sample that went in.
   async end() {
     if (this.encoder.state === "configured") {
       const sound = this.fed;
-      const whole = Math.ceil((sound + this.preSkip) / PACKET) * PACKET;
-      this.feed(new Float32Array(whole - sound));
-      if (this.slices) this.most = whole; // the delay is known
+      this.sound = sound;
+      this.feed(new Float32Array(this.whole(sound) - sound));
       await this.encoder.flush().catch(() => {});
       this.slices ??= this.open();
       this.slices.end(Math.max(0, this.given - this.preSkip - sound));

@@ -65,7 +65,8 @@ export function troubleOf(text) {
 
 // A length in seconds below two minutes, else in minutes: the name of a text, with its number.
 export function lengthOf(ms) {
-  return ms < 120000 ? { text: "seconds", n: Math.round(ms / 1000) } : { text: "minutes", n: Math.round(ms / 60000) };
+  const seconds = Math.max(Math.sign(ms), Math.round(ms / 1000)); // a little is not nothing
+  return ms < 120000 ? { text: "seconds", n: seconds } : { text: "minutes", n: Math.round(ms / 60000) };
 }
 
 // How loud it is, of a peak in decibels below full scale: the name of a text.

@@ -86,6 +86,7 @@ test("the page has the words of each trouble, and of its end", async () => {
 
 test("lengths, levels and clocks are short", () => {
   assert.deepEqual(lengthOf(12400), { text: "seconds", n: 12 });
+  assert.deepEqual([0, 0.4, 300, 1600].map((ms) => lengthOf(ms).n), [0, 1, 1, 2]);
   assert.deepEqual(lengthOf(180000), { text: "minutes", n: 3 });
   assert.equal(levelOf(-Infinity), "level-none");
   assert.equal(levelOf(-50), "level-low");

@@ -144,6 +144,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
             addresses=parts.personal_addresses,
             studio_token=parts.studio_token,
             web=settings.web.address,
+            sources=settings.web.source_address,
             prefix=prefix,
             clock=clock,
         ),

@@ -150,6 +150,7 @@ class WebSettings(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8040
     public_url: WebAddress | None = None
+    source_url: WebAddress | None = None
     trusted_proxies: Annotated[tuple[Network, ...], Field(strict=False)] = ()
     websub_hub: HubAddress | None = None
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
@@ -158,6 +159,11 @@ class WebSettings(Section):
     def address(self) -> str:
         """The address with which feeds and replies begin, without a slash at its end."""
         return self.public_url or self.local_address
+
+    @property
+    def source_address(self) -> str:
+        """The address to which source clients send, without a slash at its end."""
+        return self.source_url or self.address
 
     @property
     def local_address(self) -> str:

@@ -224,6 +224,14 @@ def test_the_address_follows_the_host(host: str, address: str) -> None:
     assert validate(with_keys("web", host=host)).web.address == address
 
 
+def test_source_clients_may_have_an_address_of_their_own() -> None:
+    """Without a source_url they send to the public address."""
+    public = with_keys("web", public_url="https://radio.example")
+    assert validate(public).web.source_address == "https://radio.example"
+    public["web"]["source_url"] = "https://radio.example:8443/"
+    assert validate(public).web.source_address == "https://radio.example:8443"
+
+
 def test_the_password_file_wins_and_is_stripped(tmp_path: Path) -> None:
     """The password is read from its file, without the line break at its end."""
     secret = tmp_path / "password"

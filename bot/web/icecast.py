@@ -19,6 +19,7 @@ MOST_HEAD = 16 * 1024
 _BEGINNINGS = (b"SOURCE ", *(b"PUT " + SOURCE_MOUNT.encode() + behind for behind in (b" ", b"?")))
 _LONGEST_SIZE = 16  # digits of a chunk's size
 _LONGEST_LINE = 1024
+_BY_PROXIES = frozenset({"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "forwarded", "via"})
 
 
 def is_source(beginning: bytes) -> bool | None:
@@ -46,6 +47,18 @@ class Head:
     body: Body
     size: int  # of a sized body
     expects: bool  # the client waits for `100 Continue`
+    forwarded: bool = False  # by a web server
+
+    @property
+    def has_lost_its_sound(self) -> bool:
+        """Whether no sound will come: to a web server, a request that tells no length has no body."""
+        return self.forwarded if self.body is Body.ENDLESS else self.body is Body.SIZED and not self.size
+
+    @property
+    def is_answered_at_its_end(self) -> bool:
+        """Whether the answer follows the sound, and says what became of it. Web servers may drop what comes behind an
+        answer. Without one, clients that ask for no `100 Continue` may wait before they send."""
+        return self.expects or self.forwarded
 
 
 def read_head(data: bytes) -> Head | None:
@@ -66,7 +79,8 @@ def read_head(data: bytes) -> Head | None:
     if words[0] == "SOURCE" and not size:  # libshout announces 0 bytes, and sends without an end
         body = Body.ENDLESS
     expects = headers.get("expect", "").lower() == "100-continue"
-    return Head(words[1].partition("?")[0], password_of(headers), body, size, expects)
+    forwarded = not headers.keys().isdisjoint(_BY_PROXIES)
+    return Head(words[1].partition("?")[0], password_of(headers), body, size, expects, forwarded)
 
 
 def _body(headers: Mapping[str, str]) -> tuple[Body | None, int]:
@@ -108,6 +122,7 @@ WRONG = Reply(401, "Authentication Required", {"WWW-Authenticate": 'Basic realm=
 IN_USE = Reply(403, "Mountpoint in use")
 NOT_FOUND = Reply(404, "Not Found")
 ENDED = Reply(410, "This studio has ended: ask for a new one")
+LENGTH = Reply(411, "A web server between takes no sound without its length: send in chunks, or to another port")
 NO_SOUND = Reply(415, "Unsupported Media Type")
 LATER = Reply(503, "Service Unavailable", {"Retry-After": "30"})
 

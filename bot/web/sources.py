@@ -20,7 +20,7 @@ from bot.settings import Settings
 from bot.web import icecast, respond
 from bot.web.access import Verdict
 from bot.web.claims import AddressClaims
-from bot.web.icecast import ENDED, IN_USE, LATER, MALFORMED, NOT_FOUND, OK, WRONG, Head, Reply
+from bot.web.icecast import ENDED, IN_USE, LATER, LENGTH, MALFORMED, NOT_FOUND, OK, WRONG, Head, Reply
 from bot.web.taken_over import TakenOver
 from bot.words import SOURCE_MOUNT
 from storage.errors import StoreError
@@ -134,9 +134,12 @@ class Sources:
                 connection.write(icecast.answer(LATER))
                 return
             let_in()
-            connection.write(icecast.CONTINUE if head.expects else icecast.answer(OK))
+            if head.expects:
+                connection.write(icecast.CONTINUE)
+            elif not head.is_answered_at_its_end:
+                connection.write(icecast.answer(OK))
             told = await self._working().broadcast(found, head.password, connection, head)
-        if head.expects:
+        if head.is_answered_at_its_end:
             connection.write(icecast.answer(told or OK))
 
     def _working(self) -> "SourceWork":
@@ -154,6 +157,8 @@ class Sources:
         found = await self._studio_of(head.password)
         if isinstance(found, Reply):
             return found
+        if head.has_lost_its_sound:
+            return LENGTH
         if found.id in self._on_air or self._is_elsewhere(found):
             return IN_USE
         return found

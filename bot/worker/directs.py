@@ -36,6 +36,7 @@ class Directs:
         addresses: PersonalAddresses,
         studio_token: StudioToken,
         web: str,
+        sources: str,
         prefix: str,
         clock: Callable[[], datetime],
     ) -> None:
@@ -45,6 +46,7 @@ class Directs:
         self._addresses = addresses
         self._studio_token = studio_token
         self._web = web
+        self._sources = sources
         self._prefix = prefix
         self._clock = clock
 
@@ -90,7 +92,7 @@ class Directs:
         live = studio.state.is_on_air
         with speaking(language):
             if studio.source is StudioSource.CLIENT:
-                body = words.studio_source(room_name=name, web=self._web, token=token, live=live)
+                body = words.studio_source(room_name=name, web=self._sources, token=token, live=live)
             else:
                 body = words.studio_address(room_name=name, page=studio_page(self._web, token), live=live)
         await self._sending.send(chat, MESSAGE, notice(body), txn_id=greeting.transaction(job_id))

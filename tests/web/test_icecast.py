@@ -61,6 +61,58 @@ def test_request_of_each_kind_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("lines", "body", "at_its_end"),
+    [
+        # BUTT 0.1.37
+        (
+            ("PUT /studio/source HTTP/1.1", "Host: 127.0.0.1:8040", "User-Agent: butt 0.1.37",
+             "Content-Type: audio/mpeg", "ice-name: no name", "ice-public: 0",
+             "ice-audio-info: ice-bitrate=128;ice-channels=2;ice-samplerate=48000", "Expect: 100-continue"),
+            Body.ENDLESS, True,
+        ),
+        # Liquidsoap 2.1.3 with `method="put", chunked=true`
+        (
+            ("PUT /studio/source HTTP/1.1", "Transfer-Encoding: chunked", "Host: ", "ice-name: /studio/source",
+             "Expect: 100-continue", "ice-public: 1", "User-Agent: Liquidsoap/2.1.3 (Unix; OCaml 4.13.1)",
+             "ice-audio-info: channels=2;samplerate=48000", "Content-Type: application/ogg"),
+            Body.CHUNKED, True,
+        ),
+        # the same without them
+        (
+            ("SOURCE /studio/source HTTP/1.0", "ice-name: /studio/source", "ice-public: 1", "ice-audio-info: ",
+             "Content-Type: application/ogg"),
+            Body.ENDLESS, False,
+        ),
+    ],
+)  # fmt: skip
+def test_request_of_a_real_client_is_read(lines: tuple[str, ...], body: Body, at_its_end: bool) -> None:
+    """The headers that clients sent in a test by hand."""
+    found = head(*lines, f"Authorization: Basic {BASIC}")
+    assert found is not None
+    assert (found.path, found.password, found.body) == ("/studio/source", "secret", body)
+    assert (found.is_answered_at_its_end, found.has_lost_its_sound) == (at_its_end, False)
+
+
+@pytest.mark.parametrize(
+    ("lines", "lost"),
+    [
+        (("PUT /studio/source HTTP/1.1", "X-Forwarded-For: 192.0.2.1"), True),
+        (("SOURCE /studio/source HTTP/1.1", "Via: 1.1 web"), True),
+        (("PUT /studio/source HTTP/1.1", "Content-Length: 0"), True),
+        (("PUT /studio/source HTTP/1.1", "Transfer-Encoding: chunked", "X-Forwarded-For: 192.0.2.1"), False),
+        (("PUT /studio/source HTTP/1.1", "Content-Length: 3", "Via: 1.1 web"), False),
+        (("PUT /studio/source HTTP/1.1", "Expect: 100-continue"), False),
+        (("SOURCE /studio/source HTTP/1.0", "Content-Length: 0"), False),
+    ],
+)
+def test_sound_without_its_length_is_lost_on_the_way(lines: tuple[str, ...], lost: bool) -> None:
+    """A web server hands on a request with neither length nor chunks without what follows it (RFC 9112, 6.3)."""
+    found = head(*lines)
+    assert found is not None
+    assert found.has_lost_its_sound is lost
+
+
+@pytest.mark.parametrize(
     "lines",
     [
         ("",),

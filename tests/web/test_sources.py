@@ -362,6 +362,22 @@ async def test_wrong_requests_are_answered(tower: Tower) -> None:
             assert await closed(line)
 
 
+async def test_source_whose_sound_does_not_come_through_is_told_so(tower: Tower) -> None:
+    """A source whose sound a web server has not handed on is refused at once; with a wrong password it learns only
+    that."""
+    studio = await tower.air.studio(StudioSource.CLIENT, TOKEN)
+    for said, code in (
+        (request("X-Forwarded-For: 192.0.2.1", "Expect: 100-continue", method="PUT"), 411),
+        (request("Content-Length: 0", method="PUT"), 411),
+        (request("Content-Length: 0", method="PUT", password="wrong"), 401),
+    ):
+        async with connected(tower.port) as line:
+            line.writer.write(said)
+            assert await status(line) == code
+            assert await closed(line)
+    assert (await tower.air.now(studio)).state is StudioState.WAITING
+
+
 async def test_second_source_is_refused(tower: Tower) -> None:
     """While one source has the studio another gets Icecast's answer, and the first goes on."""
     studio = await tower.air.studio(StudioSource.CLIENT, TOKEN)
@@ -382,6 +398,10 @@ async def test_what_is_no_sound_begins_nothing(tower: Tower) -> None:
     async with connected(tower.port) as line:
         line.writer.write(request("Expect: 100-continue", "Content-Length: 200000", method="PUT"))
         assert await status(line) == 100
+        await send(line, bytes(200_000))
+        assert await status(line) == 415
+    async with connected(tower.port) as line:  # a web server has answered `100 Continue`, and hands on this alone
+        line.writer.write(request("X-Forwarded-For: 192.0.2.1", "Content-Length: 200000", method="PUT"))
         await send(line, bytes(200_000))
         assert await status(line) == 415
     assert (await tower.air.now(studio)).state is StudioState.WAITING

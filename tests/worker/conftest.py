@@ -19,6 +19,7 @@ from tests.worker.post import Homeserver, Post
 from tests.world import BOT, world_of
 
 WEB = "https://pod.example"
+SOURCES = "https://pod.example:8443"
 
 
 @pytest.fixture
@@ -43,6 +44,7 @@ async def post(tmp_path: Path) -> AsyncIterator[Post]:
             addresses=addresses,
             studio_token=studio_token_within,
             web=WEB,
+            sources=SOURCES,
             prefix="!aircheck",
             clock=world.clock,
         )

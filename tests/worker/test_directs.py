@@ -312,7 +312,7 @@ async def test_a_source_client_is_told_all_that_its_settings_ask_for(post: Post)
     studio = await asked_for_studio(post, source=StudioSource.CLIENT)
     await post.opened()
     (body,) = await told_of_studio(post)
-    asked = {"Server": "pod.example", "Port": "443", "TLS": "on", "Mount point": "/studio/source", "User": "source"}
+    asked = {"Server": "pod.example", "Port": "8443", "TLS": "on", "Mount point": "/studio/source", "User": "source"}
     lines = body.splitlines()
     assert [line for line in lines if ": " in line and line.partition(":")[0] in {*asked, "Password"}] == [
         *(f"{name}: {value}" for name, value in asked.items()),

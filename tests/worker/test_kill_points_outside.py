@@ -46,7 +46,7 @@ from storage.records import (
     UserId,
 )
 from tests.factories import always
-from tests.worker.conftest import WEB, addresses, studio_token_within
+from tests.worker.conftest import SOURCES, WEB, addresses, studio_token_within
 from tests.worker.mortal import MortalHomeserver
 from tests.worker.quick import EVERY, numbered, without_ffmpeg
 from tests.world import (
@@ -155,6 +155,7 @@ class Town(World):
                 addresses=addresses,
                 studio_token=studio_token_within,
                 web=WEB,
+                sources=SOURCES,
                 prefix=PREFIX,
                 clock=clock,
             ),

@@ -7,6 +7,7 @@ requests are read here, and not by aiohttp, for which a request without a length
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -16,6 +17,7 @@ from bot.words import SOURCE_MOUNT, SOURCE_USER
 
 MOST_HEAD = 16 * 1024
 """Bytes of the longest request line with its headers."""
+END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _BEGINNINGS = (b"SOURCE ", *(b"PUT " + SOURCE_MOUNT.encode() + behind for behind in (b" ", b"?")))
 _LONGEST_SIZE = 16  # digits of a chunk's size
 _LONGEST_LINE = 1024
@@ -62,8 +64,9 @@ class Head:
 
 
 def read_head(data: bytes) -> Head | None:
-    """Read a request up to its empty line; None for what is none."""
-    lines = data.decode("latin-1").split("\r\n")
+    """Read a request up to its empty line; None for what is none. Lines may end as DarkIce's do, without a carriage
+    return (RFC 9112, section 2.2)."""
+    lines = [line.removesuffix("\r") for line in data.decode("latin-1").split("\n")]
     words = lines[0].split(" ")
     if len(words) != 3 or words[0] not in ("PUT", "SOURCE") or not words[2].startswith(("HTTP/1.", "ICE/1.")):
         return None

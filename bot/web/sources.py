@@ -212,14 +212,14 @@ class Sources:
 async def _head_of(connection: TakenOver) -> Head | None:
     """Read the request; None for what is none. Raises ConnectionError."""
     data = b""
-    while (end := data.find(b"\r\n\r\n")) < 0:
+    while (end := icecast.END_OF_HEAD.search(data)) is None:
         if len(data) > icecast.MOST_HEAD:
             return None
         block = await connection.read()
         if not block:
             raise ConnectionResetError
         data += block
-    if end > icecast.MOST_HEAD:
+    if end.start() > icecast.MOST_HEAD:
         return None
-    connection.put_back(data[end + 4 :])
-    return icecast.read_head(data[:end])
+    connection.put_back(data[end.end() :])
+    return icecast.read_head(data[: end.start()])

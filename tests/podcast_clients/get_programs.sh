@@ -31,11 +31,16 @@ checkout() { # ADDRESS COMMIT FOLDER
   return 1
 }
 
-for program in gpo:gpodder podget:podget podboat:newsboat mpv:mpv liquidsoap:liquidsoap ezstream:ezstream; do
+for program in gpo:gpodder podget:podget podboat:newsboat mpv:mpv liquidsoap:liquidsoap ezstream:ezstream \
+  ices2:ices2 gst-launch-1.0:gstreamer1.0-tools curl:curl nginx:nginx caddy:caddy; do
   command=${program%%:*} package=${program#*:}
-  has "$command" || apt_install "$package" || true
+  has "$command" || case $package in
+    nginx | caddy) [ -d /run/systemd/system ] || apt_install "$package" ;;  # which starts a service where it can
+    gstreamer*) apt_install gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good ;;
+    *) apt_install "$package" ;;
+  esac || true
   if has "$command"; then echo "$package $(dpkg-query -Wf '${Version}' "$package" 2>/dev/null || echo "(own)")"
-  else left_out "$package" "apt could not install it"; fi
+  else left_out "$package" "apt could not install it, or would start it as a service"; fi
 done
 
 if ! cmp -s requirements.txt "$here/venv/installed"; then

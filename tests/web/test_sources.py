@@ -418,6 +418,21 @@ async def test_title_of_a_song_is_taken_and_not_used(tower: Tower) -> None:
             assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Basic realm="Aircheck"')
 
 
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n"])
+async def test_lines_may_end_without_a_carriage_return(tower: Tower, end: bytes) -> None:
+    """DarkIce ends its lines so, all but the last."""
+    studio = await tower.air.studio(StudioSource.CLIENT, TOKEN)
+    data = await as_file(spoken(5), "-f", "flac")
+    head = request(f"Content-Length: {len(data)}", method="PUT").strip().replace(b"\r\n", b"\n") + end
+    async with connected(tower.port) as line:
+        line.writer.write(head)
+        assert await status(line) == 200
+        await send(line, data)
+        assert await closed(line)
+    assert (await tower.air.now(studio)).state is StudioState.OVER
+    await whole(tower, studio, spoken(5))
+
+
 async def test_request_may_come_byte_by_byte(tower: Tower) -> None:
     """A request that arrives in pieces is told from others and read; others that begin alike go their way."""
     await tower.air.studio(StudioSource.CLIENT, TOKEN)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from bot.audio.opus_arriving import Stretch
-from bot.audio.opus_head import TAGS
+from bot.audio.opus_head import TAGS, Head
+from bot.audio.opus_packets import duration
 from bot.audio.slicing import Slice, Slicer
 from bot.recording.model import Change
+from bot.recording.policy import MAX_CHUNKS
 from bot.studio.life import Problem
 from bot.studio.writing import StudioRefusedError, Taken, Writing
 from storage import studios
@@ -34,7 +36,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SECONDS = (1.0, 2.0, 5.0)
-"""The lengths of slices: it is live at once, and then costs little."""
+"""The lengths of slices, the last one of all further ones: it is live at once, and then costs little."""
+SPARE = 1.1
+"""Slices that are left for each one that is needed: runs end with short ones."""
+PRE_ROLL = Samples(3840)
+"""Samples that are sent again, and skipped, where a run begins in the middle of a stream: decoders need them."""
 PAGE = Samples(SAMPLE_RATE // 5)
 TROUBLE_S = (1.0, 2.0, 5.0, 10.0)
 """Pauses before a slice is written again, after the store refused it; the last one again and again."""
@@ -84,22 +90,35 @@ class Pace:
 class Broadcasting:
     """The writer of one studio's broadcast, for as long as its source stays. It begins with the first sound.
 
-    `client` goes on with a broadcast that it began. Methods raise StudioRefusedError, StoreError when the store is away
-    for long, and `put` TooLongError.
+    `client` goes on with a broadcast that it began, or with `takes_over` with that of any client before it. Methods
+    raise StudioRefusedError, StoreError when the store is away for long, and `put` TooLongError.
     """
 
-    def __init__(self, store: Store, writing: Writing, studio_id: StudioId, client: str, max_seconds: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        writing: Writing,
+        studio_id: StudioId,
+        client: str,
+        max_seconds: float,
+        *,
+        takes_over: bool = False,
+    ) -> None:
         self._store = store
         self._writing = writing
         self._studio_id = studio_id
         self._client = client
+        self._takes_over = takes_over
         self._most = max_seconds * SAMPLE_RATE
         self._slicer: Slicer | None = None
+        self._head: Head | None = None  # of the stream that came last
+        self._before: deque[bytes] = deque()  # its newest packets, as long as a pre-roll
         self._held: Stretch | None = None  # the newest: it may be the last, whose end is cut
         self._due: deque[_Due] = deque()
         self.patience_s = MOST_TROUBLE_S
         self.begun = False
         self._may_have_begun = False  # this was asked for, whatever came of it
+        self.paused = False
         self.number = 0  # of the newest slice
         self.samples = 0  # of all slices, also of earlier sources of this broadcast
         self._came = 0  # the same, with what is in no slice yet
@@ -115,15 +134,19 @@ class Broadcasting:
         """Take sound in; what is full is on the disk when this returns."""
         if not self.begun:
             await self._begin()
+        elif self.paused:
+            await self._resume()
         if stretch.head is not None and (self._slicer is not None or self._held is not None):
             await self._end_run()
         if self._held is not None:
             self._feed(self._held)
         self._held = stretch
+        if stretch.head is not None:
+            self._head = stretch.head
+            self._before.clear()
         if self._slicer is None:
-            assert stretch.head is not None, "a stream begins with its head"
-            head = stretch.head.with_pre_skip(stretch.head.pre_skip)
-            self._slicer = Slicer(secrets.randbits(32), SECONDS, head=head, tags=TAGS, page=PAGE)
+            self._begin_run()
+        self._remember(stretch)
         await self._write_due()
         if stretch.ends:
             await self._end_run()
@@ -132,8 +155,13 @@ class Broadcasting:
             raise TooLongError
 
     async def pause(self) -> None:
-        """End the run: the source is away, and may come back. Nothing is done where nothing began."""
+        """End the run: the source is away, or sends nothing, and may come back. Nothing is done where nothing began."""
         await self._end(Change.PAUSED)
+
+    async def hold(self) -> None:
+        """Show that the source is there, though nothing comes from it, and nobody else may take its place."""
+        if self.begun and not self.paused:
+            await self._writing.hold(self._studio_id, self._client)
 
     async def stop(self) -> None:
         """End the broadcast. Nothing is done where nothing began."""
@@ -146,6 +174,7 @@ class Broadcasting:
         last = (self.number or None) if change is Change.STOPPED else None
         try:
             await self._again(partial(self._writing.change, self._studio_id, self._client, change, last))
+            self.paused = change is Change.PAUSED
         except StudioRefusedError as error:
             if self.begun or error.problem is not Problem.WAITING:
                 raise
@@ -154,10 +183,11 @@ class Broadcasting:
 
     async def _begin(self) -> None:
         self._may_have_begun = True
-        await self._again(partial(self._writing.start, self._studio_id, self._client))
+        start = partial(self._writing.start, self._studio_id, self._client, takes_over=self._takes_over)
+        await self._again(start)
         state = await self._again(self._read)
         if state is StudioState.PAUSED:
-            await self._again(partial(self._writing.change, self._studio_id, self._client, Change.RESUMED))
+            await self._resume()
         self._came += self.samples
         self.begun = True
 
@@ -168,6 +198,32 @@ class Broadcasting:
             self.number = await studios.last_number(db, self._studio_id) or 0
             self.samples = await studios.length_ms(db, self._studio_id) * SAMPLE_RATE // 1000
         return studio.state if studio is not None else None
+
+    async def _resume(self) -> None:
+        await self._again(partial(self._writing.change, self._studio_id, self._client, Change.RESUMED))
+        self.paused = False
+
+    def _begin_run(self) -> None:
+        """Begin a run with the stream, or in the middle of one, whose sound goes on where the last run ended."""
+        assert self._head is not None, "a stream begins with its head"
+        before = list(self._before)
+        head = self._head.with_pre_skip(sum(map(duration, before)) if before else self._head.pre_skip)
+        self._slicer = Slicer(secrets.randbits(32), self._lengths(), head=head, tags=TAGS, page=PAGE)
+        self._cut(*self._slicer.feed(before))
+
+    def _lengths(self) -> Sequence[float]:
+        """Return the lengths of a run's slices: the first of all are short, and of none there are more than a recording
+        has chunks."""
+        left = max(0.0, self._most - self.samples) / SAMPLE_RATE
+        longest = max(SECONDS[-1], SPARE * left / max(1, MAX_CHUNKS - self.number))
+        return (longest,) if self.number else (*SECONDS[:-1], longest)
+
+    def _remember(self, stretch: Stretch) -> None:
+        """Keep the newest packets of the stream, which a run that begins behind them needs."""
+        self._before.extend(stretch.packets)
+        length: int = sum(map(duration, self._before))
+        while self._before and (length := length - duration(self._before[0])) >= PRE_ROLL:
+            self._before.popleft()
 
     def _feed(self, stretch: Stretch) -> None:
         assert self._slicer is not None

@@ -14,13 +14,13 @@ from enum import Enum, auto
 from pathlib import Path
 
 from bot.dialects import studio as events
-from bot.dialects.fields import MAX_SEQUENCE
 from bot.recording.model import Change
+from bot.recording.policy import MAX_CHUNKS
 from bot.settings import Settings
 from bot.studio import outgoing
 from bot.studio.life import GOOD_FOR as GOOD_FOR
+from bot.studio.life import HELD_FOR, is_held, may_resume, problem_for
 from bot.studio.life import Problem as Problem
-from bot.studio.life import problem_for
 from bot.studio.rights import refusal_in
 from storage import archive, journal, rooms, studios
 from storage.database import Connection
@@ -40,7 +40,8 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-MOST_CHANGES = 1000
+MOST_CHANGES = 99_000
+"""Info events of one broadcast, however long it is: their numbers have five digits."""
 MOST_BYTES = 4 * 1024 * 1024
 """Bytes of one slice: five seconds of two channels that nobody has compressed are one million."""
 SAID_EACH = timedelta(minutes=10)
@@ -91,13 +92,18 @@ class Writing:
                 log.error("too little disk space is left (%d bytes free): nothing is taken from studios", free)
             raise StudioRefusedError(Problem.DISK_FULL)
 
-    async def start(self, studio_id: StudioId, client: str) -> Taken:
-        """Begin the broadcast. `client`: a name that the client has chosen, and keeps over restarts."""
+    async def start(self, studio_id: StudioId, client: str, *, takes_over: bool = False) -> Taken:
+        """Begin the broadcast. `client`: a name that the client has chosen, and keeps over restarts; with `takes_over`
+        it takes the place of another one, which can do nothing more, unless that one is at another process."""
         async with self._store.write() as db:
-            studio, _ = await self._of(db, studio_id, client)
-            if studio.state.is_on_air:
-                return Taken.BEFORE
+            studio, _ = await self._of(db, studio_id, None if takes_over else client)
             now = self._clock()
+            if studio.state.is_on_air:
+                if studio.client != client:
+                    if self._store.shared and is_held(studio, now):
+                        raise StudioRefusedError(Problem.ELSEWHERE)
+                    await studios.save(db, replace(studio, client=client, heard_at=now))
+                return Taken.BEFORE
             live = replace(studio, client=client, state=StudioState.LIVE, started_at=now, heard_at=now)
             await studios.save(db, live)
             await self._write(db, events.started(live, now), now)
@@ -139,6 +145,16 @@ class Writing:
             self._rooms[studio.room_id] = (at, used + size)
         return Taken.NOW
 
+    async def hold(self, studio_id: StudioId, client: str) -> None:
+        """Note that a client is there, though nothing comes from it."""
+        async with self._store.read() as db:
+            studio = self._open(await studios.get(db, studio_id), client, late=False)
+        if studio.heard_at is not None and self._clock() - studio.heard_at < HELD_FOR / 4:
+            return
+        async with self._store.write() as db:
+            studio, _ = await self._of(db, studio_id, client)
+            await studios.save(db, replace(studio, heard_at=self._clock()))
+
     async def change(self, studio_id: StudioId, client: str, change: Change, last: int | None = None) -> Taken:
         """Pause, resume or stop the broadcast. `last`: the number of the last slice, of a stop."""
         async with self._store.write() as db:
@@ -149,7 +165,10 @@ class Writing:
                 raise StudioRefusedError(Problem.WAITING)
             if studio.changes >= MOST_CHANGES and change is not Change.STOPPED:
                 raise StudioRefusedError(Problem.TOO_MANY)
-            await _changed(db, studio, change, last, self._clock())
+            now = self._clock()
+            if change is Change.RESUMED and not may_resume(studio, now):
+                raise StudioRefusedError(Problem.TOO_FAST)
+            await _changed(db, studio, change, last, now)
         return Taken.NOW
 
     async def end(self, db: Connection, studio: Studio) -> None:
@@ -159,7 +178,9 @@ class Writing:
     async def _write(self, db: Connection, event: HeardEvent, now: datetime) -> None:
         await journal.add(db, event, now)
 
-    async def _of(self, db: Connection, studio_id: StudioId, client: str, *, late: bool = False) -> tuple[Studio, Room]:
+    async def _of(
+        self, db: Connection, studio_id: StudioId, client: str | None, *, late: bool = False
+    ) -> tuple[Studio, Room]:
         """Return the studio and its room, if this client may go on with it now. `late`: also after its client has
         stopped it."""
         studio = self._open(await studios.get(db, studio_id), client, late=late)
@@ -168,7 +189,7 @@ class Writing:
             raise StudioRefusedError(Problem.OVER)
         return studio, room
 
-    def _open(self, studio: Studio | None, client: str, *, late: bool) -> Studio:
+    def _open(self, studio: Studio | None, client: str | None, *, late: bool) -> Studio:
         """Return a studio that this client may go on with, as far as the studio itself tells."""
         problem = Problem.OVER if studio is None else problem_for(studio, client, self._clock(), late=late)
         if studio is None or problem is not None:
@@ -186,7 +207,7 @@ class Writing:
         return known is not None
 
     async def _refuse_too_much(self, db: Connection, studio: Studio, number: int, size: int) -> None:
-        if not 0 < number <= MAX_SEQUENCE:
+        if not 0 < number <= MAX_CHUNKS:  # no recording has more: what is acknowledged is kept
             raise StudioRefusedError(Problem.TOO_MANY)
         if size > self.most_bytes:
             raise StudioRefusedError(Problem.TOO_LARGE)

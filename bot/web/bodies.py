@@ -10,7 +10,7 @@ import hashlib
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -140,7 +140,8 @@ class Spool:
         with self._lock:
             self._discarded = True
             if self._file is not None:
-                self._file.close()
+                with suppress(OSError):  # on a full disk it fails again to write what waits, and is closed
+                    self._file.close()
                 self.path.unlink(missing_ok=True)
 
 

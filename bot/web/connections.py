@@ -21,8 +21,9 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from bot import counted, descriptors
-from bot.web import capacity, icecast, respond
+from bot.web import capacity, respond
 from bot.web.clients import Clients, asked_origin
+from bot.web.icecast import Mounts
 from bot.web.route_names import OTHER
 from bot.web.sockets import Delivery, discard
 from bot.web.taken_over import TakenOver, TakeSource
@@ -91,7 +92,8 @@ class ClientConnection(web.RequestHandler):
                 self._beginning = b""  # behind other requests: proxies keep their connections
         if self._beginning is not None:
             data = self._beginning + data
-            taken = icecast.is_source(data) if self._connections.take_source is not None else False
+            mounts = self._connections.mounts
+            taken = mounts.are_meant(data) if self._connections.take_source is not None else False
             self._beginning = data if taken is None else None
             if taken and self._socket is not None:  # a source client: aiohttp does not take its request
                 self._end_keepalive()
@@ -157,7 +159,9 @@ class ClientConnection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what aiohttp refuses, such as a malformed request, with one line. Its own answer names its version
-        and repeats the request."""
+        and repeats the request. A client that has gone gets no answer, and is no error: its exception is raised."""
+        if isinstance(exc, ConnectionError):
+            raise exc
         super().handle_error(request, status, exc, message)  # logs it, and raises where an answer has begun
         counted.REQUESTS.add(OTHER, f"{status // 100}xx")
         answer = respond.short(status, HTTPStatus(status).phrase)
@@ -211,6 +215,7 @@ class Connections:
         self._log = _RefusalLog(now)
         self._timer: asyncio.TimerHandle | None = None
         self.take_source: TakeSource | None = None
+        self.mounts = Mounts()
 
     @property
     def backlog(self) -> int:

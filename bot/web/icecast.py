@@ -18,18 +18,28 @@ from bot.words import SOURCE_MOUNT, SOURCE_USER
 MOST_HEAD = 16 * 1024
 """Bytes of the longest request line with its headers."""
 END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
-_BEGINNINGS = (b"SOURCE ", *(b"PUT " + SOURCE_MOUNT.encode() + behind for behind in (b" ", b"?")))
 _LONGEST_SIZE = 16  # digits of a chunk's size
 _LONGEST_LINE = 1024
 _BY_PROXIES = frozenset({"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "forwarded", "via"})
 
 
-def is_source(beginning: bytes) -> bool | None:
-    """Return whether a connection that begins so is a source's; None where more bytes have to tell."""
-    for start in _BEGINNINGS:
-        if beginning.startswith(start):
+class Mounts:
+    """The mount points of sources: below the root, and below the path of the public address, which a proxy takes away
+    and who comes past the proxy names too."""
+
+    def __init__(self, path: str = "") -> None:
+        self._paths = frozenset({SOURCE_MOUNT, path + SOURCE_MOUNT})
+        puts = (b"PUT " + mount.encode() + behind for mount in self._paths for behind in (b" ", b"?"))
+        self._beginnings = (b"SOURCE ", *puts)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._paths
+
+    def are_meant(self, beginning: bytes) -> bool | None:
+        """Return whether a connection that begins so is a source's; None where more bytes have to tell."""
+        if beginning.startswith(self._beginnings):
             return True
-    return None if any(start.startswith(beginning) for start in _BEGINNINGS) else False
+        return None if any(start.startswith(beginning) for start in self._beginnings) else False
 
 
 class Body(Enum):

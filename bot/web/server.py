@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -28,6 +29,7 @@ from bot.web.editions import Editions
 from bot.web.feeds import Feeds
 from bot.web.files import Files
 from bot.web.home_page import HomePage
+from bot.web.icecast import Mounts
 from bot.web.library import Library
 from bot.web.listening import Listening
 from bot.web.live import Live
@@ -183,8 +185,9 @@ class WebServer:
             clock,
             ffmpeg,
         )
-        self._sources = Sources(store, settings, claims, self._connections.transferring, clock, ffmpeg)
-        self._connections.take_source = self._sources.take
+        mounts = Mounts(urlsplit(self._settings.web.address).path)
+        self._sources = Sources(store, settings, claims, self._connections.transferring, clock, ffmpeg, mounts)
+        self._connections.take_source, self._connections.mounts = self._sources.take, mounts
         self._runner: web.ServerRunner | None = None
         self._port = settings.web.port
         self._beside = beside

@@ -7,6 +7,7 @@ stopped at once.
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from datetime import datetime
@@ -17,10 +18,11 @@ from bot.audio.opus_arriving import MOST_PAGE, Stretch, ends_ogg
 from bot.errors import AircheckError, GiveUp
 from bot.settings import Settings
 from bot.studio.broadcasting import Broadcasting, Pace, TooLongError
+from bot.studio.life import Problem
 from bot.studio.writing import StudioRefusedError, Writing
 from bot.web.access import Verdict
 from bot.web.claims import AddressClaims
-from bot.web.icecast import ENDED, LATER, NO_SOUND, Body, Dechunker, Head, Reply
+from bot.web.icecast import ENDED, IN_USE, LATER, NO_SOUND, Body, Dechunker, Head, Reply
 from bot.web.taken_over import TakenOver
 from storage import studios
 from storage.errors import StoreError
@@ -29,8 +31,6 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-CLIENT = "source"
-"""The name under which source clients broadcast: they have none of their own, and the password is theirs alone."""
 SILENT_S = 30.0
 """Seconds without a byte after which a source is taken to be gone."""
 RIGHT_EVERY_S = 3.0
@@ -44,6 +44,10 @@ MOST_BYTES_A_SECOND = 2_000_000
 """Bytes a second that a source may send, whatever sound is in them: as many as a studio's page."""
 RUSH_S = 5.0
 """Seconds of so many bytes that it may send at once."""
+
+
+_NOT_OVER = {Problem.ELSEWHERE: IN_USE, Problem.TOO_FAST: LATER}
+"""The problems that do not end a studio, and what its source is told."""
 
 
 class RightEndedError(Exception):
@@ -78,32 +82,18 @@ class SourceWork:
     async def broadcast(self, studio: Studio, password: str, connection: TakenOver, head: Head) -> Reply | None:
         """Broadcast until the source or its right ends; return what the source is told."""
         most = self._settings.recording.max_broadcast_s
-        on_air = Broadcasting(self._store, self._writing, studio.id, CLIENT, most)
+        # The password is its client's alone; a name for each connection tells them apart.
+        client = f"source-{secrets.token_hex(8)}"
+        on_air = Broadcasting(self._store, self._writing, studio.id, client, most, takes_over=True)
         if (closing := self._closing.pop(studio.id, None)) is not None:
             closing.cancel()
         log.info("a source has come: room=%s studio=%d", studio.room_id, studio.id)
-        body = _Sound(connection, head)
         try:
-            try:
-                await self._play_while_right(password, on_air, body, most)
-            except (ConnectionError, TimeoutError):
-                await on_air.pause()
-                return None
-            except GiveUp as error:
-                log.warning("a source sends what is no sound: room=%s studio=%d: %s", studio.room_id, studio.id, error)
-                await on_air.pause()
-                return NO_SOUND
-            except TooLongError:
-                await on_air.stop()
-                return ENDED
-            if body.ended:
-                await on_air.stop()
-            else:
-                await on_air.pause()
-                if on_air.begun:
-                    await self._stop_soon(studio)
-            return None
-        except (RightEndedError, StudioRefusedError):
+            return await self._until_it_goes(studio, password, on_air, _Sound(connection, head))
+        except (RightEndedError, StudioRefusedError) as error:
+            problem = error.problem if isinstance(error, StudioRefusedError) else Problem.OVER
+            if problem in _NOT_OVER:
+                return _NOT_OVER[problem]
             await self._end(studio)
             return ENDED
         except (StoreError, AircheckError) as error:
@@ -112,10 +102,31 @@ class SourceWork:
         finally:
             log.info("a source has gone: room=%s studio=%d slices=%d", studio.room_id, studio.id, on_air.number)
 
-    async def _play_while_right(self, password: str, on_air: Broadcasting, body: "_Sound", most: float) -> None:
-        ffmpeg = await self._find_ffmpeg()
+    async def _until_it_goes(self, studio: Studio, password: str, on_air: Broadcasting, body: "_Sound") -> Reply | None:
+        try:
+            await self._play_while_right(password, on_air, body)
+        except (ConnectionError, TimeoutError):
+            await on_air.pause()
+            return None
+        except GiveUp as error:
+            log.warning("a source sends what is no sound: room=%s studio=%d: %s", studio.room_id, studio.id, error)
+            await on_air.pause()
+            return NO_SOUND
+        except TooLongError:
+            await on_air.stop()
+            return ENDED
+        if body.ended:
+            await on_air.stop()
+        else:
+            await on_air.pause()
+            if on_air.begun:
+                await self._stop_soon(studio)
+        return None
+
+    async def _play_while_right(self, password: str, on_air: Broadcasting, body: "_Sound") -> None:
+        ffmpeg, most = await self._find_ffmpeg(), self._settings.recording.max_broadcast_s
         playing = asyncio.create_task(self._play(on_air, body.of(ffmpeg, most)))
-        watching = asyncio.create_task(self._watch_right(password))
+        watching = asyncio.create_task(self._watch_right(password, on_air))
         try:
             await asyncio.wait({playing, watching}, return_when=asyncio.FIRST_COMPLETED)
             ended = playing if playing.done() else watching
@@ -129,8 +140,9 @@ class SourceWork:
         async with aclosing(sound):
             await on_air.play(sound, Pace(LEAD_S))
 
-    async def _watch_right(self, password: str) -> None:
-        """Ask every few seconds whether the source may go on. Raises RightEndedError.
+    async def _watch_right(self, password: str, on_air: Broadcasting) -> None:
+        """Ask every few seconds whether the source may go on, and show other processes that it is there. Raises
+        RightEndedError, StudioRefusedError.
 
         While a bot that has just begun reads its rooms' state, a source that had the right goes on: its broadcast ends
         if that state says so."""
@@ -143,6 +155,8 @@ class SourceWork:
                     raise RightEndedError
                 if access.verdict not in (Verdict.OPEN, Verdict.LATER):
                     raise RightEndedError
+                if self._store.shared:
+                    await on_air.hold()
 
     async def _end(self, studio: Studio, changes: int | None = None) -> None:
         """End the studio; with `changes` only if it has had no other since."""

@@ -17,12 +17,12 @@ from aiohttp import web
 
 from bot.feeds.addresses import TOKEN
 from bot.settings import Settings
+from bot.studio.life import is_held, may_resume
 from bot.web import icecast, respond
 from bot.web.access import Verdict
 from bot.web.claims import AddressClaims
-from bot.web.icecast import ENDED, IN_USE, LATER, LENGTH, MALFORMED, NOT_FOUND, OK, WRONG, Head, Reply
+from bot.web.icecast import ENDED, IN_USE, LATER, LENGTH, MALFORMED, NOT_FOUND, OK, WRONG, Head, Mounts, Reply
 from bot.web.taken_over import TakenOver
-from bot.words import SOURCE_MOUNT
 from storage.errors import StoreError
 from storage.records import Studio, StudioId, StudioSource, StudioState
 from storage.store import Store
@@ -36,8 +36,6 @@ log = logging.getLogger(__name__)
 HEAD_WITHIN_S = 15.0
 MOST_SOURCES = 32
 STOP_WITHIN_S = 2.0
-STALE = timedelta(seconds=20)
-"""Age of the last sign of life of a source of another process, after which it is taken to be gone."""
 
 
 class Sources:
@@ -51,6 +49,7 @@ class Sources:
         transferring: Callable[[], AbstractContextManager[bool]],
         clock: Callable[[], datetime],
         ffmpeg: "Ffmpeg | None" = None,
+        mounts: Mounts | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
@@ -58,6 +57,7 @@ class Sources:
         self._transferring = transferring
         self._clock = clock
         self._ffmpeg = ffmpeg
+        self._mounts = mounts or Mounts()
         self._work: SourceWork | None = None
         self._on_air: set[StudioId] = set()
         self._running: dict[asyncio.Task[None], TakenOver] = {}
@@ -152,15 +152,18 @@ class Sources:
     async def _found(self, head: Head | None) -> Studio | Reply:
         if head is None:
             return MALFORMED
-        if head.path != SOURCE_MOUNT:
+        if head.path not in self._mounts:
             return NOT_FOUND
         found = await self._studio_of(head.password)
         if isinstance(found, Reply):
             return found
         if head.has_lost_its_sound:
             return LENGTH
-        if found.id in self._on_air or self._is_elsewhere(found):
+        now = self._clock()
+        if found.id in self._on_air or (self._store.shared and is_held(found, now)):
             return IN_USE
+        if found.state is StudioState.PAUSED and not may_resume(found, now):
+            return LATER
         return found
 
     async def _studio_of(self, password: str | None) -> Studio | Reply:
@@ -188,12 +191,6 @@ class Sources:
         recording = self._settings.recording
         away = recording.paused_for_s if studio.state is StudioState.PAUSED else recording.abandoned_after_s
         return self._clock() >= (studio.heard_at or studio.made_at) + timedelta(seconds=away)
-
-    def _is_elsewhere(self, studio: Studio) -> bool:
-        """Return whether another process seems to have the source of this studio."""
-        if not self._store.shared or studio.state is not StudioState.LIVE or studio.heard_at is None:
-            return False
-        return self._clock() < studio.heard_at + STALE
 
     @contextmanager
     def _taken(self, studio: Studio) -> Iterator[bool]:

@@ -39,8 +39,6 @@ AGAIN_S = 5
 LONGEST_SLICE_MS = 3_600_000
 INVALID = "invalid"
 """The problem of a request that can't be read, beside those of `bot.studio.life`."""
-TOO_FAST = "too_fast"
-"""The problem of a request that came too soon after others."""
 UNKNOWN = "unknown"
 """The problem of an address that never was, which a page tells from the 404 of a proxy whose bot is away."""
 LATER = "later"
@@ -55,12 +53,13 @@ _STATUS = {
     Problem.WAITING: 409,
     Problem.OTHER_BYTES: 409,
     Problem.TOO_MANY: 429,
+    Problem.TOO_FAST: 429,
     Problem.TOO_LARGE: 413,
     Problem.BROADCAST_FULL: 507,
     Problem.ROOM_FULL: 507,
     Problem.DISK_FULL: 507,
 }
-_AGAIN = {Problem.ROOM_FULL: 600, Problem.DISK_FULL: 60}
+_AGAIN = {Problem.TOO_FAST: 10, Problem.ROOM_FULL: 600, Problem.DISK_FULL: 60}
 """Seconds after which a refused step may be tried again; others never will be taken."""
 _FULL = {
     Problem.BROADCAST_FULL: "this broadcast is as large as one may be",
@@ -145,7 +144,7 @@ class Studios:
         except _NotOpenError as error:
             return self._closed(request, name, error.access)
         except TooManyError as error:
-            return _refused(TOO_FAST, 429, again_s=error.after_s)
+            return _refused(Problem.TOO_FAST, 429, again_s=error.after_s)
         except ProblemError as error:
             return _refused(
                 error.problem,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,51 @@ async def test_source_that_comes_back_goes_on(air: Air) -> None:
     assert_aligned(found[: len(first)], first)
     assert_aligned(found[len(first) :], second)
     assert await numbers(air, studio) == list(range(1, again.number + 1))
+
+
+async def test_sound_that_goes_on_after_a_pause_loses_no_sample(air: Air) -> None:
+    """A source that stalls in the middle of its stream is paused; what it sends then begins another run, which gives
+    its decoder what it needs and adds nothing to the sound."""
+    truth = spoken(14.3)
+    data = await as_file(truth, "-f", "ogg", "-c:a", "libopus", "-b:a", "96k")
+    studio = await air.studio(StudioSource.SHELL)
+    on_air, came = writer(air, studio), stretches(data)
+    for number, stretch in enumerate(came):
+        if number in (len(came) // 3, len(came) // 2):
+            await on_air.pause()
+            assert (await air.now(studio)).state is StudioState.PAUSED
+        await on_air.put(stretch)
+        assert (await air.now(studio)).state is StudioState.LIVE
+    await on_air.stop()
+    await air.settled()
+    assert (await air.recording(studio)).state is RecordingState.COMPLETE
+    found = await air.heard(studio)
+    assert len(found) == len(truth)
+    assert_aligned(found, truth)
+
+
+async def test_stream_that_goes_on_behind_its_end_is_taken(air: Air) -> None:
+    """Pages of a stream behind its last one are sound like any other: whoever sends them breaks nothing."""
+    studio = await air.studio(StudioSource.CLIENT)
+    on_air = writer(air, studio)
+    came = stretches(stream(speech(1)[:400]))
+    for number, stretch in enumerate(came):
+        await on_air.put(replace(stretch, ends=stretch.ends or number == 3))
+    await on_air.stop()
+    await air.settled()
+    assert (await air.recording(studio)).state is RecordingState.COMPLETE
+    assert len(await air.heard(studio)) == 400 * 960 - 3840
+
+
+async def test_there_are_never_more_slices_than_a_recording_has(air: Air, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices of a broadcast that may be long, or that broke off often, are as long as it takes."""
+    monkeypatch.setattr(broadcasting, "MAX_CHUNKS", 6)
+    studio = await air.studio(StudioSource.CLIENT)
+    for _ in range(2):
+        on_air = writer(air, studio, 40)
+        await play(on_air, stream(speech(1)[:990]))
+        await on_air.pause()
+    assert await numbers(air, studio) == [1, 2, 3, 4, 5, 6]
 
 
 async def test_streams_that_follow_one_another_are_runs(air: Air) -> None:

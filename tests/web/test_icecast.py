@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import GiveUp
-from bot.web.icecast import Body, Dechunker, Head, is_source, password_of, read_head
+from bot.web.icecast import Body, Dechunker, Head, Mounts, password_of, read_head
 
 BASIC = base64.b64encode(b"source:secret").decode()
 
@@ -36,7 +36,23 @@ def head(*lines: str) -> Head | None:
 )
 def test_sources_are_told_from_others_by_their_first_bytes(data: bytes, expected: bool | None) -> None:
     """Only a source's request is taken from the web server; no more bytes are waited for than that needs."""
-    assert is_source(data) is expected
+    assert Mounts().are_meant(data) is expected
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"PUT /pod/studio/sour", None),
+        (b"PUT /pod/studio/source HTTP/1.1\r\n", True),
+        (b"PUT /studio/source HTTP/1.1\r\n", True),
+        (b"PUT /pods", False),
+    ],
+)
+def test_mount_point_may_have_the_path_of_the_public_address(data: bytes, expected: bool | None) -> None:
+    """Behind a proxy with a path, and past it, the same mount point is a source's."""
+    mounts = Mounts("/pod")
+    assert mounts.are_meant(data) is expected
+    assert [path in mounts for path in ("/studio/source", "/pod/studio/source", "/pod")] == [True, True, False]
 
 
 def test_request_of_each_kind_is_read() -> None:

@@ -12,6 +12,7 @@ from aiohttp import ClientSession
 from imageio_ffmpeg import get_ffmpeg_exe
 
 from bot.recording.model import Change
+from bot.studio.life import RESUMES_AT_ONCE
 from bot.studio.writing import Writing
 from bot.web import source_work, taken_over
 from bot.web.access import StudioAccess
@@ -58,16 +59,21 @@ async def send(line: Connection, data: bytes) -> None:
         await line.writer.drain()
 
 
-@pytest.mark.parametrize("options", [("-f", "ogg", "-c:a", "libopus", "-b:a", "96k"), ("-f", "ogg", "-c:a", "flac")])
-async def test_ffmpeg_sends_a_broadcast(tower: Tower, tmp_path: Path, options: tuple[str, ...]) -> None:
-    """ffmpeg's icecast:// output is a broadcast that is complete when ffmpeg ends, with every sample in its place.
+OPUS = ("-f", "ogg", "-c:a", "libopus", "-b:a", "96k")
+
+
+@pytest.mark.parametrize(("options", "mount"), [(OPUS, ""), (("-f", "ogg", "-c:a", "flac"), ""), (OPUS, "/pod")])
+async def test_ffmpeg_sends_a_broadcast(tower: Tower, tmp_path: Path, options: tuple[str, ...], mount: str) -> None:
+    """ffmpeg's icecast:// output is a broadcast that is complete when ffmpeg ends, with every sample in its place. The
+    mount point may have the path of the public address, as the direct message names it.
 
     Its older way, by SOURCE, leaves our answer unread and ends with a reset, in which the system drops what waits."""
     studio = await tower.air.studio(StudioSource.CLIENT, TOKEN)
     truth, file = spoken(19.7), tmp_path / "truth.flac"
     file.write_bytes(await as_file(truth, "-f", "flac"))
     command = [get_ffmpeg_exe(), "-v", "error", "-i", str(file), *options]
-    command += ["-content_type", "application/ogg", f"icecast://source:{TOKEN}@127.0.0.1:{tower.port}/studio/source"]
+    address = f"icecast://source:{TOKEN}@127.0.0.1:{tower.port}{mount}/studio/source"
+    command += ["-content_type", "application/ogg", address]
     sending = await asyncio.create_subprocess_exec(*command)
     try:
         async with asyncio.timeout(WITHIN_S):
@@ -189,10 +195,11 @@ async def test_source_that_came_back_elsewhere_goes_on(tower: Tower, monkeypatch
     assert work is not None
     paused = await tower.air.now(studio)
     other = Writing(tower.air.bot.store, tower.air.bot.settings, tower.air.bot.clock)
-    await other.change(studio.id, source_work.CLIENT, Change.RESUMED)
+    await other.start(studio.id, "elsewhere", takes_over=True)
+    await other.change(studio.id, "elsewhere", Change.RESUMED)
     await work._end(studio, paused.changes)
     assert (await tower.air.now(studio)).state is StudioState.LIVE
-    await other.change(studio.id, source_work.CLIENT, Change.PAUSED)
+    await other.change(studio.id, "elsewhere", Change.PAUSED)
     await work._end(studio, (await tower.air.now(studio)).changes)
     assert (await tower.air.now(studio)).state is StudioState.OVER
 
@@ -376,6 +383,27 @@ async def test_source_whose_sound_does_not_come_through_is_told_so(tower: Tower)
             assert await status(line) == code
             assert await closed(line)
     assert (await tower.air.now(studio)).state is StudioState.WAITING
+
+
+async def test_source_on_a_poor_network_is_put_off_and_not_ended(tower: Tower) -> None:
+    """Whoever broke off too often in a short time may go on a little later; all day it is no trouble."""
+    now = tower.air.bot.clock()
+    changes = 2 * (RESUMES_AT_ONCE + 359)
+    hourly = {"state": StudioState.PAUSED, "client": "before", "heard_at": now, "changes": changes}
+    studio = await tower.air.studio(StudioSource.CLIENT, TOKEN, started_at=now - timedelta(seconds=3599), **hourly)
+    async with connected(tower.port) as line:
+        line.writer.write(request())
+        assert await status(line) == 503
+        assert await closed(line)
+    assert (await tower.air.now(studio)).state is StudioState.PAUSED
+    await tower.air.bot.pass_by(1)
+    async with connected(tower.port) as line:
+        line.writer.write(request())
+        assert await status(line) == 200
+        await send(line, await as_file(spoken(6), *MP3))
+        await tower.has_slices(studio, 1)
+    paused = await tower.becomes(studio, StudioState.PAUSED)
+    assert paused.changes == changes + 2
 
 
 async def test_second_source_is_refused(tower: Tower) -> None:

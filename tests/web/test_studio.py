@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import logging
+import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -19,7 +21,7 @@ from storage import archive, studios
 from storage.errors import DiskFullError, StoreBusyError
 from storage.records import BlobKey, RecordingState, StudioSlice, StudioState, Visibility
 from tests.web.studio import PAGE, Page, page_of, speaking_room
-from tests.web.test_connections import Connection, connected, rest, status
+from tests.web.test_connections import Connection, connected, fewer, rest, status
 from tests.web.world import ALICE, MOD, World, world_of
 
 SOUND = bytes(range(256)) * 100
@@ -262,13 +264,35 @@ async def endless(connection: Connection, piece: str) -> None:
         await connection[1].drain()
 
 
-async def test_a_body_that_ends_early(world: World, live: Page) -> None:
-    """An upload whose connection is lost leaves nothing, and can be made again."""
-    async with connected(world.server.port, put(live, 1, Content_Length="1000") + "x" * 500):
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_body_that_ends_early(world: World, live: Page, caplog: pytest.LogCaptureFixture, reset: bool) -> None:
+    """An upload whose connection is closed or lost, as that of a tab that is closed, leaves no file and no connection,
+    is no error, and can be made again."""
+    async with connected(world.server.port, put(live, 1, Content_Length="1000") + "x" * 500) as upload:
         await begun(world)
+        if not reset:
+            upload[1].write_eof()
+            assert await upload[0].read() == b""
     await settled(world)
+    await fewer(world)
     assert scratch(world) == []
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert (await live.send(1))[0] == 201
+
+
+def test_a_file_that_can_not_be_written_is_removed(tmp_path: Path) -> None:
+    """An upload that a full disk does not take leaves no file, though closing it fails again."""
+    spool = bodies.Spool(tmp_path / "upload")
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    spool.write(b"sound")
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, most[1]))
+        with pytest.raises(OSError, match="File too large"):
+            spool.write(b"", last=True)
+        spool.discard()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def settled(world: World) -> None:

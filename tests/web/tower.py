@@ -11,6 +11,7 @@ from bot.settings import validate
 from bot.web.server import WebServer
 from storage import studios
 from storage.records import RecordingState, Studio, StudioState
+from storage.store import Store
 from tests.studio.air import TOKEN, Air, Sound, assert_aligned, on_the_air
 
 WITHIN_S = 60
@@ -18,13 +19,17 @@ BASIC = {"Authorization": "Basic " + base64.b64encode(f"source:{TOKEN}".encode()
 
 
 class Tower:
-    """A web server that sources send to, over a room in which Alice may broadcast."""
+    """A web server that sources send to, over a room in which Alice may broadcast. `store`: of another process than the
+    bot's."""
 
-    def __init__(self, air: Air) -> None:
+    def __init__(self, air: Air, store: Store | None = None) -> None:
         tree = air.bot.settings.model_dump(exclude_unset=True)
         self.air = air
         self.fresh = True
-        self.server = WebServer(air.bot.store, validate(tree | {"web": {"port": 0}}), lambda: self.fresh, air.bot.clock)
+        web = {"port": 0, "public_url": "https://radio.example.org/pod"}
+        self.server = WebServer(
+            store or air.bot.store, validate(tree | {"web": web}), lambda: self.fresh, air.bot.clock
+        )
 
     @property
     def port(self) -> int:

@@ -217,6 +217,18 @@ async def try_again(db: Connection) -> int:
     return int((await db.execute(update(journal).where(*failed).values(handled=False))).rowcount)
 
 
+async def failed(db: Connection, events: Iterable[EventId]) -> bool:
+    """Tell whether the handling of one of these events failed because of a bug of ours, so that it is tried again."""
+    names = list(events)
+    for start in range(0, len(names), AT_ONCE):
+        some = names[start : start + AT_ONCE]
+        waits_on = (journal.c.handled, journal.c.event.is_not(None), journal.c.session_id.is_(None))
+        found = select(journal.c.position).where(journal.c.event_id.in_(some), *waits_on).limit(1)
+        if (await db.execute(found)).first() is not None:
+            return True
+    return False
+
+
 async def sealed(db: Connection, sessions: Iterable[SessionId] | None = None) -> tuple[HeardEvent, ...]:
     """Return the events that wait for their room key: of these sessions, or all."""
     statement = select(journal).where(journal.c.session_id.is_not(None), journal.c.event.is_not(None))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import dialects, orders
+from bot.dialects import studio
 from bot.dialects.events import Event, FloorRequested, MembershipChanged, Reacted, TextMessage
 from bot.intake import consent, own_cover, redacting, shown, studio_events, wishes
 from bot.recorder import uploads
@@ -56,6 +57,14 @@ class Hearing:
     async def hear(self, db: Connection, heard: HeardEvent) -> None:
         """Handle an event, and mark it as handled."""
         event = dialects.read(heard)
+        if await self._has_no_beginning(db, heard, event):
+            log.warning("kept until its broadcast can begin: room=%s event=%s", heard.room_id, heard.event_id)
+            await journal.handled(db, heard, keep=True)
+            return
+        await self._take(db, heard, event)
+        await self._done(db, heard, event)
+
+    async def _take(self, db: Connection, heard: HeardEvent, event: Event | Rejected | None) -> None:
         if not isinstance(event, ChunkSent | ChunkSealed):
             await self._not_a_chunk(db, heard, event)
         match event:
@@ -76,7 +85,13 @@ class Hearing:
                 await self._command(db, heard, event)
             case Reacted() | FloorRequested():
                 await self._wish(db, heard, event)
-        await self._done(db, heard, event)
+
+    async def _has_no_beginning(self, db: Connection, heard: HeardEvent, event: Event | Rejected | None) -> bool:
+        """Return whether the handling of a studio's first event failed because of a bug of ours. What follows it is
+        tried again with it: nobody else has this sound, as a homeserver has that of its events."""
+        if not studio.is_ours(heard.event_id) or not isinstance(event, BroadcastChanged | ChunkSent):
+            return False
+        return await journal.failed(db, [event.broadcast])
 
     async def _done(self, db: Connection, heard: HeardEvent, event: Event | Rejected | None) -> None:
         """Mark an event as handled. One whose key has not come may wait for it."""

@@ -2,15 +2,17 @@
 caller's transaction."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot import orders
+from bot.dialects import studio as events
 from bot.recording.model import Change
 from bot.studio import outgoing
 from storage import jobs, journal, studios
 from storage.database import Connection
-from storage.records import Studio, StudioState
+from storage.records import EventId, Studio, StudioState
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,13 @@ async def close(db: Connection, studio: Studio, now: datetime) -> None:
     log.info("a studio is over: room=%s studio=%d", studio.room_id, studio.id)
 
 
+async def _events_of(db: Connection, studio: Studio) -> Sequence[EventId]:
+    """Return the names of a studio's events in the journal."""
+    changes = [events.change_id(studio, number) for number in range(1, studio.changes + 1)]
+    slices = [events.chunk_id(studio, each.number) for each in await studios.slices_of(db, studio.id)]
+    return events.started_id(studio), *changes, *slices
+
+
 async def tidy(db: Connection, now: datetime, late: timedelta) -> None:
     """End the studios that wait in vain or went silent, and forget what nothing needs any more. `late`: how long slices
     are taken after the end of a broadcast, and how long a client may be silent."""
@@ -39,6 +48,8 @@ async def tidy(db: Connection, now: datetime, late: timedelta) -> None:
     for studio in await studios.settled(db, now - late):
         if await journal.waits_in(db, studio.room_id):
             continue  # the event of a slice may be among what the last process did not come to
+        if await journal.failed(db, await _events_of(db, studio)):
+            continue  # the next version may handle it
         unneeded = await studios.drop_sound(db, studio.id) | ({studio.cover} if studio.cover else set())
         await studios.forget_numbers(db, studio.id)
         await studios.save(db, replace(studio, client=None, title=None, description=None, cover=None))

@@ -146,6 +146,8 @@ class SendingBroadcast:
             recording = await archive.recording_by_event(db, began)
             if recording is None and await journal.pending(db, began) is not None:
                 raise TryLater("the recording is about to begin", at_most_s=0.2)
+            if recording is None and await journal.failed(db, [began]):
+                raise TryLater("the recording could not begin", after_s=REFUSED_S)
             if studio is None or recording is None or recording.state is RecordingState.DELETED:
                 return None
             first = await rows.get(db, event.key, STARTED)

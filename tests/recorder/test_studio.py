@@ -16,6 +16,7 @@ from bot.recorder import Recorder
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from bot.recording.model import Change, Deleted, Ended
+from bot.recording.policy import MAX_CHUNKS
 from bot.recording.report import recording_json
 from bot.studio.writing import GOOD_FOR, Problem, StudioRefusedError, Taken
 from storage import archive, journal, optouts, originals, rooms, studios
@@ -448,6 +449,52 @@ async def test_what_the_last_process_did_not_come_to_is_kept(world: World, booth
     await world.work()
     assert (await booth.recording()).state is RecordingState.COMPLETE
     assert await on_disk(world, take) == [True] * len(take)
+
+
+async def test_what_follows_a_beginning_that_failed_is_kept(
+    world: World, booth: Booth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The beginning of a broadcast triggers a bug of ours: what its client sends is kept, also by housekeeping, until a
+    version without the bug handles all of it."""
+    take = a_take(7, 6.0)
+    with monkeypatch.context() as buggy:
+        buggy.setattr(world.recorder._hearing, "_start", fails)
+        await booth.start()
+        await booth.play(take[:2])
+        await booth.change(Change.PAUSED)
+        await booth.change(Change.RESUMED)
+        await booth.play(take[2:])
+        await booth.stop()
+    world.clock.pass_by(3 * GOOD_FOR.total_seconds())
+    await world.keeper.tidy()
+    await world.keeper.sweep()
+    await world.work()
+    assert await on_disk(world, take) == [True] * len(take)
+    await world.rise_again()
+    async with world.store.write() as db:
+        assert await journal.try_again(db) == 1 + len(take) + 3
+    await world.work()
+    world.clock.pass_by(61)
+    await world.work()
+    recording = await booth.recording()
+    assert (recording.state, recording.ended_by) == (RecordingState.COMPLETE, EndedBy.STOPPED)
+    assert (await ledger_of(booth)).gaps == ()
+    await world.keeper.tidy()
+    async with world.store.read() as db:
+        assert await studios.slices_of(db, booth.studio.id) == ()
+    assert await on_disk(world, take) == [True] * len(take)
+
+
+async def fails(*_: object) -> None:
+    raise RuntimeError("a bug")
+
+
+async def test_no_slice_is_taken_that_no_recording_has(world: World, booth: Booth) -> None:
+    """A number that is higher than a recording may have chunks is refused: what is acknowledged is kept."""
+    await booth.start()
+    assert await booth.send(b"the last one", MAX_CHUNKS) is Taken.NOW
+    booth.sent = MAX_CHUNKS
+    assert await refusal(booth, b"one too many") is Problem.TOO_MANY
 
 
 async def test_a_plain_voice_message_is_no_chunk_of_a_studio(world: World, booth: Booth) -> None:

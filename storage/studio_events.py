@@ -1,7 +1,6 @@
 """Events of studios in their rooms: rows of those that were sent, or are about to be."""
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from sqlalchemy import ColumnElement, delete, select, true, update
 
@@ -95,8 +94,3 @@ async def drop_unsent(db: Connection, key: str) -> int:
 async def doubt(db: Connection) -> None:
     """Let every event that is not sent yet be looked for first: the store was restored, and they may have been sent."""
     await db.execute(update(studio_events).where(studio_events.c.event_id.is_(None)).values(tried=True))
-
-
-def anew(event: StudioEvent, event_id: EventId) -> StudioEvent:
-    """Return an event that was found in its room and has no row yet."""
-    return replace(event, id=0, event_id=event_id, tried=True, source=None)

@@ -4,8 +4,10 @@ taken back when the archive no longer has their sound.
 They are recorded already: as a broadcast they are one only for others, such as another bot in the room.
 """
 
+import hashlib
 import logging
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 
 from bot import orders
@@ -42,23 +44,40 @@ async def is_own(db: Connection, us: UserId, heard: HeardEvent) -> bool:
 async def came_back(db: Connection, us: UserId, heard: HeardEvent, now: datetime) -> None:
     """Note which event of the room an event of a studio became: the answer to its request may be lost, or the store may
     be older than the event. One whose sound the archive no longer has is redacted."""
-    mark = in_room.mark_of(us, heard)
-    if mark is None:
+    mark = in_room.mark_of(us, heard) or await _sealed_mark(db, us, heard)
+    if mark is None or await studio_events.by_event(db, heard.event_id) is not None:
         return
     row = await studio_events.get(db, mark.key, mark.name)
-    if row is not None and (row.event_id is not None or row.room_id != heard.room_id or row.state != mark.state):
+    if row is not None and row.room_id != heard.room_id:
         return
-    if row is None:
-        if not await _is_known(db, mark, heard.room_id):
-            return  # of a store that is newer than this one
-        row = StudioEvent(0, mark.key, mark.name, heard.room_id, now, state=mark.state, tried=True)
-        if await is_gone(db, row):
+    if row is None and not await _is_known(db, mark, heard.room_id):
+        return  # of a store that is newer than this one
+    if row is None or row.event_id is not None or row.state != mark.state:
+        # A restored store gives the numbers of the changes that it does not know to others.
+        name = mark.name if row is None else _further(mark.name, heard)
+        row = StudioEvent(0, mark.key, name, heard.room_id, now, state=mark.state, tried=True)
+        if await is_gone(db, replace(row, name=mark.name)):
             await jobs.add(db, orders.Unsend(heard.event_id, heard.room_id).job(), now)
             return
         await studio_events.add(db, row)
-        row = await studio_events.get(db, mark.key, mark.name)
+        row = await studio_events.get(db, mark.key, name)
         assert row is not None
     await note(db, row, heard.event_id, now)
+
+
+def _further(name: str, heard: HeardEvent) -> str:
+    """Name the row of a further event of the room, beside that of this name."""
+    return f"{name}-{hashlib.sha256(heard.event_id.encode()).hexdigest()[:12]}"
+
+
+async def _sealed_mark(db: Connection, us: UserId, heard: HeardEvent) -> Mark | None:
+    """Return a mark for a slice that can't be decrypted, as its key is not in a restored store. The beginning that it
+    refers to tells of which studio it is; its number nobody knows."""
+    refers_to = in_room.sealed_reference(us, heard)
+    began = await studio_events.by_event(db, refers_to) if refers_to is not None else None
+    if began is None or began.name != STARTED or began.room_id != heard.room_id:
+        return None
+    return Mark(began.key, _further("sealed", heard), None)
 
 
 async def _is_known(db: Connection, mark: Mark, room_id: RoomId) -> bool:

@@ -101,5 +101,5 @@ class StudioEvent:
 
     @property
     def number(self) -> int | None:
-        """The number of the slice; None of an info event."""
-        return int(self.name) if self.state is None else None
+        """The number of the slice; None of an info event, and where it is not known."""
+        return int(self.name) if self.name.isdecimal() else None

@@ -1,6 +1,7 @@
 """Events of a studio in its room: each once and in order, wherever the process dies; known again when
 they come back; and gone with the sound that they hold."""
 
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from bot.errors import TryLater
 from bot.event_types import MSC3888_CHUNK, MSC3888_INFO
 from bot.intake import catching_up, disclosing
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change, ChunkSent, Ended, Silenced
+from bot.studio import writing
 from storage import archive, jobs, journal, optouts, studio_events
 from storage.records import (
     Chunk,
@@ -320,6 +322,56 @@ async def test_a_store_that_is_older_than_the_events(world: Town) -> None:
     assert await recordings_of(world) == 1
     await world.delete()
     await world.policy(behind=None)
+    await world.work()
+    assert world.homeserver.redacted == ["$room-1", "$room-2"]
+
+
+async def test_what_was_sent_after_a_backup_is_redacted_too(tmp_path: Path, begun: Path) -> None:
+    """A backup is made in the middle of a broadcast, and the bot ends it in the restored store: changes of the room
+    that the store gives other numbers go with the recording, as all else of it."""
+    async with town(begun) as world:
+        await world.start()
+        await world.slice(1)
+        await world.work()
+        homeserver = world.homeserver
+    backup = shutil.copytree(begun, tmp_path / "backup")
+    async with town(begun, homeserver) as world:
+        for step in (Change.PAUSED, Change.RESUMED, 2, Change.STOPPED):
+            await (world.change(step) if isinstance(step, Change) else world.slice(step))
+            await world.work()
+    said = ["started", 1, "paused", "resumed", 2, "stopped"]
+    assert homeserver.said == said
+    homeserver.forget_transactions()
+    async with town(backup, homeserver) as world:
+        async with world.store.write() as db:
+            await catching_up.begin(db, world.clock(), world.clock())
+            await writing.end_all(db, world.clock())
+        await world.echo()
+        await world.policy(behind=None)
+        await world.finish()
+        assert homeserver.said == [*said, "stopped"]
+        await world.echo()
+        await world.delete()
+        await world.work()
+        assert homeserver.said == []
+
+
+async def test_a_sealed_slice_that_was_sent_after_a_backup_is_redacted_too(world: Town) -> None:
+    """A slice whose room key is not in a restored store is known by the beginning that it refers to."""
+    world.homeserver.encrypted = True
+    await world.start()
+    await world.slice(1)
+    await world.work()
+    async with world.store.write() as db:
+        row = await studio_events.get(db, (await world.studio()).key, "1")
+        assert row is not None
+        await studio_events.drop(db, row.id)
+    (slice_event,) = [event for event in world.homeserver.timeline if event.encrypted]
+    content = {"ciphertext": "…", "m.relates_to": slice_event.clear_relation}
+    sealed = {**slice_event.event, "type": "m.room.encrypted", "content": content}
+    for _ in range(2):
+        await world.hear(replace(slice_event, event=sealed))
+    await world.delete()
     await world.work()
     assert world.homeserver.redacted == ["$room-1", "$room-2"]
 

@@ -11,7 +11,7 @@ import os
 import secrets
 import select
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -58,6 +58,8 @@ log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 16
 LOOK_FOR_INPUT_S = 0.2
+STALLED_S = 30.0
+"""Seconds without sound after which a broadcast is paused, as one of a source client is."""
 STOP_WITHIN_S = 20.0
 FINISHED_WITHIN_S = 90.0
 """Seconds for which the command waits for the episode."""
@@ -108,6 +110,10 @@ def checked(
     if speaker is not None and not (speaker.startswith("@") and ":" in speaker):
         raise ConfigError(f"--as: a user id such as @alice:example.org, not {speaker}")
     return Options(RoomId(room), file, fast, title, description, UserId(speaker) if speaker else None)
+
+
+class StalledError(Exception):
+    """An input from which no sound has come for longer than a broadcast may be paused."""
 
 
 @dataclass(slots=True)
@@ -286,14 +292,15 @@ async def _broadcast(
             with _progress() as progress:
                 task = progress.add_task("waiting for sound", total=source.total)
                 pace = None if fast else Pace(0.0)
-                playing = asyncio.create_task(_play(on_air, source, ffmpeg, pace, most, progress, task))
+                patience_s = settings.recording.paused_for_s
+                playing = asyncio.create_task(_play(on_air, source, ffmpeg, pace, most, patience_s, progress, task))
                 await _first_of(playing, stop, failed)
         except GiveUp as error:
             trouble = AircheckError(f"{source.name}: {error}")
+        except StalledError:
+            trouble = AircheckError(f"{source.name}: no sound for {_spoken(settings.recording.paused_for_s)}")
         except TooLongError:
-            trouble = AircheckError(
-                f"a broadcast is {spoken_length(round(most * 1000))} long at most: the rest was left out"
-            )
+            trouble = AircheckError(f"a broadcast is {_spoken(most)} long at most: the rest was left out")
         except AircheckError as error:
             trouble = error  # of the source, or of the bot that this command runs
         on_air.patience_s = STOP_WITHIN_S
@@ -314,18 +321,62 @@ async def _play(
     ffmpeg: Ffmpeg,
     pace: Pace | None,
     most: float,
+    patience_s: float,
     progress: Progress,
     task: TaskID,
 ) -> None:
     samples = 0
-    async with aclosing(source.sound(ffmpeg, most + 1)) as sound:
+
+    async def stalls() -> None:
+        await on_air.pause()
+        progress.update(task, description="no sound comes")
+        what = "the broadcast is paused until sound comes" if on_air.begun else "nothing is broadcast yet"
+        _say(progress, f"{source.name}: no sound for {_spoken(STALLED_S)}: {what}. It ends in {_spoken(patience_s)}.")
+
+    async with (
+        aclosing(source.sound(ffmpeg, most + 1)) as coming,
+        aclosing(_unless_stalled(coming, stalls, patience_s)) as sound,
+    ):
         async for stretch in sound:
+            if on_air.paused:
+                _say(progress, f"{source.name}: sound again, on air.")
             if pace is not None:
                 await pace.keep(stretch.samples)
             await on_air.put(stretch)
             samples += stretch.samples
             length = spoken_length(to_ms(Samples(samples)))
             progress.update(task, description=f"on air: {length}", completed=samples if source.jumps else source.taken)
+
+
+async def _unless_stalled(
+    sound: AsyncGenerator[Stretch, None], stalls: Callable[[], Awaitable[None]], patience_s: float
+) -> AsyncGenerator[Stretch, None]:
+    """Yield sound. `stalls` is called where none has come for STALLED_S. Raises StalledError where none comes for
+    `patience_s` after that."""
+    while True:
+        coming = asyncio.ensure_future(anext(sound))
+        try:
+            if not (await asyncio.wait({coming}, timeout=STALLED_S))[0]:
+                await stalls()
+                if not (await asyncio.wait({coming}, timeout=patience_s))[0]:
+                    raise StalledError
+            stretch = await coming
+        except StopAsyncIteration:
+            return
+        finally:
+            if not coming.done():
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+        yield stretch
+
+
+def _say(progress: Progress, sentence: str) -> None:
+    """Print a sentence on standard error, above the progress bar where there is one."""
+    progress.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def _spoken(seconds: float) -> str:
+    return spoken_length(round(seconds * 1000))
 
 
 async def _first_of(working: asyncio.Task[None], stop: asyncio.Event, failed: "asyncio.Future[None] | None") -> None:

@@ -255,6 +255,95 @@ async def test_database_that_is_away_at_the_end(
     assert asked > 1
 
 
+# ---- an input that stalls
+
+
+@contextlib.asynccontextmanager
+async def pipe(path: Path) -> AsyncIterator[int]:
+    """Make a named pipe that stays open for writing, and close it at the end at the latest."""
+    os.mkfifo(path)
+    writing = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        yield writing
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(writing)
+
+
+async def fill(writing: int, data: bytes) -> None:
+    """Write into a pipe as it is read."""
+    await asyncio.to_thread(os.set_blocking, writing, True)
+    at = 0
+    while at < len(data):
+        at += await asyncio.to_thread(os.write, writing, data[at : at + 4096])
+
+
+async def becomes(air: Air, state: StudioState, slices: int = 0) -> Studio:
+    """Wait until the only studio has this state, and so many slices."""
+    with air.bot.store.changes.subscribe() as changed:
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                changed.clear()
+                async with air.bot.store.read() as db:
+                    for studio in await studios.of(db, ROOM, ALICE):
+                        if studio.state is state and len(await studios.slices_of(db, studio.id)) >= slices:
+                            return studio
+                await changed.wait()
+
+
+async def test_input_that_stalls_is_paused_and_goes_on(
+    air: Air, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While no sound comes from a pipe the broadcast is paused, and the terminal says so; the next sound is on air."""
+    monkeypatch.setattr(shell_broadcast, "STALLED_S", 0.1)
+    data = await as_file(spoken(16), "-f", "mp3", "-b:a", "64k", "-write_xing", "0", "-id3v2_version", "0")
+    async with pipe(tmp_path / "pipe") as writing:
+        running = asyncio.create_task(broadcast(settings, options(tmp_path / "pipe")))
+        try:
+            await fill(writing, data[: len(data) // 2])
+            await becomes(air, StudioState.PAUSED, 3)
+            monkeypatch.setattr(shell_broadcast, "STALLED_S", 3600.0)
+            await fill(writing, data[len(data) // 2 :])
+            await becomes(air, StudioState.LIVE, 4)
+            os.close(writing)
+            async with asyncio.timeout(WITHIN_S):
+                said = await running
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    assert "its episode is ready" in said
+    told = capsys.readouterr().err
+    assert "no sound for 0 s: the broadcast is paused until sound comes. It ends in 4 h." in told
+    assert "sound again, on air" in told
+    await air.settled()
+    assert (await air.recording(await only(air))).state is RecordingState.COMPLETE
+    found = await air.heard(await only(air))
+    assert_aligned(found[1105:], spoken(16))
+
+
+async def test_input_that_stalls_for_too_long_ends_the_broadcast(
+    air: Air, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After as long as a broadcast may be paused the command stops it and fails, with what came."""
+    monkeypatch.setattr(shell_broadcast, "STALLED_S", 3600.0)
+    short = settings.model_copy(update={"recording": settings.recording.model_copy(update={"paused_for_s": 0.0})})
+    data = await as_file(spoken(9), "-f", "mp3", "-b:a", "64k", "-write_xing", "0", "-id3v2_version", "0")
+    async with pipe(tmp_path / "pipe") as writing:
+        running = asyncio.create_task(broadcast(short, options(tmp_path / "pipe")))
+        try:
+            await fill(writing, data[: len(data) // 2])
+            await becomes(air, StudioState.LIVE, 2)
+            monkeypatch.setattr(shell_broadcast, "STALLED_S", 0.0)  # behind the next sound
+            await fill(writing, data[len(data) // 2 :])
+            with pytest.raises(AircheckError, match=r"pipe: no sound for 0 s. Broadcast .* its episode is ready"):
+                async with asyncio.timeout(WITHIN_S):
+                    await running
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    assert (await air.now(await only(air))).state is StudioState.OVER
+
+
 # ---- as a process
 
 

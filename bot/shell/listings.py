@@ -112,6 +112,8 @@ async def room_json(db: Connection, room: Room) -> dict[str, Any]:
         "language": podcast.language,
         "review": podcast.review,
         "replay": podcast.replay,
+        "studio": podcast.studio,
+        "studio_events": podcast.studio_events,
         "speakers": None if podcast.speakers is None else list(podcast.speakers),
         "heir": next(iter(line[line.index(room.room_id) + 1 :]), None),
         "recordings": len(await archive.recordings(db, room.room_id)),
@@ -149,6 +151,8 @@ def _other_policies(entry: Mapping[str, Any]) -> str:
     told += [f"language {entry['language']}"] if entry["language"] else []
     told += [name for name in ("review", "replay") if entry[name]]
     told += [f"speakers: {len(entry['speakers'])}"] if entry["speakers"] is not None else []
+    told += ["no studio"] if not entry["studio"] else []
+    told += ["studio events"] if entry["studio_events"] else []
     return ", ".join(told)
 
 

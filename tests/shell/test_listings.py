@@ -158,6 +158,8 @@ async def test_rooms_for_machines(settings: Settings, capsys: pytest.CaptureFixt
         "language": None,
         "review": False,
         "replay": False,
+        "studio": True,
+        "studio_events": False,
         "speakers": None,
         "heir": None,
         "recordings": 2,
@@ -173,11 +175,15 @@ async def test_policies_that_are_not_the_usual_ones_are_listed(
     store = await Store.own(settings.storage.place)
     async with store.write() as db:
         chosen = a_room(ROOM, announce=Announce.ON, language="de", review=True, replay=True, speakers=(ALICE,))
+        chosen = replace(chosen, studio=False, studio_events=True)
         await rooms.save_room(db, chosen)
     await store.close()
     await listings.print_rooms(settings, as_json=False)
     heads, row = (line.split("\t") for line in capsys.readouterr().out.splitlines())
-    assert dict(zip(heads, row, strict=True))["also"] == "announce on, language de, review, replay, speakers: 1"
+    assert (
+        dict(zip(heads, row, strict=True))["also"]
+        == "announce on, language de, review, replay, speakers: 1, no studio, studio events"
+    )
     await listings.print_rooms(settings, as_json=True)
     (entry,) = json.loads(capsys.readouterr().out)
     assert [entry[key] for key in ("announce", "language", "review", "replay", "speakers")] == [

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 SILENT_S = 30.0
 """Seconds without a byte after which a source is taken to be gone."""
+SOUNDLESS_S = 120.0
+"""The same without sound in what comes: a source has one of few places."""
 RIGHT_EVERY_S = 3.0
 CLOSED_FOR_S = 120.0
 """Seconds in which a source that closed its connection may come back."""
@@ -41,7 +43,7 @@ LEAD_S = 30.0
 
 
 MOST_BYTES_A_SECOND = 2_000_000
-"""Bytes a second that a source may send, whatever sound is in them: as many as a studio's page."""
+"""Bytes a second that a source may send, whatever is in them: as many as a studio's page."""
 RUSH_S = 5.0
 """Seconds of so many bytes that it may send at once."""
 
@@ -198,11 +200,16 @@ class _Sound:
         self.ended = False
 
     async def of(self, ffmpeg: Ffmpeg, max_seconds: float) -> AsyncGenerator[Stretch, None]:
+        """Yield the sound. Raises ConnectionError and TimeoutError where it breaks off, and GiveUp."""
         async with (
             aclosing(self._blocks()) as blocks,
             aclosing(sound_of(ffmpeg, blocks, max_seconds=max_seconds)) as sound,
         ):
-            async for stretch in sound:
+            while True:
+                async with asyncio.timeout(SOUNDLESS_S):
+                    stretch = await anext(sound, None)
+                if stretch is None:
+                    return
                 yield stretch
 
     async def _blocks(self) -> AsyncGenerator[bytes, None]:
@@ -216,6 +223,7 @@ class _Sound:
                     raise ConnectionResetError
                 self.ended = ends_ogg(self._newest)
                 return
+            await self._pace.keep(len(data) * SAMPLE_RATE // MOST_BYTES_A_SECOND)
             match self._head.body:
                 case Body.CHUNKED:
                     data = chunks.feed(data)
@@ -224,7 +232,6 @@ class _Sound:
                     data = data[:left]
                     left -= len(data)
                     self.ended = not left
-            await self._pace.keep(len(data) * SAMPLE_RATE // MOST_BYTES_A_SECOND)
             if data:
                 self._newest = (self._newest + data)[-MOST_PAGE:]
                 yield data

@@ -12,6 +12,7 @@ from aiohttp import ClientSession
 from imageio_ffmpeg import get_ffmpeg_exe
 
 from bot.recording.model import Change
+from bot.studio.broadcasting import Pace
 from bot.studio.life import RESUMES_AT_ONCE
 from bot.studio.writing import Writing
 from bot.web import source_work, taken_over
@@ -60,19 +61,26 @@ async def send(line: Connection, data: bytes) -> None:
 
 
 OPUS = ("-f", "ogg", "-c:a", "libopus", "-b:a", "96k")
+FLAC = ("-f", "ogg", "-c:a", "flac")
+BY_HTTP = ("-method", "PUT", "-auth_type", "basic")
 
 
-@pytest.mark.parametrize(("options", "mount"), [(OPUS, ""), (("-f", "ogg", "-c:a", "flac"), ""), (OPUS, "/pod")])
-async def test_ffmpeg_sends_a_broadcast(tower: Tower, tmp_path: Path, options: tuple[str, ...], mount: str) -> None:
-    """ffmpeg's icecast:// output is a broadcast that is complete when ffmpeg ends, with every sample in its place. The
-    mount point may have the path of the public address, as the direct message names it.
+@pytest.mark.parametrize(
+    ("options", "scheme", "mount"),
+    [(OPUS, "icecast", ""), (FLAC, "icecast", ""), (OPUS, "icecast", "/pod"), ((*OPUS, *BY_HTTP), "http", "/pod")],
+)
+async def test_ffmpeg_sends_a_broadcast(
+    tower: Tower, tmp_path: Path, options: tuple[str, ...], scheme: str, mount: str
+) -> None:
+    """ffmpeg's icecast:// and http:// outputs are a broadcast that is complete when ffmpeg ends, with every sample in
+    its place. The mount point may have the path of the public address, as the direct message names it.
 
     Its older way, by SOURCE, leaves our answer unread and ends with a reset, in which the system drops what waits."""
     studio = await tower.air.studio(StudioSource.CLIENT, TOKEN)
     truth, file = spoken(19.7), tmp_path / "truth.flac"
     file.write_bytes(await as_file(truth, "-f", "flac"))
     command = [get_ffmpeg_exe(), "-v", "error", "-i", str(file), *options]
-    address = f"icecast://source:{TOKEN}@127.0.0.1:{tower.port}{mount}/studio/source"
+    address = f"{scheme}://source:{TOKEN}@127.0.0.1:{tower.port}{mount}/studio/source"
     command += ["-content_type", "application/ogg", address]
     sending = await asyncio.create_subprocess_exec(*command)
     try:
@@ -219,6 +227,41 @@ async def test_silent_source_is_paused(tower: Tower, monkeypatch: pytest.MonkeyP
         await send(line, data[-500:])
         await tower.becomes(studio, StudioState.PAUSED)
         assert await closed(line)
+
+
+async def test_source_without_sound_gives_its_place_back(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection on which bytes come, and no sound, is closed as a silent one is."""
+    monkeypatch.setattr(source_work, "SILENT_S", 3600.0)
+    monkeypatch.setattr(source_work, "SOUNDLESS_S", 0.0)
+    studio = await tower.air.studio(StudioSource.CLIENT, TOKEN)
+    async with connected(tower.port) as line:
+        line.writer.write(request())
+        assert await status(line) == 200
+        line.writer.write(b"x")
+        assert await closed(line)
+    assert (await tower.air.now(studio)).state is StudioState.WAITING
+
+
+class NotedPace(Pace):
+    """A pace that notes the seconds that it was asked for, and waits for none."""
+
+    kept = 0.0
+
+    async def keep(self, samples: int) -> None:
+        NotedPace.kept += samples / 48_000
+
+
+async def test_bytes_around_the_sound_count_too(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that sends little sound in large chunk headers is no faster for it."""
+    monkeypatch.setattr(source_work, "Pace", NotedPace)
+    monkeypatch.setattr(NotedPace, "kept", 0.0)
+    await tower.air.studio(StudioSource.CLIENT, TOKEN)
+    async with connected(tower.port) as line:
+        line.writer.write(request("Transfer-Encoding: chunked", method="PUT"))
+        assert await status(line) == 200
+        await send(line, (b"1;" + b"x" * 1000 + b"\r\nx\r\n") * 200 + b"0\r\n\r\n")
+        assert await closed(line)
+    assert NotedPace.kept > 0.09  # 200,000 bytes of 2,000,000 a second
 
 
 async def test_right_that_ends_closes_the_connection(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:

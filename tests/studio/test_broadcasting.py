@@ -220,9 +220,9 @@ async def test_end_while_it_begins(air: Air, end: str, committed: bool) -> None:
     begun = asyncio.Event()
 
     class Slow(Writing):
-        async def start(self, *about: Any) -> Any:
+        async def start(self, *about: Any, **more: Any) -> Any:
             if committed:
-                await super().start(*about)
+                await super().start(*about, **more)
             begun.set()
             await asyncio.Event().wait()
 

@@ -74,9 +74,11 @@ $(CLIENTS): tests/clients/package.json tests/clients/package-lock.json
 	@touch $@
 
 BROWSER := tests/browser/node_modules/.package-lock.json
-test-browser: $(STAMP) $(BROWSER) ## Test every page in headless Chromium, with axe-core and Lighthouse (needs node, npm, apt)
+test-browser: $(STAMP) $(BROWSER) ## Test every page in headless Chromium, with axe-core and Lighthouse, the studio in Firefox (needs node, npm, apt)
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qqy --no-install-recommends chromium; }
 	@chromium --version
+	@command -v firefox-esr || command -v firefox || { apt-get update -qq && apt-get install -qqy --no-install-recommends firefox-esr; } >/dev/null 2>&1 || \
+	  echo "the studio in Firefox: LEFT OUT: Firefox could not be installed"
 	$(BIN)/python -m pytest -m browser tests/browser
 
 pictures: $(STAMP) $(BROWSER) ## Take the pictures of pages in docs/pictures anew (needs Chromium, node, npm)

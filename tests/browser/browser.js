@@ -1,5 +1,6 @@
-// Headless Chromium. Reads orders as lines of JSON, one at a time, and writes a line for each that is done. The first
-// names the browser's program, and its flags beside ours.
+// A headless browser: Chromium by its DevTools, or Firefox by WebDriver BiDi. Reads orders as lines of JSON, one at a
+// time, and writes a line for each that is done. The first names the browser's program and its flags beside ours; for
+// Firefox its settings and its profile, in which what pages store stays.
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -7,14 +8,17 @@ import { launch } from "puppeteer-core";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const { chromium, flags } = JSON.parse((await lines.next()).value);
+const { program, flags, firefox } = JSON.parse((await lines.next()).value);
+const chromium = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio", "--hide-scrollbars"];
 const browser = await launch({
-    executablePath: chromium,
+    executablePath: program,
     headless: true,
-    args: ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio", "--hide-scrollbars", ...flags],
+    ...(firefox
+        ? { browser: "firefox", extraPrefsFirefox: firefox.settings, userDataDir: firefox.profile, args: flags }
+        : { args: [...chromium, ...flags] }),
 });
 const tabs = new Map();
-tell({ done: "ready", version: await browser.version() });
+tell({ done: "ready", version: await browser.version(), pid: browser.process().pid });
 for await (const line of lines) {
     const { order, tab, ...told } = JSON.parse(line);
     try {
@@ -32,6 +36,7 @@ function orders() {
         // Opens a tab of its own kind. `scripts`: whether pages may run scripts; `beside`: a tab whose storage it shares;
         // `gives`: the permissions that an origin's pages have; they are refused all others.
         async open(tab, { width, height, touch, scheme, scripts, beside, gives }) {
+            if (firefox) return openInFirefox(tab, { width, height });
             const context = beside ? page(beside).browserContext() : await browser.createBrowserContext();
             for (const [origin, names] of Object.entries(gives ?? {})) await context.overridePermissions(origin, names);
             const opened = await context.newPage();
@@ -121,9 +126,22 @@ function orders() {
             tabs.delete(tab);
             const context = page.browserContext();
             await page.close();
-            if ((await context.pages()).length === 0) await context.close();
+            if (!firefox && (await context.pages()).length === 0) await context.close();
         },
     };
+}
+
+// All tabs share one storage, that of the profile. Of what could not be loaded the page itself tells.
+async function openInFirefox(tab, { width, height }) {
+    const opened = await browser.newPage();
+    const faults = [];
+    opened.on("console", (said) => {
+        if (["error", "warn"].includes(said.type())) faults.push(`${said.type()}: ${said.text()} ${said.location()?.url ?? ""}`);
+    });
+    opened.on("pageerror", (error) => faults.push(`uncaught: ${error}`));
+    opened.on("dialog", (dialog) => dialog.accept());
+    await opened.setViewport({ width, height });
+    tabs.set(tab, { page: opened, faults });
 }
 
 function tell(what) {

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,8 @@ class Browser:
         self._process = process
         self._errors = errors
         self._tabs = 0
+        self._open: set[Tab] = set()
+        self._pid = 0
         self._turn = asyncio.Lock()
 
     @asynccontextmanager
@@ -123,11 +127,29 @@ class Browser:
         other = beside.name if beside is not None else None
         await self.do("open", name, **window, scheme=scheme, scripts=scripts, beside=other, gives=gives)
         tab = Tab(self, name)
+        self._open.add(tab)
         try:
             yield tab
         finally:
+            self._open.discard(tab)
             if tab.is_open:
                 await tab.close()
+
+    async def ready(self) -> None:
+        """Wait until the browser has started."""
+        told = await self.read()
+        assert told["done"] == "ready"
+        self._pid = told["pid"]
+
+    async def kill(self) -> None:
+        """End the browser at once, with all its processes: nothing of it is asked. Its tabs are gone, too."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._pid, signal.SIGKILL)  # its driver gives it a group of its own
+        for tab in self._open:
+            tab.is_open = False
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
 
     async def do(self, order: str, tab: str, **told: Any) -> Any:
         """Have something done. Raises AssertionError with the browser's words."""
@@ -155,8 +177,15 @@ class Browser:
 async def chromium(directory: Path, *flags: str) -> AsyncIterator[Browser]:
     """Run a browser, with these flags beside the usual ones."""
     assert CHROMIUM is not None, "Chromium is not installed"
+    async with driven(directory, {"program": CHROMIUM, "flags": [INSECURE_HERE, *flags]}) as browser:
+        yield browser
+
+
+@asynccontextmanager
+async def driven(directory: Path, told: Mapping[str, Any]) -> AsyncIterator[Browser]:
+    """Run browser.js, which is told what it drives."""
     errors = directory / "browser.log"
-    with errors.open("wb") as log:
+    with errors.open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             "node",
             str(FOLDER / "browser.js"),
@@ -167,9 +196,9 @@ async def chromium(directory: Path, *flags: str) -> AsyncIterator[Browser]:
         )
     try:
         assert process.stdin is not None
-        process.stdin.write(json.dumps({"chromium": CHROMIUM, "flags": [INSECURE_HERE, *flags]}).encode() + b"\n")
+        process.stdin.write(json.dumps(told).encode() + b"\n")
         browser = Browser(process, errors)
-        assert (await browser.read())["done"] == "ready"
+        await browser.ready()
         yield browser
     finally:
         if process.returncode is None:

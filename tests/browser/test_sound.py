@@ -138,6 +138,29 @@ async def test_a_take_is_the_microphones_sound(
     assert np.median([likeness(heard, place) for place in places(heard)]) > LIKE
 
 
+async def test_nothing_is_missed_while_the_first_way_gives_nothing(
+    speaking: Browser, address: str, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    """Where Web Audio stands still, as Firefox's does without a loudspeaker, the recorder has all of the sound from the
+    beginning when it takes over."""
+    async with studio_page(speaking, address) as tab:
+        await tab.evaluate("delete window.MediaStreamTrackProcessor")
+        await tab.evaluate("AudioContext.prototype.resume = () => new Promise(() => {})")
+        begun = await tab.evaluate("begin().then((begun) => ({ ...begun, had: recordedMs }))")
+        assert begun["kind"] == "webm"
+        assert begun["had"] > 0
+        await tab.wait(f"recordedMs >= {begun['had'] + 2_000}", PATIENCE_MS)
+        await tab.evaluate("take.stop()")
+        paths = await slices_of(tab, tmp_path)
+        assert await tab.evaluate("errors") == []
+        assert await tab.faults() == []
+    kept = await archived(paths, ffmpeg)
+    assert kept.proved
+    assert kept.complete
+    heard = await joined(kept.pieces, ffmpeg, tmp_path)
+    assert len(heard) >= (begun["had"] + 1_900) * SAMPLE_RATE / 1000
+
+
 async def test_a_killed_page_leaves_a_slice(speaking: Browser, address: str, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """The parts of a take that nobody ended are closed to slices that hold all of them."""
     async with studio_page(speaking, address) as tab:

@@ -96,6 +96,34 @@ async def test_a_broadcast_from_state_to_state(
         await assert_good(tab)
 
 
+async def test_a_level_that_can_not_be_measured_is_not_told(speaking_browser: Browser, station: Station) -> None:
+    """Web Audio may stand still until a key is pressed: until then the page does not say that no sound comes."""
+    desk = await station.open_studio()
+    async with speaking_browser.tab(gives={station.address: ["microphone"]}) as tab:
+        await tab.prepare(STILL)
+        await tab.visit(station.address + desk.path)
+        await tab.wait("window.asked > 0")  # for sound, with the microphone open
+        await tab.wait(f"{STATE} === 'ready' && document.querySelector('[data-devices]').options[0].value")
+        assert await tab.evaluate("document.querySelector('[data-meter]').hidden")
+        await tab.evaluate("window.may = true")
+        await tab.click("h1")
+        await tab.wait("!document.querySelector('[data-meter]').hidden")
+        await assert_good(tab)
+
+
+STILL = """{
+    const base = BaseAudioContext.prototype, state = Object.getOwnPropertyDescriptor(base, "state").get;
+    let still = true;
+    globalThis.asked = 0;
+    AudioContext.prototype.resume = function () {
+        globalThis.asked += 1;
+        if (!globalThis.may) return new Promise(() => {});
+        still = false;
+        this.dispatchEvent(new Event("statechange"));
+        return Promise.resolve();
+    };
+    Object.defineProperty(base, "state", { get() { return still ? "suspended" : state.call(this); } });
+}"""
 BEFORE = {
     "old": "delete globalThis.MediaRecorder;",
     "loading": """{

@@ -9,6 +9,7 @@ const RECENT_MS = 120000; // a page that comes back within this time goes on by 
 const LOOK_MS = { onAir: 5000, else: 15000, hidden: 60000 };
 const ANSWER_MS = 10000;
 const SILENT_MS = 3000; // parts come several times a second
+const ASKS = /\bFirefox\//; // it would ask who has just gone live whether the page may store data for ever
 const UNKNOWN = "unknown"; // the problem of a studio that never was; a proxy whose bot is away says no more than 404
 
 export class Broadcast {
@@ -125,7 +126,7 @@ export class Broadcast {
   // Record from now on; a key that is pressed twice does it once. `steps`: what is to be told before, by the phase.
   async #go(steps) {
     if (!(await this.microphone.open())) return;
-    navigator.storage?.persist?.().catch(() => {});
+    if (!ASKS.test(navigator.userAgent)) navigator.storage?.persist?.().catch(() => {});
     await this.#inTurn(async () => {
       if (!this.sender) return this.microphone.close(); // another tab goes on
       if (this.take || this.becoming || this.closed || this.capped || this.#phase === "over") return undefined;

@@ -102,6 +102,16 @@ export class Microphone {
     this.changed();
   }
 
+  // Whether the level can be told. Browsers let Web Audio stand still: until a key is pressed, or without a loudspeaker.
+  get isMeasured() {
+    return this.context?.state === "running" && Boolean(this.analyser);
+  }
+
+  // A key was pressed: what stood still for that may go on.
+  wake() {
+    if (this.context?.state === "suspended") this.context.resume().catch(() => {});
+  }
+
   // The loudest sample since the last call, in decibels below full scale.
   peakDb() {
     if (!this.analyser) return -Infinity;
@@ -114,6 +124,7 @@ export class Microphone {
     const Context = globalThis.AudioContext ?? globalThis.webkitAudioContext;
     try {
       this.context = new Context();
+      this.context.addEventListener("statechange", () => this.changed());
       this.analyser = this.context.createAnalyser();
       this.analyser.fftSize = 16384; // a third of a second
       this.samples = new Float32Array(this.analyser.fftSize);

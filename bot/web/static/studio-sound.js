@@ -7,6 +7,8 @@
 // - "webm", "ogg": its recorder, whose Opus packets are put into our pages. Nothing is encoded twice.
 // - "mp4": the recorder of Safari before 18.4, whose AAC frames are put into M4A files.
 //
+// A way may give nothing for seconds before it fails: Firefox's Web Audio stands still where there is no loudspeaker.
+//
 // Holes in the microphone's sound (a call, a suspended page, dropped frames) become silence of their length, up to ten
 // minutes: the sound after them keeps its place, and the take stays one stream (`studio-sound-holes.js`).
 
@@ -16,6 +18,7 @@ import { mimeOf, record } from "./studio-sound-recorder.js";
 export { closeTake } from "./studio-sound-closing.js";
 
 const RECORDED = ["webm", "ogg", "mp4"];
+const SOON_MS = 300; // in which a way gives sound as a rule; else the next one records as well, so that nothing is missed
 
 // Why a take ended by itself: "device" (the microphone is gone) or "recording" (it can't be encoded any more).
 export class TakeError extends Error {
@@ -32,11 +35,44 @@ export class TakeError extends Error {
 // TakeError when the take ended by itself, after its last part.
 //
 // The take has `kind`, `mime` (of its slices), and `stop()`, which resolves after the last part.
-export async function openTake(stream, { onPart, onError }, { kind } = {}) {
+export async function openTake(stream, handlers, { kind } = {}) {
   const [track] = stream.getAudioTracks();
   if (!track) throw new TakeError("device");
+  const [first, ...others] = kind ? [kind] : await kinds();
+  const held = heldBack(handlers);
+  let spare = null;
+  const begin = () => (spare ??= firstOf(track, others, held));
+  const slow = others.length ? setTimeout(() => begin().catch(() => {}), SOON_MS) : null;
+  try {
+    const take = await firstOf(track, [first], handlers);
+    spare?.then((other) => other.stop()).catch(() => {});
+    return take;
+  } catch (error) {
+    if (!others.length) throw error;
+    const take = await begin();
+    held.letGo();
+    return take;
+  } finally {
+    clearTimeout(slow);
+  }
+}
+
+// Keeps what a take gives until it is known that it is the one.
+function heldBack({ onPart, onError }) {
+  let waiting = [];
+  const through = (handler) => (what) => (waiting ? waiting.push(() => handler(what)) : handler(what));
+  const letGo = () => {
+    const all = waiting;
+    waiting = null;
+    for (const each of all) each();
+  };
+  return { onPart: through(onPart), onError: through(onError), letGo };
+}
+
+// Begins a take in the first of these ways that works.
+async function firstOf(track, ways, { onPart, onError }) {
   let cause = null;
-  for (const each of kind ? [kind] : await kinds()) {
+  for (const each of ways) {
     try {
       return await begun(track, each, onPart, onError);
     } catch (error) {

@@ -86,6 +86,7 @@ const page = {
     at("[data-question]").addEventListener("close", ({ target }) => {
       if (target.returnValue === "stop") this.broadcast.stop();
     });
+    for (const pressed of ["pointerup", "keydown"]) addEventListener(pressed, () => this.microphone.wake());
     addEventListener("online", () => this.back());
     addEventListener("offline", () => this.render());
     document.addEventListener("visibilitychange", () => {
@@ -226,8 +227,8 @@ const page = {
     show(at("[data-muted]"), Boolean(microphone?.muted && take));
     this.renderMute();
     this.renderSilence();
-    const open = microphone?.state === "open" && !["ended", "paused"].includes(state);
-    show(at("[data-meter]"), open);
+    const measured = microphone?.state === "open" && microphone.isMeasured;
+    show(at("[data-meter]"), measured && !["ended", "paused"].includes(state));
     show(at("[data-playback]"), state === "rehearsed");
     const usable = mine && Boolean(server) && !closed && state !== "device" && phase !== "over";
     show(at("[data-setup]"), usable && state !== "capped");
@@ -339,7 +340,7 @@ const page = {
 
   tick() {
     this.ticks += 1;
-    if (this.microphone?.state === "open") {
+    if (this.microphone?.isMeasured) {
       const db = this.microphone.peakDb();
       const bar = at("[data-level]");
       bar.style.setProperty("--level", barOf(db).toFixed(3));

@@ -209,7 +209,6 @@ export class Broadcast {
     const number = take.first + slice;
     const part = take.parts++;
     take.heardAt = performance.now();
-    this.queue.take(number);
     this.writes = this.writes.then(async () => {
       await this.store.put({ number, part, bytes, ms: durationMs, ends });
       const fresh = number !== take.number;

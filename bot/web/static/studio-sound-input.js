@@ -7,6 +7,7 @@ import { Holes } from "./studio-sound-holes.js";
 import { RATE } from "./studio-sound-opus.js";
 
 const START_MS = 5000; // in which there is sound, or none comes
+const WAKE_MS = 1500; // in which Web Audio runs, or stands still
 const WORKLET = "./studio-sound-worklet.js";
 
 // Listens to a track; resolves once it is heard. `onSound` takes samples (Float32Array) and the samples that are missing
@@ -77,7 +78,7 @@ function mono(frame) {
 async function byWorklet(track, { onSound, onEnd }) {
   const context = new AudioContext({ sampleRate: RATE, latencyHint: "playback" });
   try {
-    await inTime(context.resume());
+    await inTime(context.resume(), WAKE_MS);
     await context.audioWorklet.addModule(new URL(WORKLET, import.meta.url));
     const tap = new AudioWorkletNode(context, "studio-tap", { outputChannelCount: [1] });
     const source = context.createMediaStreamSource(new MediaStream([track]));
@@ -127,9 +128,9 @@ function holeOf(theirs, ours, clocks, count) {
 }
 
 // Waits for the beginning, and not for ever: there are other ways.
-function inTime(beginning) {
+function inTime(beginning, withinMs = START_MS) {
   const late = new Promise((_, reject) => {
-    setTimeout(() => reject(new Error("the microphone gives no sound")), START_MS);
+    setTimeout(() => reject(new Error("the microphone gives no sound")), withinMs);
   });
   return Promise.race([beginning, late]);
 }

@@ -119,6 +119,28 @@ test("sound that does not come is known, and so is that it comes again", async (
   assert.equal(broadcast.isSilent, true);
 });
 
+test("a number is kept once its sound is, so that a page that dies leaves no hole", async (context) => {
+  const { broadcast, takes, until } = await broadcasting(context);
+  await broadcast.start({});
+  const { store } = broadcast;
+  const put = store.put.bind(store);
+  let write;
+  const free = new Promise((resolve) => (write = resolve));
+  const kept = [];
+  store.put = async (part) => {
+    if (part.number === 2) await free;
+    return put(part);
+  };
+  store.save = async ({ next }) => kept.push(next);
+  const part = { bytes: Uint8Array.of(1), durationMs: 1000 };
+  takes[0].onPart({ ...part, slice: 0, ends: true });
+  takes[0].onPart({ ...part, slice: 1, ends: false });
+  await until(() => kept.length);
+  write();
+  assert.equal(kept[0], 2);
+  await until(() => kept.includes(3));
+});
+
 test("a pause is shown at once, and nothing records before it is told", async (context) => {
   const { broadcast, takes, heard, until } = await broadcasting(context);
   await broadcast.start({});

@@ -144,7 +144,7 @@ def is_tombstone(row: dict[str, Any]) -> bool:
 ALLOWED: dict[str, Callable[[dict[str, Any]], bool]] = {
     "recordings": is_tombstone,
     "journal": lambda row: row["handled"] and row["event"] is None and row["clear_relation"] is None,
-    "jobs": lambda row: row["state"] is JobState.DONE and row["payload"] == {},
+    "jobs": lambda row: row["payload"] == {} and (row["state"] is JobState.DONE or row["kind"] == orders.Refresh.kind),
     "room_state": lambda row: row["type"] == INFO and set(row["content"]) == {"broadcast"},
     "rooms": lambda row: row["room_id"] == ROOM,  # its revision
     "newest_heard": lambda _: True,

@@ -271,7 +271,7 @@ async def test_a_start_that_is_redacted_while_live_leaves_nothing_behind(world: 
 
     world.download = redacted_meanwhile
     assert await world.work_one([orders.Fetch.kind])
-    of_the_room = {orders.Notice.kind, orders.Cover.kind, orders.ShowRoom.kind, orders.Pin.kind}
+    of_the_room = {each.kind for each in (orders.Notice, orders.Cover, orders.ShowRoom, orders.Pin, orders.Refresh)}
     assert await unfinished(world) <= {orders.Forget.kind, *of_the_room}
     assert [payload for payload in await world.waiting(orders.Notice.kind) if payload["body"] == "…"] == []
     await world.work()

@@ -98,6 +98,7 @@ async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:
     gone = replace(room, joined=False, call_wanted=False, inviter=None, changed_at=now, revision=room.revision + 1)
     await rooms.save_room(db, gone)
     await rooms.forget_state(db, room_id)
+    await jobs.cancel(db, [orders.Refresh.about(room_id)])
     await heirs.forget_hosts(db, room_id)
     await gaps.forget_room(db, room_id)
     await sealed_messages.forget_room(db, room_id)

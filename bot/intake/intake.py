@@ -118,7 +118,7 @@ class Intake:
         elif not batch.joined:
             await rooms.forget_state(db, batch.room_id)  # removed earlier and banned now, for example
         elif behind:
-            await jobs.add(db, orders.Refresh(batch.room_id).job(), now)
+            await jobs.add(db, orders.Refresh(batch.room_id).job(now + roomstate.SIDE_BY_SIDE), now)
         if batch.joined:
             await self._sticky.take(db, batch.room_id, batch.sticky, now)
 
@@ -175,7 +175,7 @@ class Intake:
         StoreError."""
         now = self._clock()
         async with self._store.write() as db:
-            await roomstate.refresh(db, room_id, events, asked_at, now)
+            await roomstate.refresh(db, room_id, events, asked_at, now, us=self._user_id)
             if (room := await rooms.room(db, room_id)) is not None and room.joined:
                 await arrival.leave_space(db, room_id, now)
             if any(type_of(event) == CREATE for event in events):

@@ -184,13 +184,15 @@ async def hasten(db: Connection, room_id: RoomId, joined: set[str], now: datetim
         await jobs.hasten(db, orders.Direct.to(user), now)
 
 
-async def refresh(db: Connection, room_id: RoomId, events: Sequence[Json], asked_at: Position, now: datetime) -> None:
+async def refresh(
+    db: Connection, room_id: RoomId, events: Sequence[Json], asked_at: Position, now: datetime, *, us: UserId
+) -> None:
     """Apply a room's whole current state, as the homeserver had it when the journal stood at `asked_at`. State heard
     since is newer and stays."""
     room = await rooms.room(db, room_id)
     if room is None or not room.joined:
         return
-    gone = await _gone(db, room_id, events, asked_at)
+    gone = await _gone(db, room_id, events, asked_at, us)
     if await gaps.is_walking(db, room_id, now - gaps.OVERDUE_AFTER):  # may hold the broadcasts, read first
         events = [event for event in events if type_of(event) not in dialects.INFOS]
     else:
@@ -200,15 +202,18 @@ async def refresh(db: Connection, room_id: RoomId, events: Sequence[Json], asked
     await disclosing.show(db, room_id, now)
 
 
-async def _gone(db: Connection, room_id: RoomId, events: Sequence[Json], asked_at: Position) -> list[Json]:
+async def _gone(db: Connection, room_id: RoomId, events: Sequence[Json], asked_at: Position, us: UserId) -> list[Json]:
     """Return what empties state that is kept and that the room does not have any more: who sent it lost the power for
-    it at the same instant (state resolution). No timeline shows that. An answer without the room's beginning is not
-    whole, and nothing follows from it."""
+    it at the same instant (state resolution). No timeline shows that.
+
+    An answer is not whole that lacks the room's beginning, the bot itself, or what a room does not lose: nothing
+    follows from it.
+    """
     present = {(event.get("type"), event.get("state_key")) for event in events if "state_key" in event}
-    if (CREATE, "") not in present:
+    kept = await rooms.states_until(db, room_id, KEPT, asked_at)
+    gone = [state for state in kept if state.event_id and (state.type, state.state_key) not in present]
+    if not present >= {(CREATE, ""), (MEMBER, us)} or any(state.type not in MAY_GO for state in gone):
         return []
-    kept = await rooms.states_until(db, room_id, MAY_GO, asked_at)
-    gone = [state for state in kept if (state.type, state.state_key) not in present]
     if gone:
         log.info("state is gone that was resolved again: room=%s events=%d", room_id, len(gone))
     return [
@@ -249,7 +254,8 @@ async def is_behind(db: Connection, room_id: RoomId, event: Json, *, beside: boo
 
 async def doubted_at(db: Connection, room_id: RoomId, event: Json, now: datetime) -> datetime | None:
     """Return when the room's present state is to be read because this event of the timeline, although it is the newest,
-    may not be in it, or may take others out of it; None: there is no doubt.
+    may not be in it, or may take others out of it; None: there is no doubt. That is a little later: the part of a
+    homeserver that answers may be behind the one that told of the event.
 
     Homeservers do not resolve state by the order of the timeline (rooms, state resolution). What was sent beside the
     event that is kept, without knowing of it, may not count. What takes rights away does so also for what was sent at
@@ -259,15 +265,13 @@ async def doubted_at(db: Connection, room_id: RoomId, event: Json, now: datetime
     old = None if state is None else await rooms.state(db, room_id, state.type, state.state_key)
     if state is None or old is None or old.event_id == state.event_id:
         return None
-    if await _takes_rights(db, old, state):
-        return now + SIDE_BY_SIDE
     unsigned = event.get("unsigned")
     replaced = unsigned.get("replaces_state") if isinstance(unsigned, dict) else None
     if isinstance(replaced, str):
-        return None if replaced == old.event_id else now
-    if state.sent_at is None or old.sent_at is None or abs(state.sent_at - old.sent_at) < SIDE_BY_SIDE:
-        return now
-    return None
+        doubted = replaced != old.event_id
+    else:
+        doubted = state.sent_at is None or old.sent_at is None or abs(state.sent_at - old.sent_at) < SIDE_BY_SIDE
+    return now + SIDE_BY_SIDE if doubted or await _takes_rights(db, old, state) else None
 
 
 async def _takes_rights(db: Connection, old: StateEvent, new: StateEvent) -> bool:

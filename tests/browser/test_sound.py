@@ -158,7 +158,7 @@ async def test_nothing_is_missed_while_the_first_way_gives_nothing(
         await tab.evaluate(SLOW)
         await tab.evaluate("window.begun = begin().then((begun) => ({ ...begun, had: recordedMs })); null")
         await tab.wait("window.blobs >= 8", PATIENCE_MS)
-        await tab.evaluate("giveUp(new Error('it stands still'))")
+        await tab.evaluate("window.giveUp?.(new Error('it stands still'))")
         begun = await tab.evaluate("begun")
         assert begun["kind"] == "webm"
         assert begun["had"] > 0

@@ -346,6 +346,7 @@ async def test_a_microphone_that_gives_nothing_for_now(
         await assert_good(tab)
         await tab.evaluate(HELD % ("false", "unmute"))
         await tab.wait(f"!({SILENT})")
+        assert "sound again" in await tab.evaluate(SAID)
         await end(tab)
 
 

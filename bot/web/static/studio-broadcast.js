@@ -8,9 +8,9 @@ import { openStore } from "./studio-store.js";
 const RECENT_MS = 120000; // a page that comes back within this time goes on by itself
 const LOOK_MS = { onAir: 5000, else: 15000, hidden: 60000 };
 const ANSWER_MS = 10000;
-const SILENT_MS = 3000; // parts come several times a second
+const SILENT_MS = { first: 8000, else: 3000 }; // parts come several times a second, once a way to record was found
 const ASKS = /\bFirefox\//; // it would ask who has just gone live whether the page may store data for ever
-const UNKNOWN = "unknown"; // the problem of a studio that never was; a proxy whose bot is away says no more than 404
+const GONE = { 404: "unknown", 410: "over" }; // with the bot's own word; a proxy says no more than the number
 
 export class Broadcast {
   // `studio`: a name for it in this browser's storage; `base`: its address; `takes`: what opens a take.
@@ -72,13 +72,14 @@ export class Broadcast {
 
   // Whether the broadcast is as large as it may be.
   get capped() {
-    return this.sender?.capped ?? false;
+    return Boolean(this.record.capped || this.sender?.capped);
   }
 
   // Whether sound is to be recorded and none comes: the microphone is held by a call, or the browser has stopped it.
   get isSilent() {
-    const late = this.take?.parts > 0 && performance.now() - this.take.heardAt > SILENT_MS;
-    return Boolean(this.take && (late || this.microphone.isHeld));
+    if (!this.take) return false;
+    const most = this.take.parts ? SILENT_MS.else : SILENT_MS.first;
+    return this.microphone.isHeld || performance.now() - this.take.heardAt > most;
   }
 
   get isMine() {
@@ -176,7 +177,7 @@ export class Broadcast {
   #openTake() {
     const { stream } = this.microphone;
     if (this.closed || !stream) return;
-    const take = { first: this.queue.begin(), parts: 0, number: 0 };
+    const take = { first: this.queue.begin(), parts: 0, number: 0, heardAt: performance.now() };
     this.take = take;
     this.changed();
     const hears = { onPart: (part) => this.#part(take, part), onError: () => this.#failed(take) };
@@ -276,7 +277,9 @@ export class Broadcast {
 
   // The broadcast is as large as it may be: nothing that is recorded from now on would be taken.
   async #capped() {
+    this.record.capped = true; // also for a page that is loaded again
     await this.interrupt();
+    await this.#keep();
     this.microphone.close();
   }
 
@@ -312,10 +315,11 @@ export class Broadcast {
 
   async #asked() {
     const signal = AbortSignal.timeout(ANSWER_MS);
-    const { steps } = this;
+    const { steps, sender } = this;
     const answer = await fetch(new URL("state", this.base), { cache: "no-store", signal }).catch(() => null);
     const heard = (await answer?.json().catch(() => null)) ?? null;
-    if (answer?.status === 410 || (answer?.status === 404 && heard?.problem === UNKNOWN)) return this.#end();
+    if (sender !== this.sender) return undefined; // another tab goes on
+    if (answer?.status in GONE && heard?.problem === GONE[answer.status]) return this.#end();
     const said = answer?.ok && heard?.state ? heard : null; // a proxy may answer as it likes
     this.failing = !said;
     if (said && steps === this.steps) {

@@ -11,6 +11,8 @@ const WHY = {
   AbortError: "busy",
 };
 
+const stopAll = (stream) => stream.getTracks().forEach((track) => track.stop());
+
 export class Microphone {
   // `changed`: told when the state or the devices change; `lost`: told when an open microphone is taken away.
   constructor({ changed, lost }) {
@@ -21,6 +23,7 @@ export class Microphone {
     this.plain = false;
     this.muted = false;
     this.devices = [];
+    this.closings = 0;
     navigator.mediaDevices.addEventListener?.("devicechange", () => this.look());
   }
 
@@ -45,12 +48,19 @@ export class Microphone {
     if (this.state === "open") return true;
     if (!(await this.isAllowed())) this.#become("asking");
     const device = this.device ? { deviceId: { exact: this.device } } : {};
+    const { closings } = this;
+    let stream;
     try {
-      this.stream = await this.#had({ ...(this.plain ? PLAIN : SPEECH), ...device });
+      stream = await this.#had({ ...(this.plain ? PLAIN : SPEECH), ...device });
     } catch (error) {
-      this.#become(WHY[error.name] ?? "busy");
+      if (closings === this.closings) this.#become(WHY[error.name] ?? "busy");
       return false;
     }
+    if (closings !== this.closings) {
+      stopAll(stream); // it is not wanted any more since the browser asked
+      return false;
+    }
+    this.stream = stream;
     const [track] = this.stream.getAudioTracks();
     track.enabled = !this.muted;
     track.addEventListener("ended", () => {
@@ -78,8 +88,8 @@ export class Microphone {
 
   close(state = "unknown") {
     const { stream, context } = this;
-    Object.assign(this, { stream: null, context: null, analyser: null });
-    stream?.getTracks().forEach((track) => track.stop());
+    Object.assign(this, { stream: null, context: null, analyser: null, closings: this.closings + 1 });
+    if (stream) stopAll(stream);
     context?.close().catch(() => {});
     this.#become(state);
   }

@@ -7,8 +7,8 @@ const WITHIN_MS = 30000;
 const SETTLED = ["done", "refused", "capped"];
 const ENDS_IT = ["elsewhere", "over"];
 const NO_ANSWER = { status: 0, problem: null, retryAfter: null };
-const DONE = 200; // it is known by now that the server has it
-const GONE = 400; // the browser has thrown it away
+const DONE = { ...NO_ANSWER, status: 200 }; // it is known by now that the server has it
+const GONE = { ...NO_ANSWER, status: 400, problem: "gone" }; // the browser has thrown it away
 const STRANGE = { ...NO_ANSWER, status: 502 }; // a proxy says that all is well, and not the bot
 
 export class Sender {
@@ -63,7 +63,7 @@ export class Sender {
     if (step) return this.#asked("POST", step.name, (said) => Boolean(said.state), JSON.stringify({ ...step.body, client: this.client }), { "Content-Type": "application/json" });
     const parts = await this.store.parts(number).catch(() => null);
     if (!parts) return NO_ANSWER; // the storage can't be read now
-    if (!parts.length) return { ...NO_ANSWER, status: this.queue.slices.has(number) ? GONE : DONE };
+    if (!parts.length) return this.queue.slices.has(number) ? GONE : DONE;
     const ms = Math.max(1, Math.round(parts.reduce((all, part) => all + part.ms, 0)));
     const headers = { "Content-Type": "application/octet-stream", "X-Client": this.client, "X-Duration-Ms": String(ms) };
     return this.#asked("PUT", `slice-${number}`, (said) => said.number === number, new Blob(parts.map(({ bytes }) => bytes)), headers);

@@ -7,14 +7,14 @@ import { Holes } from "./studio-sound-holes.js";
 import { RATE } from "./studio-sound-opus.js";
 
 const START_MS = 5000; // in which there is sound, or none comes
-const WAKE_MS = 1500; // in which Web Audio runs, or stands still
 const WORKLET = "./studio-sound-worklet.js";
 
 // Listens to a track; resolves once it is heard. `onSound` takes samples (Float32Array) and the samples that are missing
-// before them; `onEnd` an error, or nothing where the track ended. Returns a function that ends it.
-export async function listen(track, handlers) {
+// before them; `onEnd` an error, or nothing where the track ended. `wakeMs`: in which Web Audio runs or is given up: what
+// is said before it runs is lost. Returns a function that ends it.
+export async function listen(track, handlers, wakeMs = START_MS) {
   const own = globalThis.MediaStreamTrackProcessor && (track.getSettings().sampleRate ?? RATE) === RATE;
-  return (own && (await byFrames(track, handlers))) || byWorklet(track, handlers);
+  return (own && (await byFrames(track, handlers))) || byWorklet(track, handlers, wakeMs);
 }
 
 // ---- the frames of the track
@@ -22,7 +22,10 @@ export async function listen(track, handlers) {
 // Returns null where the frames have another rate.
 async function byFrames(track, { onSound, onEnd }) {
   const reader = new MediaStreamTrackProcessor({ track, maxBufferSize: 500 }).readable.getReader();
-  const first = await inTime(reader.read());
+  const first = await inTime(reader.read()).catch(async (error) => {
+    await reader.cancel();
+    throw error;
+  });
   if (first.done) throw new Error("the microphone gives no sound");
   if (first.value.sampleRate !== RATE) {
     first.value.close();
@@ -75,11 +78,11 @@ function mono(frame) {
 
 // The moment at which a block was taken is told by two clocks: that of the worklet, which may be set, and ours, which is
 // late when the page is busy. Only what both say is a hole.
-async function byWorklet(track, { onSound, onEnd }) {
+async function byWorklet(track, { onSound, onEnd }, wakeMs) {
   const context = new AudioContext({ sampleRate: RATE, latencyHint: "playback" });
   try {
-    await inTime(context.resume(), WAKE_MS);
-    await context.audioWorklet.addModule(new URL(WORKLET, import.meta.url));
+    const module = context.audioWorklet.addModule(new URL(WORKLET, import.meta.url));
+    await inTime(Promise.all([context.resume(), module]), wakeMs);
     const tap = new AudioWorkletNode(context, "studio-tap", { outputChannelCount: [1] });
     const source = context.createMediaStreamSource(new MediaStream([track]));
     const [theirs, ours] = [new Holes(), new Holes()];

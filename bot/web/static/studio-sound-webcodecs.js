@@ -20,11 +20,12 @@ export async function encodesOpus() {
   return Boolean(answer?.supported);
 }
 
-// Begins a take; resolves to a function that ends it. `onEnd` takes an error, or null where the track ended.
-export async function encode(track, { onPart, onEnd }) {
+// Begins a take; resolves to a function that ends it. `onEnd` takes an error, or null where the track ended. `wakeMs`: see
+// `listen`.
+export async function encode(track, { onPart, onEnd }, wakeMs) {
   const encoding = new Encoding(onPart, onEnd);
   try {
-    const unheard = await listen(track, { onSound: (samples, hole) => encoding.put(samples, hole), onEnd });
+    const unheard = await listen(track, { onSound: (samples, hole) => encoding.put(samples, hole), onEnd }, wakeMs);
     return async () => {
       await unheard();
       await encoding.end();

@@ -44,7 +44,7 @@ export async function openTake(stream, handlers, { kind } = {}) {
   const begin = () => (spare ??= firstOf(track, others, held));
   const slow = others.length ? setTimeout(() => begin().catch(() => {}), SOON_MS) : null;
   try {
-    const take = await firstOf(track, [first], handlers);
+    const take = await firstOf(track, [first], handlers, others.length ? SOON_MS : undefined);
     spare?.then((other) => other.stop()).catch(() => {});
     return take;
   } catch (error) {
@@ -70,11 +70,11 @@ function heldBack({ onPart, onError }) {
 }
 
 // Begins a take in the first of these ways that works.
-async function firstOf(track, ways, { onPart, onError }) {
+async function firstOf(track, ways, { onPart, onError }, wakeMs) {
   let cause = null;
   for (const each of ways) {
     try {
-      return await begun(track, each, onPart, onError);
+      return await begun(track, each, onPart, onError, wakeMs);
     } catch (error) {
       cause = error; // there may be another way
     }
@@ -86,7 +86,7 @@ async function kinds() {
   return [...((await encodesOpus()) ? ["webcodecs"] : []), ...RECORDED.filter(mimeOf)];
 }
 
-async function begun(track, kind, onPart, onError) {
+async function begun(track, kind, onPart, onError, wakeMs) {
   let open = true; // a way that was given up gives no parts
   let end = null;
   let ending = null;
@@ -106,7 +106,7 @@ async function begun(track, kind, onPart, onError) {
     onError(new TakeError(cause ? "recording" : "device", cause));
   };
   try {
-    end = await (kind === "webcodecs" ? encode(track, handlers) : record(track, kind, handlers));
+    end = await (kind === "webcodecs" ? encode(track, handlers, wakeMs) : record(track, kind, handlers));
   } catch (error) {
     open = false;
     throw error;

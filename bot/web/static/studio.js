@@ -90,6 +90,7 @@ const page = {
     addEventListener("online", () => this.back());
     addEventListener("offline", () => this.render());
     document.addEventListener("visibilitychange", () => {
+      this.waking = false;
       if (!document.hidden) this.back();
     });
     addEventListener("pageshow", ({ persisted }) => {
@@ -274,7 +275,7 @@ const page = {
   // A microphone that gives nothing while the page records: its speaker may not know.
   renderSilence() {
     const silent = Boolean(this.broadcast?.isSilent);
-    if (silent && !this.silent) this.announce(say("silent"));
+    if (silent !== Boolean(this.silent) && this.broadcast?.take) this.announce(say(silent ? "silent" : "sounding"));
     this.silent = silent;
     show(at("[data-silent]"), silent);
   },
@@ -361,9 +362,9 @@ const page = {
       this.awake?.release().catch(() => {});
       this.awake = null;
     } else if ((!this.awake || this.awake.released) && !document.hidden && !this.waking) {
-      this.waking = true;
+      this.waking = true; // until the page is in sight again, where it is refused
       this.awake = await navigator.wakeLock?.request("screen").catch(() => null);
-      this.waking = false;
+      this.waking = !this.awake;
     }
   },
 };

@@ -13,6 +13,9 @@ test("each answer leads to one thing", () => {
     [409, "other_bytes", "refused"],
     [410, "over", "over"],
     [413, "too_large", "refused"],
+    [413, null, "again"], // the bot says why
+    [400, null, "again"],
+    [410, null, "again"],
     [502, null, "again"],
     [503, null, "again"],
     [507, "room_full", "full"],
@@ -22,7 +25,7 @@ test("each answer leads to one thing", () => {
   ];
   for (const [status, problem, verdict] of cases) assert.equal(judge(status, problem), verdict, `${status} ${problem}`);
   assert.equal(judge(429, "too_many", 5), "again");
-  assert.equal(judge(429, "too_many"), "refused");
+  assert.equal(judge(429, "too_many"), "capped"); // as many slices as a recording may have
 });
 
 test("pauses grow up to a bound, vary, and are as long as the server asks", () => {

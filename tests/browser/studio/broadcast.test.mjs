@@ -94,6 +94,7 @@ test("a broadcast that is as large as it may be records no more, and is ended", 
   takes[0].onPart({ slice: 0, bytes: Uint8Array.of(1), durationMs: 1000, ends: true });
   takes[0].let();
   await until(() => broadcast.capped && !broadcast.take && closed);
+  assert.equal(broadcast.record.capped, true); // also for the page that is loaded again
   await broadcast.goOn();
   assert.equal(takes.length, 1);
   assert.equal(broadcast.phase, "live");
@@ -109,6 +110,10 @@ test("sound that does not come is known, and so is that it comes again", async (
   assert.equal(broadcast.isSilent, false);
   await broadcast.start({});
   assert.equal(broadcast.isSilent, false); // the take still begins
+  broadcast.take.heardAt -= 4000;
+  assert.equal(broadcast.isSilent, false);
+  broadcast.take.heardAt -= 4000;
+  assert.equal(broadcast.isSilent, true);
   takes[0].onPart(part);
   assert.equal(broadcast.isSilent, false);
   broadcast.take.heardAt -= 4000;
@@ -185,10 +190,7 @@ test("only a page that was there lately goes on by itself, whatever became of th
 test("a proxy whose bot is away ends nothing, a studio that never was does", async (context) => {
   let said = null;
   const { broadcast } = await broadcasting(context, { answer: (name) => (name === "state" ? said : null) });
-  said = [404, "no such page"];
-  await broadcast.look();
-  assert.deepEqual([broadcast.closed, broadcast.failing], [null, true]);
-  for (said of [[200, {}], [200, "back soon"], [200, null]]) {
+  for (said of [[404, "no such page"], [404, {}], [410, "gone"], [410, null], [200, {}], [200, "back soon"], [200, null]]) {
     await broadcast.look();
     assert.deepEqual([broadcast.closed, broadcast.failing], [null, true]);
   }

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import BinaryIO
 
 from bot.audio.ogg import NO_GRANULE, STRETCH
-from bot.audio.opus_clock import Fill, OpusClock
+from bot.audio.opus_clock import MOST_UNRECORDED, Fill, OpusClock
 from bot.audio.opus_head import Head, usual_head
 from bot.audio.opus_packets import length_of
 from bot.audio.opus_reader import Heard, OpusReader, headers_missing
@@ -134,7 +134,7 @@ def facts_of(streams: Sequence[Stream]) -> ChunkFacts:
         ogg=None,
         holes=holes,
         told=None,
-        unrecorded=unrecorded,
+        unrecorded=unrecorded[:MOST_UNRECORDED],
     )
 
 

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 
 from bot.audio.ogg_search import PlacedPage
 from bot.audio.opus_packets import MAX_DURATION, NOT_RECORDED, is_stereo, length_of, mark_of
@@ -27,6 +28,7 @@ FRAME = 960  # greatest length, in samples, that is assumed for a packet without
 LONGEST_REST = 60 * SAMPLE_RATE  # samples of silence in one place
 MOST_SILENCE = 300 * SAMPLE_RATE  # samples of silence in one chunk
 MOST_FILLS = 10_000
+MOST_UNRECORDED = 1_000  # stretches that a chunk lists; those after them are silence like any other
 
 
 class Why(Enum):
@@ -99,7 +101,7 @@ class OpusClock:
     _open: list[_OpenFill] = field(default_factory=list)
     _jump: _OpenFill | None = None  # a step of the clock that the next page may confirm
     _steady: bool = True  # whether the page before agreed
-    _unrecorded: list[tuple[int, int, int]] = field(default_factory=list)  # packets and samples before it, and its own
+    _unrecorded: list[tuple[int, int, int]] = field(default_factory=list)  # packets and samples before, and its own
 
     def add(self, placed: PlacedPage, packets: Sequence[bytes], lost: Sequence[Samples | None] = ()) -> None:
         """Add a page with the packets that end on it. `lost`: damaged packets after these, with the samples that they
@@ -146,7 +148,7 @@ class OpusClock:
             claimed=None if self._end is None else self._end - self._claimed_start,
             fills=fills,
             holes=holes,
-            unrecorded=tuple(self._silent(fills)),
+            unrecorded=tuple(islice(self._silent(fills), MOST_UNRECORDED)),
         )
 
     @property
@@ -166,6 +168,7 @@ class OpusClock:
     def _counted(self, packets: Sequence[bytes]) -> list[_OpenFill]:
         """Count packets with sound; return fills for the others."""
         fills: list[_OpenFill] = []
+        first = self.packets
         for packet in packets:
             samples = length_of(packet)
             if samples is None:
@@ -176,13 +179,25 @@ class OpusClock:
                     fills.append(_OpenFill(self.packets, self.samples, Why.BAD))
                 continue
             if mark_of(packet) == NOT_RECORDED:
-                self._unrecorded.append((self.packets, self.samples, samples))
+                self._note_silence(samples, first, fills)
             self.packets += 1
             self.samples += samples
             self.stereo = self.stereo or is_stereo(packet)
             self._lengths.add(samples)
             self._typical = samples
         return fills
+
+    def _note_silence(self, samples: int, first: int, fills: Sequence[_OpenFill]) -> None:
+        """Take note of a packet that was not recorded. `first`: packets before its page, since silence may still be put
+        in between two pages; `fills`: on its page."""
+        if self._unrecorded:
+            packets, at, before = self._unrecorded[-1]
+            split = bool(fills) and fills[-1].packets == self.packets
+            if packets >= first and at + before == self.samples and not split:
+                self._unrecorded[-1] = (packets, at, before + samples)
+                return
+        if len(self._unrecorded) < MOST_FILLS:
+            self._unrecorded.append((self.packets, self.samples, samples))
 
     def _span_to(self, granule: int | None, most: int) -> int | None:
         """Return the length of a page by its granule; None where the granule at its beginning is not known."""

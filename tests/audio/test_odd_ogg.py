@@ -16,6 +16,7 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.ogg import BEGINS, OggPage, lacing_of, read_pages, write_page
 from bot.audio.opus import facts_of, filled, opus_streams
+from bot.audio.opus_clock import MOST_FILLS, MOST_UNRECORDED
 from bot.audio.opus_packets import NOT_RECORDED, digital_silence, duration
 from bot.audio.plan import Mismatch, Sound
 from bot.errors import GiveUp
@@ -89,6 +90,35 @@ def test_what_was_not_recorded_is_listed() -> None:
     twice = facts_of([whole, whole])
     heard = facts.unrecorded[0].samples - (facts.ogg.pre_skip - FRAME)  # the pre-skip reaches into the silence
     assert [hole.samples for hole in twice.unrecorded] == [heard, last] * 2
+
+
+def test_a_packet_without_bytes_parts_what_was_not_recorded() -> None:
+    """Marked silence on both sides of an empty packet is two stretches, each in its place."""
+    silence = digital_silence(2 * 5760, NOT_RECORDED)
+    sound = _page([*silence, b"", *silence], 2, 4 * 5760 + FRAME, flags=4)
+    data = joined([_page([HEAD], 0, 0, flags=BEGINS), _page([TAGS], 1, 0), sound])
+    facts = facts_of(opus_streams(io.BytesIO(data), max_samples=1 << 40))
+    assert [(hole.at, hole.samples) for hole in facts.unrecorded] == [(0, 11520), (11520 + FRAME, 11520)]
+
+
+def test_a_chunk_lists_a_bounded_number_of_stretches_that_were_not_recorded() -> None:
+    """However often marked silence alternates with sound, also over several streams, the first stretches are listed,
+    and all is as long as it was."""
+    (silence,) = digital_silence(FRAME // 2, NOT_RECORDED)
+    each, count = [silence, _packet(0)] * 100, MOST_FILLS // 100 + 1
+    pages = [_page([HEAD], 0, 0, flags=BEGINS), _page([TAGS], 1, 0)]
+    pages += [
+        _page(each, number + 1, number * 150 * FRAME, flags=4 * (number == count)) for number in range(1, count + 1)
+    ]
+    (stream,) = opus_streams(io.BytesIO(joined(pages)), max_samples=1 << 40)
+    facts = facts_of([stream])
+    assert facts.unrecorded == tuple(
+        Hole(Samples(index * 3 * FRAME // 2), Samples(FRAME // 2)) for index in range(MOST_UNRECORDED)
+    )
+    assert facts.ogg is not None
+    assert facts.ogg.packet_samples == count * 150 * FRAME
+    assert len(stream.clock._unrecorded) == MOST_FILLS
+    assert len(facts_of([stream, stream]).unrecorded) == MOST_UNRECORDED
 
 
 @st.composite

@@ -47,10 +47,11 @@ def searched_briefly(
     looks only through what came since. A full collection holds up all threads, the event loop's too.
 
     What is kept is freed as ever when nothing refers to it, but not where it refers to itself: once `most_frozen` more
-    objects are kept, all are looked through again.
+    objects are kept than were left when all were last looked through, all are looked through again.
     """
     keep_what_is_there()
-    began, kept, bound = clock(), 0, gc.get_freeze_count() + most_frozen
+    began, kept = clock(), 0
+    bound: int | None = gc.get_freeze_count() + most_frozen  # None: until the next is kept
 
     def collected(phase: str, info: dict[str, int]) -> None:
         nonlocal began, kept, bound
@@ -60,9 +61,12 @@ def searched_briefly(
             began = clock()
         elif clock() - began > most_s:
             kept += 1
-            if kept % COUNTED_EACH == 0 and (count := gc.get_freeze_count()) > bound:
-                bound = count + most_frozen
+            if bound is None:
+                gc.freeze()
+                bound = gc.get_freeze_count() + most_frozen
+            elif kept % COUNTED_EACH == 0 and gc.get_freeze_count() > bound:
                 gc.unfreeze()
+                bound = None
             else:
                 gc.freeze()
 

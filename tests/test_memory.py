@@ -61,6 +61,27 @@ with memory.searched_briefly(most_frozen=int(sys.argv[2]), clock=clock):
 print(gc.callbacks, gc.get_threshold())
 """
 
+LEAVING = """
+import gc
+from bot import memory
+
+def clock():  # of collections that take a second
+    clock.now += 1.0
+    return clock.now
+
+clock.now, most = 0.0, 0
+with memory.searched_briefly(most_frozen=10_000, clock=clock):
+    before = gc.get_freeze_count()
+    for _ in range(6 * memory.COUNTED_EACH):
+        rings = [[] for _ in range(1000)]
+        for ring in rings:
+            ring.append(ring)
+        gc.collect()
+        del ring, rings
+        most = max(most, gc.get_freeze_count() - before)
+print(most)
+"""
+
 
 def searched(seconds: float, most_frozen: int) -> tuple[int, str]:
     """Collect garbage again and again, each time in so many seconds, while objects are added. Return how many are not
@@ -81,6 +102,12 @@ def test_long_collections_look_through_the_same_objects_once() -> None:
 def test_too_much_that_is_kept_is_looked_through_again() -> None:
     """Once very many objects are kept, all are looked through again."""
     assert searched(1, 10_000)[0] < 0
+
+
+def test_garbage_that_is_kept_stays_bounded() -> None:
+    """Kept objects that only refer to themselves are freed again and again, each time at the same number."""
+    kept = subprocess.run([sys.executable, "-c", LEAVING], check=True, capture_output=True)
+    assert 10_000 < int(kept.stdout) < 20_000
 
 
 def test_what_covers_took_is_given_back() -> None:

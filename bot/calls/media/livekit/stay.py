@@ -139,7 +139,7 @@ class Stay:
         if first is None:
             raise Refused("unreachable")
         _raise_if_over(first)
-        if first.WhichOneof("message") in ("leave", "join"):
+        if first.WhichOneof("message") in ("leave", "join") or self._has_ended:  # a transport may have ended meanwhile
             raise Refused("no_stay")
         await self._take(first)
         self._reading = asyncio.ensure_future(self._read(self._signalling))

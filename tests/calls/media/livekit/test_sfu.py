@@ -16,6 +16,7 @@ from bot.calls.media.livekit.keyring import Keyring
 from bot.calls.media.livekit.publisher import SILENCE, Publisher
 from bot.calls.media.livekit.reception import Reception
 from bot.calls.media.livekit.sfu import LiveKitSfu
+from bot.calls.media.livekit.signalling import Signalling, connect
 from bot.calls.media.livekit.stay import Stay
 from storage.records import SAMPLE_RATE, Samples
 from tests.livekit.ear import SfuEar
@@ -230,6 +231,29 @@ async def test_a_stay_whose_transport_ended_is_not_resumed(
     await member.drop()
     await lab.until(lambda: connection._stay is not before)
     assert len(lab.sfu.tokens) == 2
+
+
+@pytest.mark.parametrize("which", ["end_sound", "end_microphone"])
+async def test_a_transport_that_ends_while_a_stay_resumes_is_joined_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """The end of a transport counts, also where the wait for its reason is over before the signalling is there."""
+    monkeypatch.setattr("bot.calls.media.livekit.stay.TOLD_S", 0)
+    connection, ear = await lab.join()
+    member, before = lab.room.member, connection._stay
+    assert before is not None
+    await lab.until(lambda: len(member.said) >= 10)
+
+    async def ended(url: str, token: str, *, private: bool, resume: str | None = None) -> Signalling:
+        if resume is not None:
+            await getattr(member, which)()
+            await lab.until(lambda: before._ending and not before._tasks)
+        return await connect(url, token, private=private, resume=resume)
+
+    monkeypatch.setattr("bot.calls.media.livekit.stay.connect", ended)
+    await member.drop()
+    await lab.until(lambda: connection._stay is not before)
+    assert ear.told == ["joined"]
 
 
 async def test_redundant_packets_are_not_negotiated(lab: Lab) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, delete, select, true, update
 
 from storage.database import Connection
 from storage.dialect import insert
-from storage.records import EventId, MediaSource, StudioEvent
+from storage.records import SEALED, EventId, MediaSource, StudioEvent
 from storage.rows import columns, find, record
 from storage.tables import studio_events
 
@@ -61,10 +61,11 @@ async def sent(db: Connection, event_row: int, event_id: EventId) -> StudioEvent
 
 
 async def withdraw(db: Connection, key: str, names: Collection[str] | None = None) -> tuple[StudioEvent, ...]:
-    """Withdraw events of a studio, all or those of these names. Return those that are to be redacted now, which have no
-    row any more; of others the event is not known yet. Events that nobody began to send are deleted."""
+    """Withdraw events of a studio, all or those of these names and the further ones of the same. Return those that are
+    to be redacted now, which have no row any more; of others the event is not known yet. Events that nobody began to
+    send are deleted."""
     redacted: list[StudioEvent] = []
-    chosen = sorted(names) if names is not None else None
+    chosen = sorted({*names, *await _further(db, key, names)}) if names is not None else None
     for start in range(0, len(chosen), AT_ONCE) if chosen is not None else (0,):
         some: ColumnElement[bool] = true()
         if chosen is not None:
@@ -78,6 +79,14 @@ async def withdraw(db: Connection, key: str, names: Collection[str] | None = Non
         )
         redacted += [record(StudioEvent, row) for row in rows]
     return tuple(sorted(redacted, key=lambda event: event.id))
+
+
+async def _further(db: Connection, key: str, names: Collection[str]) -> set[str]:
+    """Return the names of further events of what has one of these names, and of the slices that can't be read: each may
+    be such a one."""
+    wanted = select(studio_events).where(studio_events.c.key == key, studio_events.c.name.contains("-"))
+    held, events = {SEALED, *names}, [record(StudioEvent, row) for row in await db.execute(wanted)]
+    return {event.name for event in events if event.stands_for in held}
 
 
 async def drop(db: Connection, event_row: int) -> None:

@@ -27,4 +27,4 @@ async def in_room(db: Connection, event_id: EventId) -> EventId | None:
 async def named_here(db: Connection, event_id: EventId) -> EventId:
     """Return the name that the journal has for what stands in the room as this event: the opposite of `in_room`."""
     event = await studio_events.by_event(db, event_id)
-    return studio.name(event.key, event.name) if event is not None else event_id
+    return studio.name(event.key, event.stands_for) if event is not None else event_id

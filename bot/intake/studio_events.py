@@ -18,6 +18,7 @@ from bot.recording.chunks import is_removed
 from storage import archive, jobs, studio_events, studios
 from storage.database import Connection
 from storage.records import (
+    SEALED,
     STARTED,
     EventId,
     HeardEvent,
@@ -77,7 +78,7 @@ async def _sealed_mark(db: Connection, us: UserId, heard: HeardEvent) -> Mark | 
     began = await studio_events.by_event(db, refers_to) if refers_to is not None else None
     if began is None or began.name != STARTED or began.room_id != heard.room_id:
         return None
-    return Mark(began.key, _further("sealed", heard), None)
+    return Mark(began.key, _further(SEALED, heard), None)
 
 
 async def _is_known(db: Connection, mark: Mark, room_id: RoomId) -> bool:

@@ -81,6 +81,7 @@ from storage.records.rooms import RetentionRule as RetentionRule
 from storage.records.rooms import Room as Room
 from storage.records.rooms import RuleKind as RuleKind
 from storage.records.rooms import Visibility as Visibility
+from storage.records.studio import SEALED as SEALED
 from storage.records.studio import STARTED as STARTED
 from storage.records.studio import Studio as Studio
 from storage.records.studio import StudioEvent as StudioEvent

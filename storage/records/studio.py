@@ -1,5 +1,6 @@
 """Studios: a broadcast that is made beside the homeserver, from a page, a source client or the shell. Pure."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -80,6 +81,10 @@ class StudioSlice:
 
 STARTED = "started"
 """The name of the event that begins a studio's broadcast."""
+SEALED = "sealed"
+"""The name of a slice whose number nobody knows: it can't be decrypted, as its key is not in a restored store."""
+
+_FURTHER = re.compile(r"-[0-9a-f]{12}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class StudioEvent:
 
     id: int  # 0 before it is stored
     key: str  # of the studio
-    name: str  # within the studio: `started`, `change-N`, or the number of a slice
+    name: str  # within it: `started`, `change-N`, the number of a slice, `sealed`; of a further such one with a hash
     room_id: RoomId
     made_at: datetime
     state: str | None = None  # of an info event: `started`, `paused`, `resumed`, `stopped`
@@ -103,3 +108,8 @@ class StudioEvent:
     def number(self) -> int | None:
         """The number of the slice; None of an info event, and where it is not known."""
         return int(self.name) if self.name.isdecimal() else None
+
+    @property
+    def stands_for(self) -> str:
+        """The name of what it holds, also of a further event of the room that holds the same."""
+        return _FURTHER.sub("", self.name)

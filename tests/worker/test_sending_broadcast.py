@@ -555,6 +555,24 @@ async def test_a_redaction_in_the_room_reaches_the_archive(world: Town, gap: boo
     assert server.asked.count("redact") == len(WHOLE) - 2
 
 
+@pytest.mark.parametrize("redacted", ["$room-2", "$again"])
+async def test_what_the_room_has_twice_goes_with_its_sound(world: Town, redacted: str) -> None:
+    """A slice that is in the room a second time, as after a restore, is gone from it with its sound, whichever of both
+    a moderator redacts; and with it what can't be read, and may be that slice."""
+    await world.broadcast()
+    first = world.homeserver.timeline[1]
+    relation = first.event["content"]["m.relates_to"]
+    unread = {**first.event, "type": "m.room.encrypted", "content": {"ciphertext": "…", "m.relates_to": relation}}
+    await world.hear(
+        replace(first, event_id=EventId("$again")),
+        replace(first, event_id=EventId("$unread"), event=unread, encrypted=True, clear_relation=relation),
+    )
+    await world.hear(heard("$r", "m.room.redaction", {}, redacts=redacted))
+    await world.work()
+    assert [chunk.state for chunk in await chunks_of(world)] == ["redacted", "stored", "stored"]
+    assert {*world.homeserver.redacted} == {"$room-2", "$again", "$unread"} - {redacted}
+
+
 async def test_a_redaction_before_the_answer(world: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """A chunk that was redacted before the bot knew which event it had become loses its sound."""
     send = world.homeserver.send

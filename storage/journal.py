@@ -266,8 +266,10 @@ async def forget(db: Connection, events: Iterable[EventId]) -> None:
 
 
 async def prune(db: Connection, before: datetime) -> int:
-    """Delete handled rows older than `before`, except rows that wait for a key; return how many."""
+    """Delete handled rows older than `before`; return how many. Rows that wait for a key stay, and those of studios
+    whose handling failed: nobody else has their sound."""
     await put(db, NEWEST, str(await position(db)))
-    of_no_use = journal.c.event.is_(None) | journal.c.session_id.is_(None)
+    elsewhere = ~journal.c.event_id.startswith("$studio.", autoescape=True)
+    of_no_use = journal.c.event.is_(None) | (journal.c.session_id.is_(None) & elsewhere)
     result = await db.execute(delete(journal).where(journal.c.handled, of_no_use, journal.c.received_at < before))
     return int(result.rowcount)

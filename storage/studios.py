@@ -107,11 +107,12 @@ async def settled(db: Connection, ended_before: datetime) -> tuple[Studio, ...]:
     return tuple(record(Studio, row) for row in rows)
 
 
-async def without_recording(db: Connection, ended_before: datetime) -> tuple[StudioId, ...]:
+async def without_recording(db: Connection, ended_before: datetime) -> tuple[Studio, ...]:
     """Return the studios that ended before a time and made no recording, or one that is deleted."""
     kept = exists().where(recordings.c.event_id == _STARTED, recordings.c.state != RecordingState.DELETED)
     over = (studios.c.state == StudioState.OVER) & (studios.c.ended_at < ended_before)
-    return tuple(map(StudioId, (await db.execute(select(studios.c.id).where(over, ~kept).order_by("id"))).scalars()))
+    rows = await db.execute(select(studios).where(over, ~kept).order_by("id"))
+    return tuple(record(Studio, row) for row in rows)
 
 
 async def close_late(db: Connection) -> None:

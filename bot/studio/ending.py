@@ -55,5 +55,6 @@ async def tidy(db: Connection, now: datetime, late: timedelta) -> None:
         await studios.save(db, replace(studio, client=None, title=None, description=None, cover=None))
         if unneeded:
             await jobs.add(db, orders.Forget(tuple(sorted(unneeded))).job(), now)
-    for studio_id in await studios.without_recording(db, now - max(KEEP_ENDED, late)):
-        await studios.forget(db, studio_id)
+    for studio in await studios.without_recording(db, now - max(KEEP_ENDED, late)):
+        if not await journal.failed(db, await _events_of(db, studio)):
+            await studios.forget(db, studio.id)

@@ -24,11 +24,11 @@ _BY_PROXIES = frozenset({"x-forwarded-for", "x-forwarded-proto", "x-forwarded-ho
 
 
 class Mounts:
-    """The mount points of sources: below the root, and below the path of the public address, which a proxy takes away
-    and who comes past the proxy names too."""
+    """The mount points of sources: below the root, and below the paths of the addresses that are told, which a proxy
+    takes away and who comes past the proxy names too."""
 
-    def __init__(self, path: str = "") -> None:
-        self._paths = frozenset({SOURCE_MOUNT, path + SOURCE_MOUNT})
+    def __init__(self, *paths: str) -> None:
+        self._paths = frozenset({SOURCE_MOUNT, *(path + SOURCE_MOUNT for path in paths)})
         puts = (b"PUT " + mount.encode() + behind for mount in self._paths for behind in (b" ", b"?"))
         self._beginnings = (b"SOURCE ", *puts)
 

@@ -185,7 +185,8 @@ class WebServer:
             clock,
             ffmpeg,
         )
-        mounts = Mounts(urlsplit(self._settings.web.address).path)
+        told = (settings.web.address, settings.web.source_address)
+        mounts = Mounts(*(urlsplit(address).path for address in told))
         self._sources = Sources(store, settings, claims, self._connections.transferring, clock, ffmpeg, mounts)
         self._connections.take_source, self._connections.mounts = self._sources.take, mounts
         self._runner: web.ServerRunner | None = None

@@ -45,12 +45,13 @@ def test_sources_are_told_from_others_by_their_first_bytes(data: bytes, expected
         (b"PUT /pod/studio/sour", None),
         (b"PUT /pod/studio/source HTTP/1.1\r\n", True),
         (b"PUT /studio/source HTTP/1.1\r\n", True),
+        (b"PUT /air/studio/source?a=b HTTP/1.1\r\n", True),
         (b"PUT /pods", False),
     ],
 )
-def test_mount_point_may_have_the_path_of_the_public_address(data: bytes, expected: bool | None) -> None:
+def test_mount_point_may_have_the_path_of_an_address_that_is_told(data: bytes, expected: bool | None) -> None:
     """Behind a proxy with a path, and past it, the same mount point is a source's."""
-    mounts = Mounts("/pod")
+    mounts = Mounts("/pod", "/air")
     assert mounts.are_meant(data) is expected
     assert [path in mounts for path in ("/studio/source", "/pod/studio/source", "/pod")] == [True, True, False]
 

@@ -400,6 +400,8 @@ async def test_wrong_requests_are_answered(tower: Tower) -> None:
     for said, code in (
         (b"SOURCE /studio/source HTTP/1.0\r\n\r\n", 401),
         (request(password="wrong"), 401),
+        (request(password="wrong", path="/pod/studio/source"), 401),
+        (request(password="wrong", path="/air/studio/source", method="PUT"), 401),
         (request(path="/stream"), 404),
         (b"SOURCE \r\n\r\n", 400),
         (b"SOURCE //[x HTTP/1.0\r\n\r\n", 404),

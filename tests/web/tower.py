@@ -26,7 +26,8 @@ class Tower:
         tree = air.bot.settings.model_dump(exclude_unset=True)
         self.air = air
         self.fresh = True
-        web = {"port": 0, "public_url": "https://radio.example.org/pod"}
+        root = "https://radio.example.org"
+        web = {"port": 0, "public_url": f"{root}/pod", "source_url": f"{root}:8443/air"}
         self.server = WebServer(
             store or air.bot.store, validate(tree | {"web": web}), lambda: self.fresh, air.bot.clock
         )

@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from datetime import datetime
 
 from bot.audio.continuous import sound_of
@@ -52,6 +53,14 @@ _NOT_OVER = {Problem.ELSEWHERE: IN_USE, Problem.TOO_FAST: LATER}
 """The problems that do not end a studio, and what its source is told."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """The stop of a broadcast that is due, unless it changes before."""
+
+    task: asyncio.Task[None]
+    changes: int  # of its studio so far
+
+
 class RightEndedError(Exception):
     """The end of the right to broadcast, while a source is on the air."""
 
@@ -72,11 +81,11 @@ class SourceWork:
         self._claims = claims
         self._writing = Writing(store, settings, clock)
         self._ffmpeg = ffmpeg
-        self._closing: dict[StudioId, asyncio.Task[None]] = {}
+        self._closing: dict[StudioId, _Stop] = {}
 
     async def stop(self) -> None:
         """Forget which sources may still come back: they end as any pause does."""
-        closing = list(self._closing.values())
+        closing = [stop.task for stop in self._closing.values()]
         for task in closing:
             task.cancel()
         await asyncio.gather(*closing, return_exceptions=True)
@@ -87,8 +96,9 @@ class SourceWork:
         # The password is its client's alone; a name for each connection tells them apart.
         client = f"source-{secrets.token_hex(8)}"
         on_air = Broadcasting(self._store, self._writing, studio.id, client, most, takes_over=True)
-        if (closing := self._closing.pop(studio.id, None)) is not None:
-            closing.cancel()
+        closing = self._closing.pop(studio.id, None)
+        if closing is not None:
+            closing.task.cancel()
         log.info("a source has come: room=%s studio=%d", studio.room_id, studio.id)
         try:
             return await self._until_it_goes(studio, password, on_air, _Sound(connection, head))
@@ -102,6 +112,8 @@ class SourceWork:
             log.error("a source was broken off: room=%s studio=%d: %s", studio.room_id, studio.id, error)
             return LATER
         finally:
+            if closing is not None and studio.id not in self._closing:
+                self._stop_after(studio, closing.changes)  # unless it was resumed meanwhile
             log.info("a source has gone: room=%s studio=%d slices=%d", studio.room_id, studio.id, on_air.number)
 
     async def _until_it_goes(self, studio: Studio, password: str, on_air: Broadcasting, body: "_Sound") -> Reply | None:
@@ -121,8 +133,7 @@ class SourceWork:
             await on_air.stop()
         else:
             await on_air.pause()
-            if on_air.begun:
-                await self._stop_soon(studio)
+            await self._stop_soon(studio)
         return None
 
     async def _play_while_right(self, password: str, on_air: Broadcasting, body: "_Sound") -> None:
@@ -173,15 +184,18 @@ class SourceWork:
         ends as any pause."""
         async with self._store.read() as db:
             paused = await studios.get(db, studio.id)
-        if paused is None or paused.state is not StudioState.PAUSED:
-            return
+        if paused is not None and paused.state is StudioState.PAUSED:
+            self._stop_after(studio, paused.changes)
+
+    def _stop_after(self, studio: Studio, changes: int) -> None:
+        """Stop it in a while, unless it has changed since it had so many changes."""
 
         async def stop() -> None:
             await asyncio.sleep(CLOSED_FOR_S)
             self._closing.pop(studio.id, None)
-            await self._end(studio, paused.changes)
+            await self._end(studio, changes)
 
-        self._closing[studio.id] = asyncio.create_task(stop())
+        self._closing[studio.id] = _Stop(asyncio.create_task(stop()), changes)
 
     async def _find_ffmpeg(self) -> Ffmpeg:
         if self._ffmpeg is None:

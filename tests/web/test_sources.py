@@ -170,6 +170,25 @@ async def test_closed_connection_is_stopped_when_it_stays_away(tower: Tower, mon
     assert (recording.state, recording.ended_by) == (RecordingState.COMPLETE, EndedBy.STOPPED)
 
 
+@pytest.mark.parametrize("sent", [b"", bytes(200_000)], ids=["nothing", "no sound"])
+async def test_source_that_comes_back_without_sound_is_stopped_too(
+    tower: Tower, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """A broadcast that is to be stopped soon is not kept open by a source that comes and goes, and sends no sound."""
+    monkeypatch.setattr(source_work, "CLOSED_FOR_S", 3600.0)
+    studio = await tower.air.studio(StudioSource.CLIENT, TOKEN)
+    await come_and_close(tower)
+    await tower.becomes(studio, StudioState.PAUSED)
+    monkeypatch.setattr(source_work, "CLOSED_FOR_S", 0.0)
+    async with connected(tower.port) as line:
+        line.writer.write(request())
+        assert await status(line) == 200
+        line.writer.write(sent)
+        line.writer.write_eof()
+        assert await closed(line)
+    await tower.becomes(studio, StudioState.OVER)
+
+
 @pytest.mark.parametrize("used", [False, True])
 async def test_connection_of_a_source_is_not_idle(tower: Tower, used: bool) -> None:
     """A source is closed by no timer of the web server's for connections without a request. It may come over a

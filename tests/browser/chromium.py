@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ORDER_S = 90.0
 WAIT_MS = 30_000
+END_S = 20.0
 PHONE, DESK, ZOOMED = 390, 1280, 320
 """Widths of windows; ZOOMED is that of a desk at 400 %, with a mouse."""
 INSECURE = "studio.test"
@@ -142,14 +143,34 @@ class Browser:
         self._pid = told["pid"]
 
     async def kill(self) -> None:
-        """End the browser at once, with all its processes: nothing of it is asked. Its tabs are gone, too."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._pid, signal.SIGKILL)  # its driver gives it a group of its own
+        """End the browser at once, with all its processes: nothing of it is asked. Its tabs are gone, too. Its driver
+        may clear up for a while."""
+        if self._pid:
+            with suppress(ProcessLookupError):
+                os.killpg(self._pid, signal.SIGKILL)  # its driver gives it a group of its own
         for tab in self._open:
             tab.is_open = False
         assert self._process.stdin is not None
         self._process.stdin.close()
-        await self._process.wait()
+        if not await self._ends():
+            self._process.kill()
+            await self._process.wait()
+
+    async def close(self) -> None:
+        """Have the browser close, and kill it where it does not."""
+        if self._process.returncode is not None:
+            return
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        if not await self._ends():
+            await self.kill()
+
+    async def _ends(self) -> bool:
+        """Wait for the driver's end, for a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                await self._process.wait()
+        return self._process.returncode is not None
 
     async def do(self, order: str, tab: str, **told: Any) -> Any:
         """Have something done. Raises AssertionError with the browser's words."""
@@ -194,19 +215,11 @@ async def driven(directory: Path, told: Mapping[str, Any]) -> AsyncIterator[Brow
             stderr=log,
             limit=2**24,
         )
+    browser = Browser(process, errors)
     try:
         assert process.stdin is not None
         process.stdin.write(json.dumps(told).encode() + b"\n")
-        browser = Browser(process, errors)
         await browser.ready()
         yield browser
     finally:
-        if process.returncode is None:
-            assert process.stdin is not None
-            process.stdin.close()
-            try:
-                async with asyncio.timeout(20):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+        await browser.close()

@@ -114,8 +114,8 @@ class Gate:
                 async for piece in answer.content.iter_chunked(PIECE):
                     # Not by a probe: yt-dlp asks for a file, and leaves after its first bytes.
                     if cut is not None and self._cut is cut and asked.sent + len(piece) > cut.after:
+                        await response.write(piece[: cut.after - asked.sent])  # fails where the client has left
                         self._cut = None
-                        await response.write(piece[: cut.after - asked.sent])
                         asked.sent = cut.after
                         await self._make(cut, request)
                         return response

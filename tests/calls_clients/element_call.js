@@ -50,10 +50,10 @@ globalThis.orders = {
         await until("being listed", () => memberships().some((each) => each.userId === client.getUserId()));
         return {};
     },
-    // Waits until Element Call shows a user: beside two, each has a tile with a name.
+    // Waits until Element Call shows a user, and has the sound of all: beside two, each has a tile with a name.
     async meet({ userId }) {
         const { name } = room.getMember(userId);
-        await until(`${name} on the screen`, () => shown().includes(name));
+        await until(`${name} on the screen`, () => shown().includes(name) && !shown().includes("Waiting for media"));
         return { name, shown: shown() };
     },
     async mute({ muted }) {

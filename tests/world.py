@@ -216,6 +216,18 @@ def asks_in_vain(store: Store, us: UserId, clock: Clock) -> Handler:
     return handle
 
 
+@asynccontextmanager
+async def hearing(store: Store, recorder: Recorder) -> AsyncIterator[None]:
+    """Let a bot hear of what other processes write, and do what follows."""
+    tasks = [asyncio.create_task(part) for part in (store.follow(), recorder.run())]
+    try:
+        yield
+    finally:
+        recorder.stop()
+        tasks[0].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class World:
     """Intake, recorder and the workers that need no homeserver, over one store."""
 

@@ -2,9 +2,7 @@
 
 import asyncio
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -21,28 +19,16 @@ from tests.line.test_process import process, published, recordings
 from tests.line.world import World, newest_episode, subscribed_room
 from tests.many.town import until
 from tests.postgresql import Server
-from tests.studio.air import assert_aligned
+from tests.studio.air import assert_aligned, broadcast_command
 
 pytestmark = pytest.mark.long
 ENDS_WITHIN_S = 120
 FIRST = StudioId(1)
 
 
-@asynccontextmanager
-async def command(log: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+def command(log: Path, *arguments: str) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
     """Run the command under the settings of the bot of this log."""
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "broadcast", "-c", str(log.with_suffix(".yaml")), *arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield child
-    finally:
-        if child.returncode is None:
-            child.kill()
-        await child.communicate()
+    return broadcast_command(log.with_suffix(".yaml"), *arguments)
 
 
 async def stored(bot: World, count: int, studio: StudioId = FIRST) -> None:

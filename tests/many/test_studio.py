@@ -14,7 +14,7 @@ from aiohttp import ClientSession
 
 from bot.demo.slicing import Slicer, speech
 from bot.dialects.studio import started_id
-from storage import archive, owner, studios
+from storage import archive, studios
 from storage.records import (
     EndedBy,
     Episode,
@@ -28,11 +28,11 @@ from storage.records import (
 from tests.buckets.servers import TestBucket
 from tests.lab import decode
 from tests.many.test_web import Web, served
-from tests.many.town import Process, Town, town, until
+from tests.many.town import Process, Town, rooms_were_read, town, until
 from tests.postgresql import Server
 from tests.studio.air import Sound, assert_aligned
 from tests.web.studio import studio_in
-from tests.world import ALICE, ROOM
+from tests.world import ALICE, ROOM, hearing
 
 pytestmark = pytest.mark.long
 FIRST, SECOND = speech(1)[:500], speech(2)[:400]  # 10 s and 8 s
@@ -42,18 +42,9 @@ FIRST, SECOND = speech(1)[:500], speech(2)[:400]  # 10 s and 8 s
 async def recording_town(server: Server, bucket: TestBucket, folder: Path) -> AsyncIterator[Town]:
     """Provide a town over a bucket, whose bot has read its rooms' state and records what other processes write."""
     async with town(server, folder, bucket.url(), web={"public_url": "https://pod.example"}) as here:
-        store, recorder = here.world.store, here.world.recorder
-        async with store.write() as db:
-            current = await owner.last(db)
-            assert current is not None
-            await owner.note_ready(db, current.epoch)
-        hearing = [asyncio.create_task(store.follow()), asyncio.create_task(recorder.run())]
-        try:
+        await rooms_were_read(here.world.store)
+        async with hearing(here.world.store, here.world.recorder):
             yield here
-        finally:
-            recorder.stop()
-            hearing[0].cancel()
-            await asyncio.gather(*hearing, return_exceptions=True)
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ from aiohttp import ClientSession
 
 from bot.dialects.studio import started_id
 from bot.feeds.addresses import look_up_hash, personal_shelf, public_shelf, token_for
-from storage import archive, owner, rooms
+from storage import archive, rooms
 from storage.records import Listener, MediaSource, MxcUri, Recording, Via, Visibility
-from tests.many.town import Process, Town, town, until
+from tests.many.town import Process, Town, rooms_were_read, town, until
 from tests.ports import free_port
 from tests.postgresql import Server
 from tests.web.studio import PAGE, studio_in
-from tests.world import ALICE, ROOM, media_of, state
+from tests.world import ALICE, ROOM, hearing, media_of, state
 
 OF_THE_BOT_ALONE = ("nio", "simplematrixbotlib", "vodozemac", "aiortc", "av", "livekit", "numpy", "soxr")
 PARTS_OF_THE_BOT = ("bot.matrix", "bot.calls", "bot.worker", "bot.recorder", "bot.intake", "bot.commands", "bot.app")
@@ -112,10 +112,7 @@ async def test_personal_addresses_open_once_the_bot_has_read_the_rooms(here: Tow
         await rooms.save_listener(db, Listener(ROOM, ALICE, 1, look_up_hash(address.split("/")[-2])))
     web = await served(here, client)
     assert await web.status(address) == 503
-    async with store.write() as db:
-        current = await owner.last(db)
-        assert current is not None
-        await owner.note_ready(db, current.epoch)
+    await rooms_were_read(store)
     await web.says(address, 200)
     assert await web.status(address) == 200
     await here.world.hear(before=(state("m.room.member", {"membership": "leave"}, ALICE, event_id="$left"),))
@@ -146,12 +143,8 @@ async def test_a_studio_works_at_each_process(here: Town, client: ClientSession)
     store = here.world.store
     studio, token = await studio_in(store, ROOM, ALICE, here.world.clock())
     sound = media_of(MediaSource(MxcUri("mxc://hs/sound")))
-    async with store.write() as db:
-        current = await owner.last(db)
-        assert current is not None
-        await owner.note_ready(db, current.epoch)
+    await rooms_were_read(store)
     one, other = await asyncio.gather(served(here, client), served(here, client))
-    hearing = [asyncio.create_task(store.follow()), asyncio.create_task(here.world.recorder.run())]
     said = json.dumps({"client": PAGE, "title": "Soup", "last": 3}).encode()
 
     async def send(*requests: _Sent) -> None:
@@ -167,7 +160,7 @@ async def test_a_studio_works_at_each_process(here: Town, client: ClientSession)
         async with store.read() as db:
             return recording is not None and len(await archive.chunks(db, recording.id)) == chunks
 
-    try:
+    async with hearing(store, here.world.recorder):
         await send(
             _Sent(one, "POST", "start", said, 200),
             _Sent(other, "PUT", "slice-1", sound, 201),
@@ -183,10 +176,6 @@ async def test_a_studio_works_at_each_process(here: Town, client: ClientSession)
         await here.world.hear(before=(state("m.room.member", {"membership": "leave"}, ALICE, event_id="$left"),))
         await other.says(f"https://pod.example/studio/{token}/state", 410)
         await send(_Sent(other, "PUT", "slice-3", sound, 410), _Sent(other, "POST", "stop", said, 410))
-    finally:
-        here.world.recorder.stop()
-        hearing[0].cancel()
-        await asyncio.gather(*hearing, return_exceptions=True)
 
 
 NOT_HEARD = "commits of other processes are not heard"

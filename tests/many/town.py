@@ -19,10 +19,11 @@ from sqlalchemy import make_url, update
 
 from bot import orders
 from bot.worker.membership import LostWorkers
-from storage import archive, rooms, secret, workers
+from storage import archive, owner, rooms, secret, workers
 from storage.place import Place
 from storage.records import Episode, Job, JobKind, JobState, MediaSource, MxcUri, Recording
 from storage.rows import record
+from storage.store import Store
 from storage.tables import jobs as job_table
 from storage.tables import workers as worker_table
 from storage.workers import WorkerProcess
@@ -71,6 +72,14 @@ class MediaServer:
         finally:
             self.opened.set()
             await runner.cleanup()
+
+
+async def rooms_were_read(store: Store) -> None:
+    """Note that the bot of now has read its rooms' state."""
+    async with store.write() as db:
+        current = await owner.last(db)
+        assert current is not None
+        await owner.note_ready(db, current.epoch)
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:

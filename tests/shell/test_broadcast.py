@@ -5,7 +5,6 @@ import contextlib
 import errno
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,8 @@ from storage import studios
 from storage.errors import StoreBusyError
 from storage.records import EndedBy, EventId, RecordingState, Studio, StudioSource, StudioState, UserId
 from tests.line.replay import ALICE, BOT
-from tests.studio.air import ROOM, Air, as_file, assert_aligned, on_the_air, spoken
+from tests.studio.air import ROOM, Air, as_file, assert_aligned, broadcast_command, on_the_air, spoken
+from tests.world import hearing
 
 WITHIN_S = 90
 
@@ -35,15 +35,8 @@ WITHIN_S = 90
 @pytest.fixture
 async def air(tmp_path: Path) -> AsyncIterator[Air]:
     """A bot that hears of what other processes write, and does what follows."""
-    async with on_the_air(tmp_path / "data") as made:
-        recorder = made.bot.recorder
-        tasks = [asyncio.create_task(part) for part in (recorder.run(), made.bot.store.follow())]
-        try:
-            yield made
-        finally:
-            recorder.stop()
-            tasks[1].cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    async with on_the_air(tmp_path / "data") as made, hearing(made.bot.store, made.bot.recorder):
+        yield made
 
 
 @pytest.fixture
@@ -354,19 +347,8 @@ async def process_of(
     """Run the command under these settings, and kill it at the end."""
     config = folder / "config.yaml"
     await asyncio.to_thread(config.write_text, yaml.safe_dump(tree))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "broadcast", "-c", str(config), *arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        **options,
-    )
-    try:
+    async with broadcast_command(config, *arguments, **options) as process:
         yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
 
 @contextlib.asynccontextmanager

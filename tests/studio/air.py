@@ -3,6 +3,7 @@ place is known to the sample."""
 
 import asyncio
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -34,6 +35,24 @@ from tests.line.replay import ALICE, BOT, Replay, replaying
 ROOM = RoomId("!studio:lab.local")
 TOKEN = "a" * 52
 Sound = NDArray[np.float32]
+
+
+@asynccontextmanager
+async def broadcast_command(config: Path, *arguments: str, **options: Any) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run `aircheck broadcast` under these settings, and kill it at the end."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", "broadcast", "-c", str(config), *arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        **options,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
 
 
 class Air:

@@ -197,6 +197,15 @@ async def test_sound_that_ends_at_the_sfu_is_joined_again(lab: Lab, monkeypatch:
     assert ear.told == ["joined", f"came {ANNA}", f"unmuted {ANNA}"]
 
 
+async def up(lab: Lab) -> tuple[LiveKitSfu, SfuEar, Stay]:
+    """Join, and wait until the microphone is heard."""
+    connection, ear = await lab.join()
+    stay = connection._stay
+    assert stay is not None
+    await lab.until(lambda: len(lab.room.member.said) >= 10)
+    return connection, ear, stay
+
+
 def ends(stay: Stay) -> bool:
     return stay._subscriber.has_ended or stay._publisher._transport.has_ended
 
@@ -205,10 +214,8 @@ def ends(stay: Stay) -> bool:
 async def test_who_is_put_out_does_not_join_again(lab: Lab, monkeypatch: pytest.MonkeyPatch, which: str) -> None:
     """An SFU that puts us out closes a transport before we read its reason: nothing is resumed or joined meanwhile."""
     monkeypatch.setattr("bot.calls.media.livekit.stay.TOLD_S", 60)
-    connection, ear = await lab.join()
-    member, stay = lab.room.member, connection._stay
-    assert stay is not None
-    await lab.until(lambda: len(member.said) >= 10)
+    _, ear, stay = await up(lab)
+    member = lab.room.member
     await getattr(member, which)()
     await lab.until(lambda: ends(stay))
     await member.leave(models.DisconnectReason.DUPLICATE_IDENTITY)
@@ -222,10 +229,8 @@ async def test_a_stay_whose_transport_ended_is_not_resumed(
 ) -> None:
     """When the signalling ends, too, without a reason, another stay follows at once."""
     monkeypatch.setattr("bot.calls.media.livekit.stay.TOLD_S", 60)
-    connection, _ = await lab.join()
-    member, before = lab.room.member, connection._stay
-    assert before is not None
-    await lab.until(lambda: len(member.said) >= 10)
+    connection, _, before = await up(lab)
+    member = lab.room.member
     await getattr(member, which)()
     await lab.until(lambda: ends(before))
     await member.drop()
@@ -239,10 +244,8 @@ async def test_a_transport_that_ends_while_a_stay_resumes_is_joined_again(
 ) -> None:
     """The end of a transport counts, also where the wait for its reason is over before the signalling is there."""
     monkeypatch.setattr("bot.calls.media.livekit.stay.TOLD_S", 0)
-    connection, ear = await lab.join()
-    member, before = lab.room.member, connection._stay
-    assert before is not None
-    await lab.until(lambda: len(member.said) >= 10)
+    connection, ear, before = await up(lab)
+    member = lab.room.member
 
     async def ended(url: str, token: str, *, private: bool, resume: str | None = None) -> Signalling:
         if resume is not None:

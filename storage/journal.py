@@ -10,7 +10,7 @@ from sqlalchemy import Row, bindparam, delete, exists, func, select, text, union
 from storage import gaps
 from storage.database import Connection
 from storage.dialect import insert
-from storage.records import EventId, HeardEvent, JobId, Position, RoomId, SessionId, UserId
+from storage.records import STUDIO_EVENTS, EventId, HeardEvent, JobId, Position, RoomId, SessionId, UserId
 from storage.tables import chunks, journal, meta, room_state, rooms
 
 SYNC_TOKEN = "sync_token"  # noqa: S105  a key of ours, not a secret
@@ -269,7 +269,7 @@ async def prune(db: Connection, before: datetime) -> int:
     """Delete handled rows older than `before`; return how many. Rows that wait for a key stay, and those of studios
     whose handling failed: nobody else has their sound."""
     await put(db, NEWEST, str(await position(db)))
-    elsewhere = ~journal.c.event_id.startswith("$studio.", autoescape=True)
+    elsewhere = ~journal.c.event_id.startswith(STUDIO_EVENTS, autoescape=True)
     of_no_use = journal.c.event.is_(None) | (journal.c.session_id.is_(None) & elsewhere)
     result = await db.execute(delete(journal).where(journal.c.handled, of_no_use, journal.c.received_at < before))
     return int(result.rowcount)

@@ -8,6 +8,8 @@ from sqlalchemy import bindparam, delete, exists, func, literal, or_, select, up
 
 from storage.database import Connection
 from storage.records import (
+    STARTED,
+    STUDIO_EVENTS,
     BlobKey,
     ChunkState,
     EventId,
@@ -24,7 +26,7 @@ from storage.tables import chunks, recordings, studio_events, studio_slices, stu
 
 ON_AIR = tuple(state for state in StudioState if state.is_on_air)
 AT_ONCE = 200
-_STARTED = literal("$studio.") + studios.c.key + ".started"
+_STARTED = literal(STUDIO_EVENTS) + studios.c.key + f".{STARTED}"
 """The name of the event that begins a studio's broadcast, as `Studio.event_id`."""
 
 

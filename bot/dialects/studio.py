@@ -15,6 +15,7 @@ from bot.dialects.events import Reader
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change, ChunkSent, Rejected
 from storage.records import (
     STARTED,
+    STUDIO_EVENTS,
     BlobKey,
     EventId,
     HeardEvent,
@@ -29,7 +30,8 @@ from storage.records import (
 INFO = "org.aircheck.studio.info"
 CHUNK = "org.aircheck.studio.chunk"
 
-_NAME = re.compile(r"\$studio\.([0-9a-f]{32})\.(started|change-[1-9][0-9]{0,4}|[1-9][0-9]{0,5})", re.ASCII)
+_WITHIN = rf"{STARTED}|change-[1-9][0-9]{{0,4}}|[1-9][0-9]{{0,5}}"
+_NAME = re.compile(rf"{re.escape(STUDIO_EVENTS)}([0-9a-f]{{32}})\.({_WITHIN})", re.ASCII)
 _BLOB = re.compile(r"[0-9a-f]{64}")
 
 
@@ -40,12 +42,12 @@ def started_id(studio: Studio) -> EventId:
 
 def change_id(studio: Studio, number: int) -> EventId:
     """Return the name of a later info event of a studio, numbered from 1."""
-    return EventId(f"$studio.{studio.key}.change-{number}")
+    return name(studio.key, f"change-{number}")
 
 
 def chunk_id(studio: Studio, number: int) -> EventId:
     """Return the name of the event of a slice."""
-    return EventId(f"$studio.{studio.key}.{number}")
+    return name(studio.key, str(number))
 
 
 def is_ours(event_id: EventId) -> bool:
@@ -72,7 +74,7 @@ def started_name(key: str) -> EventId:
 
 def name(key: str, within: str) -> EventId:
     """Return the name of an event, by the key of its studio and its name within it."""
-    return EventId(f"$studio.{key}.{within}")
+    return EventId(f"{STUDIO_EVENTS}{key}.{within}")
 
 
 def name_within(event_id: EventId) -> str | None:
@@ -120,7 +122,7 @@ def _of(heard: HeardEvent) -> tuple[EventId, UserId, Json] | Rejected:
         return Rejected("not_ours")
     if sender is None or not isinstance(content, Mapping):
         return Rejected("content")
-    return EventId(f"$studio.{key}.started"), sender, content
+    return started_name(key), sender, content
 
 
 def _info(heard: HeardEvent) -> BroadcastStarted | BroadcastChanged | Rejected:

@@ -83,6 +83,7 @@ from storage.records.rooms import RuleKind as RuleKind
 from storage.records.rooms import Visibility as Visibility
 from storage.records.studio import SEALED as SEALED
 from storage.records.studio import STARTED as STARTED
+from storage.records.studio import STUDIO_EVENTS as STUDIO_EVENTS
 from storage.records.studio import Studio as Studio
 from storage.records.studio import StudioEvent as StudioEvent
 from storage.records.studio import StudioId as StudioId

@@ -64,7 +64,7 @@ class Studio:
     @property
     def event_id(self) -> EventId:
         """The name of the event that begins its broadcast, and so the broadcast's id."""
-        return EventId(f"$studio.{self.key}.started")
+        return EventId(f"{STUDIO_EVENTS}{self.key}.{STARTED}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,8 @@ class StudioSlice:
     duration_ms: int | None = None  # as the client says
 
 
+STUDIO_EVENTS = "$studio."
+"""The beginning of the names of studios' events in the journal: no event of a homeserver has such a name."""
 STARTED = "started"
 """The name of the event that begins a studio's broadcast."""
 SEALED = "sealed"
